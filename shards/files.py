@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+# The only way to read it is to set it, which is not safe once there are threads: read it at import.
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 
 @contextlib.contextmanager
 def atomic_open(path: Path, mode: str = "wb") -> Iterator[IO]:
@@ -23,9 +27,7 @@ def atomic_open(path: Path, mode: str = "wb") -> Iterator[IO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes private files; shards and runs are shared
+        temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes private files; shards and runs are shared
         temporary.replace(path)
         folder = os.open(path.parent, os.O_RDONLY)
         try:

@@ -1,0 +1,1 @@
+"""Convolutional-recurrent networks that tell the artist, style and genre of a painting."""

@@ -1,0 +1,173 @@
+"""The run directory: where training leaves what it did, and everybody else reads it.
+
+    RUN-NAME/
+      config.yaml        resolved and complete                              written by whoever makes the run
+      run.json           signature, git, versions, data, attempts           written by training
+      metrics.jsonl      one line per log step ("kind": "step") and epoch   written by training
+      tensorboard/       the same as curves                                 written by training
+      checkpoints/       last.pt, best.pt                                   written by training
+      result.json        exists only when the run is complete and valid     written by training
+      state.json         what the launcher last saw                         written by launchers
+      attempts/001/      stdout, stderr, the scheduler's ids                written by launchers
+
+Light to import (no torch): launchers and reports read hundreds of these.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shards.errors import UserError
+from shards.files import atomic_write
+
+from . import config as run_config
+
+
+class Scores(BaseModel):
+    """How well one head did on one split. Shares between 0 and 1, the loss in nats, all over `n` labelled images."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    top1: float = Field(ge=0, le=1)
+    top5: float = Field(ge=0, le=1)
+    macro_f1: float = Field(ge=0, le=1)
+    loss: float = Field(ge=0)
+    n: int = Field(ge=1)
+
+
+class TaskResult(BaseModel):
+    """One head's scores with the best checkpoint. `majority` is the test share of the commonest test class."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    classes: int = Field(ge=1)
+    majority: float = Field(ge=0, le=1)
+    val: Scores
+    test: Scores
+
+
+class Result(BaseModel):
+    """`result.json`: what a complete run resulted in. The test split was looked at once, to make it."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    signature: str
+    data: str = Field(description="fingerprint of the shards' index")
+    best_epoch: int = Field(ge=1, description="the epoch, from 1, of the best mean top-1 on val")
+    epochs: int = Field(ge=1)
+    steps: int = Field(ge=1)
+    parameters: int = Field(ge=1)
+    seconds: float = Field(ge=0, description="wall-clock time of training and evaluation, all attempts together")
+    tasks: dict[run_config.Task, TaskResult] = Field(min_length=1)
+
+
+class RunDir:
+    """Paths of one run directory, and its files read with care: a broken file is an absent one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+        self.config_file = path / "config.yaml"
+        self.run_file = path / "run.json"
+        self.metrics_file = path / "metrics.jsonl"
+        self.result_file = path / "result.json"
+        self.state_file = path / "state.json"
+        self.lock_file = path / ".lock"
+        self.tensorboard = path / "tensorboard"
+        self.checkpoints = path / "checkpoints"
+        self.attempts = path / "attempts"
+
+    def config(self) -> run_config.RunConfig:
+        """The run's configuration. Raises `UserError` if the file is missing or broken."""
+        return run_config.load(self.config_file)
+
+    def write_config(self, config: run_config.RunConfig) -> None:
+        """Write `config.yaml`."""
+        atomic_write(self.config_file, run_config.dump(config))
+
+    def result(self, signature: str | None = None) -> Result | None:
+        """The result if the run is complete: a valid `result.json`, of this signature if one is given."""
+        try:
+            result = Result.model_validate_json(self.result_file.read_bytes())
+        except (OSError, ValidationError):
+            return None
+        return result if signature in (None, result.signature) else None
+
+    def run(self) -> dict[str, Any]:
+        """What `run.json` holds; empty if there is none."""
+        return read_json(self.run_file)
+
+    def state(self) -> dict[str, Any]:
+        """What the launcher last saw: at least `state` and `reason`; empty if no launcher was here."""
+        return read_json(self.state_file)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of `metrics.jsonl`, in order; a line cut short by a crash is left out."""
+        try:
+            lines = self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return []
+        found = []
+        for line in lines:
+            with contextlib.suppress(json.JSONDecodeError):
+                value = json.loads(line)
+                if isinstance(value, dict):
+                    found.append(value)
+        return found
+
+    def epochs(self) -> list[dict[str, Any]]:
+        """The lines of `metrics.jsonl` that close an epoch, in order."""
+        return [line for line in self.metrics() if line.get("kind") == "epoch"]
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process. The system lets go of it when the process dies, however it dies.
+
+        Raises `UserError` if another process has it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.lock_file, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(
+                    f"{self.path} is being trained by another process; wait for it or choose another --run-dir"
+                ) from None
+            yield
+        finally:
+            os.close(handle)
+
+    def is_locked(self) -> bool:
+        """Whether a process on this machine is training here now."""
+        try:
+            handle = os.open(self.lock_file, os.O_RDWR)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, or an empty one where there is no such file or it is broken."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically, readable by people."""
+    atomic_write(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
