@@ -1,0 +1,101 @@
+"""`index.parquet`: one row per painting of the shards, found by byte offset, and the splits.
+
+    key           the sample's name in its tar, unique, free of dots
+    path          the painting's name in the label lists, STYLE/NAME.jpg
+    shard         file name of its tar
+    offset length where its encoded image lies in that tar, bytes
+    width height  pixels
+    sha256        of the encoded image, hex
+    artist style genre                              class index, -1 = unlabelled
+    split_artist split_style split_genre split_combined    train, val, test or empty
+"""
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .errors import UserError
+from .files import atomic_write
+from .labels import TASKS, UNLABELLED
+
+INDEX_NAME = "index.parquet"
+VERSION = 1
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("path", pa.string()),
+        ("shard", pa.string()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("sha256", pa.string()),
+        *((task, pa.int16()) for task in TASKS),
+        *((f"split_{task}", pa.string()) for task in (*TASKS, "combined")),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Index:
+    """The table of a folder of shards. `classes` maps each task to its class names, in the order of the indices."""
+
+    folder: Path
+    table: pa.Table
+    classes: dict[str, list[str]]
+    fingerprint: str
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Class indices, int16 of shape (paintings, 3) in the order artist, style, genre; -1 = unlabelled."""
+        return np.stack([self.table[task].to_numpy() for task in TASKS], axis=1)
+
+    def select(self, split: str, tasks: tuple[str, ...], labelled: str = "any") -> tuple[np.ndarray, np.ndarray]:
+        """The paintings that `split` holds for any (or all) of `tasks`.
+
+        Returns their row numbers, int64 (n,), and their labels, int64 (n, len(tasks)), where a task in whose
+        `split` the painting is not counts as unlabelled (-1).
+        """
+        member = np.stack([self.table[f"split_{task}"].to_numpy(zero_copy_only=False) == split for task in tasks], 1)
+        rows = np.flatnonzero(member.all(1) if labelled == "all" else member.any(1))
+        labels = self.labels[rows][:, [TASKS.index(task) for task in tasks]].astype(np.int64)
+        return rows, np.where(member[rows], labels, UNLABELLED)
+
+
+def write_index(folder: Path, rows: list[dict[str, object]], classes: dict[str, list[str]], origin: dict) -> None:
+    """Write the index of `folder`; `origin` says how the splits were made.
+
+    The fingerprint in it is a SHA-256 of everything a training can see: images, labels, splits and class names.
+    """
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    digest = hashlib.sha256(json.dumps([VERSION, classes]).encode())
+    for name in SCHEMA.names:
+        digest.update("\n".join(map(str, table[name].to_pylist())).encode())
+    about = {"version": VERSION, "classes": classes, "fingerprint": digest.hexdigest(), **origin}
+    table = table.replace_schema_metadata({"artnet": json.dumps(about)})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    atomic_write(folder / INDEX_NAME, buffer.getvalue())
+
+
+def read_index(folder: Path) -> Index:
+    """Read the index of a folder of shards. Raises `UserError` if it is missing, broken or of another version."""
+    file = folder / INDEX_NAME
+    if not file.is_file():
+        raise UserError(f"{folder} holds no {INDEX_NAME}; give a folder made by `python -m shards.pack`")
+    try:
+        table = pq.read_table(file)
+        about = json.loads(table.schema.metadata[b"artnet"])
+        if about["version"] != VERSION:
+            raise UserError(f"{file} is of version {about['version']}, not {VERSION}; pack the shards again")
+        table = table.select(SCHEMA.names).cast(SCHEMA)
+        return Index(folder, table, {task: about["classes"][task] for task in TASKS}, about["fingerprint"])
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is broken ({error}); pack the shards again") from None

@@ -1,0 +1,233 @@
+"""`python -m shards.pack --images IMAGES --labels LABELS --out SHARDS`: paintings to WebDataset tar shards.
+
+Every shard is a plain tar of pairs `KEY.jpg`, `KEY.json` that any WebDataset reader streams; `index.parquet` beside
+them gives random access. A shard is written whole or not at all, so a killed run goes on where it was.
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import re
+import tarfile
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError, command
+from .files import atomic_open, atomic_write
+from .images import UnreadableImageError, to_jpeg
+from .index import INDEX_NAME, read_index, write_index
+from .labels import TASKS, Labels, Painting, find_images, match_files, read_labels
+from .progress import progress
+from .splits import SPLITS, artgan_splits
+
+SHARD_SAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Source:
+    """A painting to pack: its row of the lists, its file and what the JPEG should be like."""
+
+    painting: Painting
+    file: Path
+    short_side: int
+    quality: int
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What became of a `Source`: JPEG bytes with their size in pixels, or the reason why there are none."""
+
+    key: str
+    jpeg: bytes = b""
+    width: int = 0
+    height: int = 0
+    reason: str = ""
+
+
+def pack(images: Path, labels_folder: Path, out: Path, short_side: int = 256, quality: int = 90) -> dict[str, Any]:
+    """Pack every labelled image under `images` into `out` and return the report that is also left there.
+
+    Raises `UserError` for unreadable lists, no images, and an `out` that holds other shards.
+    """
+    labels = read_labels(labels_folder)
+    files = find_images(images)
+    matched = match_files(files, labels.paintings)
+    if not matched:
+        raise UserError(f"no image under {images} is named in the lists of {labels_folder}; check that they belong together")
+    sources = [
+        Source(labels.paintings[path], images / file, short_side, quality)
+        # A fixed order that mixes the classes, for readers that stream the shards one after the other.
+        for file, path in sorted(matched.items(), key=lambda pair: hashlib.sha256(pair[1].encode()).digest())
+    ]
+    _claim(out, sources, labels)
+    shards = [sources[start : start + SHARD_SAMPLES] for start in range(0, len(sources), SHARD_SAMPLES)]
+    names = [f"wikiart-{number:06d}.tar" for number in range(len(shards))]
+    _write_missing([(out / name, shard) for name, shard in zip(names, shards, strict=True)])
+    rows = [row for name in names for row in _index_rows(out / name)]
+    if not rows:
+        raise UserError(f"no image under {images} could be read, {sources[0].file} for one: {_prepare(sources[0]).reason}")
+    splits = artgan_splits([labels.paintings[str(row["path"])] for row in rows])
+    for row, split in zip(rows, splits, strict=True):
+        row.update({f"split_{task}": role for task, role in split.items()})
+    report = _report(labels, files, matched, sources, rows)
+    atomic_write(out / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    write_index(out, rows, labels.classes, {"protocol": "artgan", "seed": 0})
+    return report
+
+
+def _claim(out: Path, sources: Sequence[Source], labels: Labels) -> None:
+    """Make `out` the place of this packing, or refuse if it holds another."""
+    inputs = hashlib.sha256(labels.digest.encode())
+    for source in sources:
+        inputs.update(f"{source.painting.path}\0{source.file.stat().st_size}\n".encode())
+    claim = {
+        "version": 1,
+        "short_side": sources[0].short_side,
+        "quality": sources[0].quality,
+        "shard_samples": SHARD_SAMPLES,
+        "inputs": inputs.hexdigest(),
+    }
+    file = out / "pack.json"
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; give a folder as --out")
+    if file.exists():
+        if file.read_text(encoding="utf-8") != json.dumps(claim):
+            raise UserError(f"{out} holds shards of other paintings, labels or settings; choose another --out or delete it")
+        return
+    if out.exists() and any(path.suffix == ".tar" or path.name == INDEX_NAME for path in out.iterdir()):
+        raise UserError(f"{out} holds shards that were not made here; choose another --out")
+    atomic_write(file, json.dumps(claim))
+
+
+def _write_missing(shards: Sequence[tuple[Path, Sequence[Source]]]) -> None:
+    todo = [(file, sources) for file, sources in shards if not file.exists()]
+    if not todo:
+        return
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    # spawn: the progress bar runs a thread, and a forked thread's locks stay locked
+    context = multiprocessing.get_context("spawn")
+    total = sum(len(sources) for _, sources in todo)
+    with ProcessPoolExecutor(workers, mp_context=context) as pool, progress("packing paintings", total) as advance:
+        for file, sources in todo:
+            prepared = pool.map(_prepare, sources, chunksize=16)
+            _write_shard(file, zip(sources, _each(prepared, advance), strict=True))
+
+
+def _each(items: Iterable[Packed], advance: Any) -> Iterator[Packed]:
+    for item in items:
+        yield item
+        advance()
+
+
+def _prepare(source: Source) -> Packed:
+    key = sample_key(source.painting.path)
+    try:
+        return Packed(key, *to_jpeg(source.file.read_bytes(), source.short_side, source.quality))
+    except (UnreadableImageError, OSError) as error:
+        return Packed(key, reason=str(error))
+
+
+def sample_key(path: str) -> str:
+    """A sample's name in its tar: readable ASCII without dots (readers split names there), unique by a hash."""
+    plain = unicodedata.normalize("NFKD", Path(path).stem).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^a-z0-9_]+", "-", plain.lower()).strip("-")[:60]
+    return f"{slug}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+
+
+def _write_shard(file: Path, prepared: Iterable[tuple[Source, Packed]]) -> None:
+    with atomic_open(file) as handle, tarfile.open(fileobj=handle, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for source, packed in prepared:
+            if packed.reason:
+                continue
+            about = {
+                "path": source.painting.path,
+                "width": packed.width,
+                "height": packed.height,
+                **{task: source.painting.label(task) for task in TASKS},
+            }
+            _add(tar, f"{packed.key}.jpg", packed.jpeg)
+            _add(tar, f"{packed.key}.json", json.dumps(about, ensure_ascii=False).encode())
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)  # owner, time and mode at their defaults: the bytes depend on the paintings alone
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
+
+
+def _index_rows(file: Path) -> list[dict[str, Any]]:
+    """The index rows of a shard, read back from it: what is in the index is what is in the tar."""
+    rows = []
+    try:
+        with tarfile.open(file, "r:") as tar:
+            members = iter(tar)
+            for image, about in zip(members, members, strict=True):
+                data = tar.extractfile(image).read()  # type: ignore[union-attr]
+                row = json.loads(tar.extractfile(about).read())  # type: ignore[union-attr]
+                where = {"key": image.name.removesuffix(".jpg"), "shard": file.name}
+                place = {"offset": image.offset_data, "length": image.size, "sha256": hashlib.sha256(data).hexdigest()}
+                rows.append({**where, **place, **row})
+    except (tarfile.TarError, ValueError, OSError) as error:
+        raise UserError(f"{file} is broken ({error}); delete it and pack again") from None
+    return rows
+
+
+def _report(
+    labels: Labels, files: Sequence[str], matched: dict[str, str], sources: Sequence[Source], rows: Sequence[dict]
+) -> dict[str, Any]:
+    packed = {row["path"] for row in rows}
+    broken = [source for source in sources if source.painting.path not in packed]
+    return {
+        "packed": len(rows),
+        "unreadable": {str(source.file): _prepare(source).reason for source in broken},
+        "images_without_label": sorted(set(files) - set(matched)),
+        "listed_without_image": len(labels.paintings) - len(matched),
+        "ambiguous": labels.ambiguous,
+        "splits": {
+            task: {split: count[split] for split in SPLITS}
+            for task in (*TASKS, "combined")
+            if (count := Counter(row[f"split_{task}"] for row in rows))
+        },
+    }
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m shards.pack", description=(__doc__ or "").split(": ", 1)[1])
+    parser.add_argument("--images", type=Path, required=True, help="folder of STYLE/NAME.jpg")
+    parser.add_argument("--labels", type=Path, required=True, help="folder of ArtGAN's label lists")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
+    parser.add_argument("--short-side", type=int, default=256, help="pixels; smaller images stay (default: 256)")
+    parser.add_argument("--quality", type=int, default=90, help="JPEG quality, 1 to 95 (default: 90)")
+    args = parser.parse_args(argv)
+    if args.short_side < 33 or not 1 <= args.quality <= 95:
+        raise UserError("--short-side must be at least 33 pixels and --quality from 1 to 95")
+    report = pack(args.images, args.labels, args.out, args.short_side, args.quality)
+    index = read_index(args.out)
+    shards = len(set(index.table["shard"].to_pylist()))
+    print(f"{report['packed']} paintings in {shards} shards in {args.out}")
+    for task, sizes in report["splits"].items():
+        print(f"  {task:9}" + "".join(f"{split} {sizes[split]:<8,}" for split in SPLITS))
+    notes = {
+        "unreadable and left out": len(report["unreadable"]),
+        "images in no label list": len(report["images_without_label"]),
+        "listed paintings without an image": report["listed_without_image"],
+        "paintings with two classes in one task": len(report["ambiguous"]),
+    }
+    for what, count in notes.items():
+        if count:
+            print(f"  {count:,} {what}; see {args.out / 'report.json'}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
