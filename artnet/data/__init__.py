@@ -1,0 +1,1 @@
+"""From shards to batches: choose a split, order it, decode and augment with threads."""

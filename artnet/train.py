@@ -1,0 +1,80 @@
+"""`torchrun -m artnet.train --config RUN.yaml --data SHARDS`: train one run. Plain `python -m` trains it in one process.
+
+Starting it again goes on from the last checkpoint; a complete run is left alone. Exit codes: 0 complete, 2 wrong
+input, 75 stopped on request (SIGTERM, SIGINT, SIGUSR2): run it again to go on, 1 everything else.
+"""
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from shards.errors import UserError, command
+
+from .config import RunConfig, load
+from .rundir import RunDir
+
+
+def prepare(config_file: Path, shards: Path | None, folder: Path | None) -> tuple[RunConfig, RunDir]:
+    """The configuration and run directory that the arguments mean. Raises `UserError` if they contradict."""
+    config = load(config_file)
+    shards = shards or config.data.shards
+    if shards is None:
+        raise UserError(f"{config_file} names no data.shards; add it or give --data SHARDS")
+    config = config.model_copy(update={"data": config.data.model_copy(update={"shards": shards.resolve()})})
+    run = RunDir((folder or Path("runs") / config.name).resolve())
+    if run.config_file.exists() and run.config().signature != config.signature:
+        raise UserError(f"{run.path} holds another run, of {run.config_file}; choose another --run-dir")
+    return config, run
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m artnet.train", description=(__doc__ or "").split(": ", 1)[1])
+    parser.add_argument("--config", type=Path, required=True, metavar="RUN.yaml", help="the run's configuration")
+    parser.add_argument("--data", type=Path, metavar="SHARDS", help="folder of shards (default: the config's data.shards)")
+    parser.add_argument("--run-dir", type=Path, metavar="DIR", help="where the run lives (default: runs/NAME)")
+    args = parser.parse_args(argv)
+    config, run = prepare(args.config, args.data, args.run_dir)
+    if run.result(config.signature):
+        print(f"{run.path} is complete already")
+        return 0
+
+    # torch takes seconds to import: wrong input is told before
+    from shards.index import read_index
+
+    from .training.loop import DivergedError, StoppedOnRequest, train
+    from .training.ranks import process_group
+    from .training.stop import EXIT_STOPPED, StopRequest
+
+    stop = StopRequest()
+    index = read_index(config.data.shards)  # type: ignore[arg-type]  # prepare() made sure of it
+    first = int(os.environ.get("RANK", "0") or 0) == 0
+    with run.locked() if first else contextlib.nullcontext():
+        if first:
+            run.write_config(config)
+        try:
+            with process_group() as ranks:
+                result = train(config, index, run, ranks, stop)
+        except StoppedOnRequest as stopped:
+            print(f"{run.name}: {stopped}; start it again to go on", file=sys.stderr)
+            return EXIT_STOPPED
+        except DivergedError as error:
+            print(f"error: {run.name}: {error}", file=sys.stderr)
+            return 1
+    if first:
+        for task, scores in result.tasks.items():
+            test = scores.test
+            print(
+                f"{task}: test top-1 {100 * test.top1:.1f} %, top-5 {100 * test.top5:.1f} %, macro-F1 {test.macro_f1:.3f} "
+                f"on {test.n} paintings (commonest class {100 * scores.majority:.1f} %), best epoch {result.best_epoch}"
+            )
+        print(f"{run.path} is complete")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,290 @@
+"""The training of one run, from its configuration to `result.json`."""
+
+import math
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from shards.errors import UserError
+from shards.index import Index
+from shards.reader import Reader
+
+from ..config import RunConfig
+from ..data.dataset import SplitData, load_split
+from ..data.loader import load, train_batches
+from ..models import build_model
+from ..rundir import Result, RunDir, Scores, TaskResult, write_json
+from . import checkpoint, provenance
+from .inputs import forward, to_device
+from .journal import Journal
+from .losses import masked_loss
+from .optim import learning_rate, make_optimizer
+from .ranks import Ranks
+from .stop import StopRequest
+
+CHECKPOINT_VERSION = 1
+
+
+class StoppedOnRequest(Exception):  # noqa: N818 - it is no error
+    """A signal asked for it: the checkpoint is saved, start the run again to go on."""
+
+
+class DivergedError(Exception):
+    """The loss is no number any more."""
+
+
+@dataclass
+class Progress:
+    """What a checkpoint knows beside model and optimizer. `loss` sums the steps of the unfinished epoch."""
+
+    step: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+    best_epoch: int = 0
+    best_val: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def best_top1(self) -> float:
+        """Mean top-1 over the heads at the best epoch, -1 before the first."""
+        return mean_top1(self.best_val) if self.best_val else -1.0
+
+
+def mean_top1(scores: dict[str, dict[str, Any]]) -> float:
+    """What models are chosen by: the mean of the heads' top-1."""
+    return sum(task["top1"] for task in scores.values()) / len(scores)
+
+
+class Training:
+    """One run being trained by this process and its peers."""
+
+    def __init__(self, config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: StopRequest) -> None:
+        if config.train.batch_size % ranks.world_size:
+            raise UserError(
+                f"train.batch_size {config.train.batch_size} cannot be divided among {ranks.world_size} ranks; "
+                "it counts the samples of all ranks together: make it a multiple"
+            )
+        self.config, self.run, self.ranks, self.stop = config, run, ranks, stop
+        reader = Reader(index)
+        self.data: dict[str, SplitData] = {
+            split: load_split(config, index, reader, split) for split in ("train", "val", "test")
+        }
+        self.steps_per_epoch = len(self.data["train"]) // config.train.batch_size
+        if not self.steps_per_epoch:
+            raise UserError(
+                f"train.batch_size {config.train.batch_size} is more than the {len(self.data['train'])} training paintings "
+                f"in {index.folder}; make it smaller"
+            )
+        self.steps = self.steps_per_epoch * config.train.epochs
+        self.fingerprint = index.fingerprint
+        self.threads = config.data.threads or max(1, (os.cpu_count() or 1) // ranks.local_world_size)
+        self.classes = {task: len(index.classes[task]) for task in config.task}
+
+        torch.manual_seed(config.seed)
+        self.model = build_model(**config.model.model_dump(), classes=self.classes)
+        self.model.to(ranks.device, memory_format=torch.channels_last)
+        self.optimizer = make_optimizer(self.model, config.optim)
+        self.progress = Progress()
+        self._resume()
+        self.parallel: nn.Module = self.model
+        if ranks.world_size > 1:
+            devices = [ranks.device] if ranks.device.type == "cuda" else None
+            self.parallel = DistributedDataParallel(self.model, device_ids=devices, gradient_as_bucket_view=True)
+
+    def fit(self) -> Result:
+        """Train what is left and test the best epoch once. Raises `StoppedOnRequest` and `DivergedError`."""
+        journal = Journal(self.run, self.progress.step, self.steps) if self.ranks.is_first else None
+        try:
+            while self.progress.step < self.steps:
+                self._epoch(journal)
+        finally:
+            if journal:
+                journal.close()
+        return self._test()
+
+    def _epoch(self, journal: Journal | None) -> None:
+        config, progress, ranks = self.config, self.progress, self.ranks
+        epoch, done = divmod(progress.step, self.steps_per_epoch)
+        batches = train_batches(
+            len(self.data["train"]), config.train.batch_size, ranks.rank, ranks.world_size, config.seed, epoch
+        )
+        self.parallel.train()
+        started = saved = logged = time.monotonic()
+        seconds_before = progress.seconds
+        since_log: list[torch.Tensor] = []
+        for batch in load(self.data["train"], batches[done:], epoch, self.threads):
+            lr = learning_rate(progress.step, self.steps, self.steps_per_epoch, config.train.batch_size, config.optim)
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+            images, labels = to_device(batch, ranks.device)
+            self.optimizer.zero_grad(set_to_none=True)
+            logits = forward(self.parallel, images, config.train.precision)
+            loss, part = masked_loss(logits, labels, config.optim.label_smoothing, ranks)
+            loss.backward()
+            self.optimizer.step()
+            progress.step += 1
+            since_log.append(part)
+
+            at_end = progress.step % self.steps_per_epoch == 0
+            stopping, due = ranks.any(bool(self.stop), time.monotonic() - saved > 60 * config.train.checkpoint_minutes)
+            if at_end or stopping or due or progress.step % config.train.log_every == 0:
+                mean = self._drain(since_log)
+                now = time.monotonic()
+                if journal:
+                    rate = config.train.batch_size * mean["steps"] / (now - logged)
+                    values = {"loss": mean["loss"], "lr": lr, "images_per_s": round(rate, 1)}
+                    journal.log("step", {"epoch": epoch + 1, "step": progress.step, **values})
+                logged = now
+            if journal:
+                journal.step(progress.step)
+            if not at_end and (stopping or due):
+                progress.seconds = seconds_before + time.monotonic() - started
+                self._save("last.pt")
+                saved = time.monotonic()
+                if stopping:
+                    raise StoppedOnRequest(f"stopped by {self.stop.name or 'a signal'} after step {progress.step} of {self.steps}")
+        self._close_epoch(epoch + 1, journal, started, seconds_before, self.steps_per_epoch - done)
+
+    def _drain(self, since_log: list[torch.Tensor]) -> dict[str, Any]:
+        """Fetch the losses of the last steps, mean over steps and all ranks, and add them to the epoch's."""
+        total = float(self.ranks.sum(torch.stack(since_log).sum()))
+        steps = len(since_log)
+        since_log.clear()
+        if not math.isfinite(total):
+            raise DivergedError(
+                f"the loss became {total} before step {self.progress.step}; lower optim.lr or lengthen optim.warmup"
+            )
+        self.progress.loss += total
+        return {"loss": total / steps, "steps": steps}
+
+    def _close_epoch(
+        self, epoch: int, journal: Journal | None, started: float, seconds_before: float, steps: int
+    ) -> None:
+        trained = time.monotonic()
+        progress = self.progress
+        scores = self._evaluate("val")
+        if mean_top1(scores) > progress.best_top1:
+            progress.best_epoch, progress.best_val = epoch, scores
+        values: dict[str, Any] = {
+            "train/loss": progress.loss / self.steps_per_epoch,
+            "val/loss": sum(task["loss"] for task in scores.values()),
+            "val/top1": mean_top1(scores),
+        }
+        for task, score in scores.items():
+            values.update({f"val/{task}/{name}": value for name, value in score.items() if name != "n"})
+        values["images_per_s"] = round(self.config.train.batch_size * steps / (trained - started), 1)
+        progress.seconds = seconds_before + time.monotonic() - started
+        values["seconds"] = round(progress.seconds, 2)
+        progress.loss = 0.0
+        if journal:
+            journal.log("epoch", {"epoch": epoch, "step": progress.step, **values})
+        if progress.best_epoch == epoch:
+            self._save("best.pt")
+        self._save("last.pt")
+        if progress.step < self.steps and all(self.ranks.any(bool(self.stop))):
+            raise StoppedOnRequest(f"stopped by {self.stop.name or 'a signal'} after epoch {epoch} of {self.config.train.epochs}")
+
+    def _evaluate(self, split: str) -> dict[str, dict[str, Any]]:
+        from .scores import evaluate  # torchmetrics takes seconds to import: not for --help, not for wrong input
+
+        scores = evaluate(self.model, self.data[split], self.classes, self.ranks, self.threads)
+        return {task: score.model_dump() for task, score in scores.items()}
+
+    def _test(self) -> Result:
+        started = time.monotonic()
+        state = checkpoint.load(self.run.checkpoints / "best.pt", self.ranks.device)
+        if state is None or state["progress"]["best_epoch"] != self.progress.best_epoch:
+            raise UserError(f"{self.run.checkpoints / 'best.pt'} is missing or of another epoch; delete the run to train it again")
+        self.model.load_state_dict(state["model"])
+        test = self._evaluate("test")
+        result = Result(
+            signature=self.config.signature,
+            data=self.fingerprint,
+            best_epoch=self.progress.best_epoch,
+            epochs=self.config.train.epochs,
+            steps=self.steps,
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            seconds=round(self.progress.seconds + time.monotonic() - started, 2),
+            tasks={
+                task: TaskResult(
+                    classes=self.classes[task],
+                    majority=self.data["test"].majority_share(task),
+                    val=Scores.model_validate(self.progress.best_val[task]),
+                    test=Scores.model_validate(test[task]),
+                )
+                for task in self.config.task
+            },
+        )
+        if self.ranks.is_first:
+            write_json(self.run.result_file, result.model_dump(mode="json"))
+        self.ranks.wait()
+        return result
+
+    def _save(self, name: str) -> None:
+        if self.ranks.is_first:
+            state = {
+                "version": CHECKPOINT_VERSION,
+                "signature": self.config.signature,
+                "data": self.fingerprint,
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "progress": vars(self.progress),
+            }
+            checkpoint.save(self.run.checkpoints / name, state)
+        self.ranks.wait()
+
+    def _resume(self) -> None:
+        file = self.run.checkpoints / "last.pt"
+        state = checkpoint.load(file, self.ranks.device)
+        if state is None:
+            return
+        wanted = (CHECKPOINT_VERSION, self.config.signature, self.fingerprint)
+        if (state.get("version"), state.get("signature"), state.get("data")) != wanted:
+            raise UserError(f"{file} belongs to another configuration or other shards; choose another --run-dir")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
+
+    def unreadable(self) -> list[str]:
+        """Keys of the images that this rank could not decode."""
+        return sorted(set().union(*(data.broken for data in self.data.values())))
+
+
+def train(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: StopRequest) -> Result:
+    """Train a run, or what is left of it, and keep its `run.json`. Raises as `Training.fit` does."""
+    training = Training(config, index, run, ranks, stop)
+    record = run.run()
+    entry = provenance.attempt(ranks, training.progress.step)
+    attempts = [*record.get("attempts", []), entry]
+    record = {
+        "name": run.name,
+        "signature": config.signature,
+        "data": {"shards": str(index.folder), "fingerprint": index.fingerprint},
+        "git": provenance.git_state(),
+        "versions": provenance.versions(),
+        "attempts": attempts,
+    }
+    if ranks.is_first:
+        write_json(run.run_file, record)
+    try:
+        result = training.fit()
+        entry["outcome"] = "complete"
+        return result
+    except StoppedOnRequest:
+        entry["outcome"] = "stopped"
+        raise
+    except Exception as error:
+        entry["outcome"] = f"failed: {type(error).__name__}: {error}"
+        raise
+    finally:
+        entry["ended"] = provenance.now()
+        entry["unreadable"] = training.unreadable()
+        if entry["unreadable"]:
+            print(f"left out as unreadable: {', '.join(entry['unreadable'])}", file=sys.stderr)
+        if ranks.is_first:
+            write_json(run.run_file, record)

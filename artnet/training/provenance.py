@@ -1,0 +1,57 @@
+"""Where a result came from: the code, the libraries, the machine."""
+
+import importlib.metadata
+import os
+import platform
+import socket
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .ranks import Ranks
+
+LIBRARIES = ("torch", "torchvision", "torchmetrics", "numpy", "pillow")
+MAX_DIFF = 200_000  # characters of uncommitted changes that are kept
+
+
+def now() -> str:
+    """The time as people and programs read it: ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def git_state() -> dict[str, Any]:
+    """The commit of this code and what was changed since; empty where there is no git or no repository."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():
+        return {}
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, errors="replace").stdout  # noqa: S607
+
+    try:
+        return {"sha": git("rev-parse", "HEAD").strip(), "diff": git("diff", "HEAD")[:MAX_DIFF]}
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and the libraries that compute."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in LIBRARIES}}
+
+
+def attempt(ranks: Ranks, from_step: int) -> dict[str, Any]:
+    """A new entry of `run.json`'s attempts: who, where, from which step on."""
+    import torch
+
+    device = torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else "cpu"
+    return {
+        "started": now(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "world_size": ranks.world_size,
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "from_step": from_step,
+    }

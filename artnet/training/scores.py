@@ -1,0 +1,60 @@
+"""How good a model is on a split: top-1, top-5, macro-F1 and negative log-likelihood of each head."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torchmetrics import MetricCollection, SumMetric
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from shards.labels import UNLABELLED
+
+from ..config import Task
+from ..data.dataset import SplitData
+from ..data.loader import eval_batches, load
+from ..rundir import Scores
+from .inputs import forward, to_device
+from .ranks import Ranks
+
+
+class TaskScores(nn.Module):
+    """Running scores of one head. torchmetrics adds them up over ranks, exactly, whatever each rank saw."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.shares = MetricCollection(
+            {
+                "top1": MulticlassAccuracy(classes, average="micro", ignore_index=UNLABELLED),
+                "top5": MulticlassAccuracy(classes, top_k=min(5, classes), average="micro", ignore_index=UNLABELLED),
+                "macro_f1": MulticlassF1Score(classes, average="macro", ignore_index=UNLABELLED),
+            }
+        )
+        self.loss = SumMetric()
+        self.labelled = SumMetric()
+
+    def update(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """Count a batch: logits (n, classes), labels int64 (n,), -1 = unlabelled."""
+        self.shares.update(logits, labels)
+        self.loss.update(F.cross_entropy(logits, labels, reduction="sum", ignore_index=UNLABELLED))
+        self.labelled.update((labels != UNLABELLED).sum())
+
+    def compute(self) -> Scores:
+        """The scores over all ranks. Every rank must call it."""
+        shares = {name: float(value) for name, value in self.shares.compute().items()}
+        n = int(self.labelled.compute())
+        return Scores(loss=float(self.loss.compute()) / max(n, 1), n=n, **shares)
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, data: SplitData, classes: Mapping[str, int], ranks: Ranks, threads: int) -> dict[Task, Scores]:
+    """Score a model on a split: every painting once over all ranks. Every rank must call it, with the bare model."""
+    model.eval()
+    scorers = {task: TaskScores(classes[task]).to(ranks.device) for task in data.config.task}
+    local = max(1, data.config.train.batch_size // ranks.world_size)
+    for batch in load(data, eval_batches(len(data), local, ranks.rank, ranks.world_size), 0, threads):
+        images, labels = to_device(batch, ranks.device)
+        logits = forward(model, images, data.config.train.precision)
+        for column, (task, scorer) in enumerate(scorers.items()):
+            scorer.update(logits[task].float(), labels[:, column])
+    return {task: scorer.compute() for task, scorer in scorers.items()}
