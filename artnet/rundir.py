@@ -28,6 +28,8 @@ from shards.files import atomic_write
 
 from . import config as run_config
 
+EXIT_STOPPED = 75  # how training ends when it was asked to stop: EX_TEMPFAIL of sysexits.h, run me again
+
 
 class Scores(BaseModel):
     """How well one head did on one split. Shares between 0 and 1, the loss in nats, all over `n` labelled images."""

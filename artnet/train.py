@@ -14,7 +14,7 @@ from pathlib import Path
 from shards.errors import UserError, command
 
 from .config import RunConfig, load
-from .rundir import RunDir
+from .rundir import EXIT_STOPPED, RunDir
 
 
 def prepare(config_file: Path, shards: Path | None, folder: Path | None) -> tuple[RunConfig, RunDir]:
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from .training.loop import DivergedError, StoppedOnRequest, train
     from .training.ranks import process_group
-    from .training.stop import EXIT_STOPPED, StopRequest
+    from .training.stop import StopRequest
 
     stop = StopRequest()
     index = read_index(config.data.shards)  # type: ignore[arg-type]  # prepare() made sure of it

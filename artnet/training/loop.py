@@ -227,14 +227,15 @@ class Training:
 
     def _save(self, name: str) -> None:
         if self.ranks.is_first:
-            state = {
+            state: dict[str, Any] = {
                 "version": CHECKPOINT_VERSION,
                 "signature": self.config.signature,
                 "data": self.fingerprint,
                 "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
                 "progress": vars(self.progress),
             }
+            if name == "last.pt":
+                state["optimizer"] = self.optimizer.state_dict()
             checkpoint.save(self.run.checkpoints / name, state)
         self.ranks.wait()
 

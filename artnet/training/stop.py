@@ -4,7 +4,6 @@ import signal
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
-EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: run me again
 
 
 class StopRequest:

@@ -1,0 +1,31 @@
+"""The report page: one HTML file that needs no network, no script and no other file."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from . import figures, wording
+from .origin import origin
+from .results import Sweep
+from .summary import Summary, value
+
+
+def page(sweep: Sweep, summary: Summary) -> str:
+    """The page as HTML; links to runs are relative to the sweep's folder."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(
+        sweep=sweep,
+        summary=summary,
+        words=wording,
+        value=value,
+        style=figures.style,
+        dot_plots=figures.dot_plots(summary),
+        charts=figures.charts(summary),
+        origin=origin(sweep),
+    )

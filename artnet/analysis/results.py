@@ -1,0 +1,176 @@
+"""A sweep's folder, read: what its manifest planned and what became of each run. Nothing here writes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from shards.errors import UserError
+
+from .. import config as run_config
+from ..rundir import Result, RunDir, TaskResult
+
+MANIFEST_NAME = "manifest.json"
+
+
+class Reference(BaseModel):
+    """A published run: test top-1 in per cent for configurations that hold every value of `when`."""
+
+    when: dict[str, Any]
+    artist: float | None = Field(None, ge=0, le=100)
+    style: float | None = Field(None, ge=0, le=100)
+    genre: float | None = Field(None, ge=0, le=100)
+
+    def matches(self, config: Mapping[str, Any]) -> bool:
+        """Whether a flat configuration has every value of `when`."""
+        return all(key in config and canonical(key, value) == config[key] for key, value in self.when.items())
+
+
+class PlannedRun(BaseModel):
+    """A run as the manifest names it; `values` holds every key that varies over the sweep."""
+
+    name: str
+    signature: str
+    values: dict[str, Any]
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_folder_name(cls, name: str) -> str:
+        if not name.isprintable() or name in ("", "..") or Path(name).name != name:
+            raise ValueError("should be the name of a folder in the sweep's")
+        return name
+
+
+class Manifest(BaseModel):
+    """`manifest.json`: what a launcher planned."""
+
+    name: str
+    grid: str = ""
+    arithmetic: str = ""
+    reference: list[Reference] = []
+    runs: list[PlannedRun] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One planned run and what became of it. `result` is there exactly if `state` is "complete"."""
+
+    directory: RunDir
+    values: dict[str, Any]  # canonical
+    config: dict[str, Any]  # dotted path -> JSON value; without a config.yaml, as much as is known
+    tasks: tuple[str, ...]
+    state: str
+    reason: str
+    result: Result | None
+
+    @property
+    def name(self) -> str:
+        """The name of the run and of its folder."""
+        return self.directory.name
+
+    @property
+    def scores(self) -> dict[str, TaskResult]:
+        """What the run scored on each task; nothing before it is complete."""
+        return {str(task): scores for task, scores in self.result.tasks.items()} if self.result else {}
+
+    @property
+    def has_folder(self) -> bool:
+        """Whether there is a folder to link to."""
+        return _is_folder(self.directory.path)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A grid of runs, in the order of the manifest."""
+
+    folder: Path
+    manifest: Manifest
+    runs: list[Run]
+
+    @property
+    def varied(self) -> list[str]:
+        """The keys that vary over the sweep, in the order of the manifest."""
+        return list(dict.fromkeys(key for run in self.runs for key in run.values))
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """Read a sweep. Broken files of a run make that run failed or missing.
+
+    Raises `UserError` if the folder or its manifest is missing or broken.
+    """
+    manifest = _read_manifest(folder)
+    directories = [RunDir(folder / planned.name) for planned in manifest.runs]
+    configs = [_config(directory) for directory in directories]
+    # Runs differ in their `values` only, so a run without a readable config.yaml is known from any other's.
+    base = next((config for config in configs if config), {})
+    runs = []
+    for planned, directory, config in zip(manifest.runs, directories, configs, strict=True):
+        values = {key: canonical(key, value) for key, value in planned.values.items()}
+        known = config or base | values
+        result = directory.result(planned.signature)
+        runs.append(Run(directory, values, known, _tasks(known, result), *_state(directory, result), result))
+    return Sweep(folder, manifest, runs)
+
+
+def canonical(key: str, value: Any) -> Any:
+    """The value as the configuration would hold it, or as it is if only an older version knew it."""
+    try:
+        return run_config.canonical(key, value)
+    except UserError:
+        return value
+
+
+def printable(value: object) -> str:
+    """Text of a file that anybody may have written, on one line and without control characters."""
+    return " ".join("".join(char if char.isprintable() else " " for char in str(value)).split())
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST_NAME
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}); give the folder of a planned sweep, runs/NAME"
+        ) from None
+    except ValidationError as error:
+        raise UserError(
+            f"{path} is broken ({run_config.explain(error)}); run the sweep's launcher again to rewrite it"
+        ) from None
+
+
+def _config(directory: RunDir) -> dict[str, Any]:
+    try:
+        return run_config.flatten(directory.config())
+    except UserError:
+        return {}
+
+
+def _tasks(config: Mapping[str, Any], result: Result | None) -> tuple[str, ...]:
+    planned = config.get("task")
+    known = [*(planned if isinstance(planned, list) else []), *(result.tasks if result else [])]
+    return tuple(task for task in run_config.TASKS if task in known)
+
+
+def _state(directory: RunDir, result: Result | None) -> tuple[str, str]:
+    """The run's state and the reason for it. Only a valid result makes it complete."""
+    if result:
+        return "complete", ""
+    if not _is_folder(directory.path):
+        return "missing", "its folder does not exist"
+    saved = directory.state()
+    state = printable(saved.get("state", ""))
+    if not state:
+        return "missing", "no readable state.json"
+    if state == "complete":
+        return "failed", "no valid result.json"
+    return state, printable(saved.get("reason", ""))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a link into a place that is closed to us
+        return False

@@ -1,0 +1,69 @@
+"""Means with their errors. Pure functions on shares between 0 and 1."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The mean of `n` seeds, its 95 % interval, and the sample standard deviation, which one seed has not."""
+
+    n: int
+    mean: float
+    std: float | None
+    low: float
+    high: float
+
+    def overlaps(self, other: "Estimate") -> bool:
+        """Whether the two intervals have a point in common."""
+        return self.low <= other.high and other.low <= self.high
+
+
+def estimate(shares: Sequence[float], images: int) -> Estimate:
+    """Estimate the share that `shares`, one per seed, are samples of.
+
+    The interval is Student's t over seeds, cut to what a share can be. A single seed says nothing about
+    others, so its interval is Wilson's for a share measured on `images` images.
+    """
+    mean = statistics.fmean(shares)
+    if len(shares) == 1:
+        return Estimate(1, mean, None, *wilson_interval(mean, images))
+    std = statistics.stdev(shares)
+    half = t_quantile(len(shares) - 1) * std / math.sqrt(len(shares))
+    return Estimate(len(shares), mean, std, max(0.0, mean - half), min(1.0, mean + half))
+
+
+def wilson_interval(share: float, n: int) -> tuple[float, float]:
+    """The 95 % score interval of a binomial share seen in `n` trials (Wilson, JASA 22, 1927)."""
+    z2 = statistics.NormalDist().inv_cdf((1 + CONFIDENCE) / 2) ** 2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def t_quantile(freedom: int) -> float:
+    """The t that 95 % of Student's distribution lie within, from -t to t; `freedom` is a whole number."""
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _t_within(middle, freedom) < CONFIDENCE:
+            low = middle
+        else:
+            high = middle
+    return math.sqrt(freedom) * math.tan(low)
+
+
+def _t_within(angle: float, freedom: int) -> float:
+    """P(|T| <= sqrt(freedom) tan(angle)): Abramowitz and Stegun, 26.7.3 (odd) and 26.7.4 (even)."""
+    odd = freedom % 2
+    term = math.cos(angle) if odd else 1.0
+    series = 0.0
+    for power in range(odd, freedom - 1, 2):
+        series += term
+        term *= math.cos(angle) ** 2 * (power + 1) / (power + 2)
+    within = math.sin(angle) * series
+    return 2 / math.pi * (angle + within) if odd else within

@@ -1,0 +1,114 @@
+"""The summary as a terminal's table and as Markdown, and every run as CSV."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..rundir import Scores
+from . import wording
+from .results import Run, Sweep
+from .summary import Summary
+
+_ESCAPED = str.maketrans({char: f"\\{char}" for char in "\\|*`<[]"})
+_SCORES = tuple(f"{split}_{name}" for split in ("test", "val") for name in Scores.model_fields)
+_MADE = ("best_epoch", "parameters", "seconds")
+
+
+def print_summary(sweep: Sweep, summary: Summary, console: Console) -> None:
+    """Print the table, what it says and which runs are missing from it."""
+    header, rows = _grid(summary)
+    table = Table(box=box.SIMPLE_HEAD, title=Text(sweep.manifest.name), title_justify="left")
+    for name, cells in zip(header, zip(*rows, strict=True), strict=True):
+        if name == header[0]:
+            table.add_column(Text(name), min_width=16, overflow="fold")
+        else:
+            table.add_column(Text(name), justify="right", min_width=max(map(len, (name, *cells))))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    # A narrow terminal may break lines, but never cut a number.
+    needed = console.measure(table, options=console.options.update_width(10_000)).minimum
+    table.width = needed if needed > console.width else None
+    console.print(table, crop=False)
+    for sentence in wording.findings(summary):
+        console.print(Text(sentence))
+    console.print()
+    for sentence in wording.notes(sweep, summary):
+        console.print(Text(sentence, style="dim"))
+    if runs := wording.unfinished(sweep):
+        table = Table("run", "state", "reason", box=box.SIMPLE_HEAD)
+        for run in runs:
+            table.add_row(Text(run.name, overflow="fold"), Text(wording.state(run)), Text(run.reason))
+        console.print(table)
+
+
+def markdown(sweep: Sweep, summary: Summary) -> str:
+    """The table, what it says and which runs are missing from it."""
+    header, rows = _grid(summary)
+    lines = [f"# {_escape(sweep.manifest.name)}", "", _escape(sweep.manifest.arithmetic), ""]
+    lines += [*_pipes(header, rows, "--:"), ""]
+    lines += [
+        f"- {_escape(sentence)}" for sentence in (*wording.findings(summary), *wording.notes(sweep, summary))
+    ]
+    if runs := wording.unfinished(sweep):
+        lines += ["", "## Runs without a result", ""]
+        told = [[run.name, wording.state(run), run.reason] for run in runs]
+        lines += _pipes(["run", "state", "reason"], told, "---")
+    return "\n".join(lines) + "\n"
+
+
+def results_csv(sweep: Sweep) -> str:
+    """One line per run and task, with what the run was and all it scored.
+
+    Scores are shares between 0 and 1, the loss is in nats; empty where there is no result.
+    """
+    varied = [key for key in sweep.varied if key != "task"]
+    header = ["run", "state", "reason", *varied, "task", *_SCORES, *_MADE]
+    file = io.StringIO()
+    writer = csv.DictWriter(file, header, lineterminator="\n")
+    writer.writeheader()
+    for run in sweep.runs:
+        known = run.values | {"run": run.name, "state": run.state, "reason": run.reason}
+        if run.result:
+            known |= run.result.model_dump(include=set(_MADE))
+        # A run of which not even the tasks are known is a line too.
+        writer.writerows(known | {"task": task} | _scores(run, task) for task in run.tasks or ("",))
+    return file.getvalue()
+
+
+def _scores(run: Run, task: str) -> dict[str, float]:
+    if task not in run.scores:
+        return {}
+    splits = {"test": run.scores[task].test, "val": run.scores[task].val}
+    return {f"{split}_{name}": value for split, scores in splits.items() for name, value in scores}
+
+
+def _grid(summary: Summary) -> tuple[list[str], list[list[str]]]:
+    """The summary as text: a header and a row per model, then the majority class."""
+    header = ["model"]
+    for task in summary.tasks:
+        header += [task, "n", *(["published"] if summary.has_published[task] else [])]
+    rows = [[group.label] for group in summary.groups]
+    baseline = ["majority class"]
+    for task in summary.tasks:
+        for row, group in zip(rows, summary.groups, strict=True):
+            cell = group.cells.get(task)
+            row += [wording.spread(cell.estimate), wording.seeds(cell)] if cell else [wording.NOTHING] * 2
+            if summary.has_published[task]:
+                row.append(wording.published(cell) if cell else wording.NOTHING)
+        baseline += [wording.majority(summary, task), "", *([""] if summary.has_published[task] else [])]
+    return header, [*rows, baseline]
+
+
+def _pipes(header: Sequence[str], rows: Sequence[Sequence[str]], rest: str) -> list[str]:
+    """A table in Markdown; `rest` aligns all columns but the first."""
+    lines = [map(_escape, header), ("---", *[rest] * (len(header) - 1)), *(map(_escape, row) for row in rows)]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
+
+
+def _escape(text: str) -> str:
+    return " ".join(text.split()).translate(_ESCAPED)

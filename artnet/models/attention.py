@@ -1,0 +1,93 @@
+"""Attention on the output of a residual branch: SE, ECA and CBAM.
+
+Every module takes (N, C, H, W) and gives the same shape, scaled by factors in (0, 1): one for each channel,
+or one for each position in the spatial half of CBAM.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SE(nn.Module):
+    """Squeeze-and-Excitation (Hu, Shen and Sun, CVPR 2018): channels are weighed by a small network.
+
+    `channels` is C, `reduction` the ratio of C to the bottleneck's width.
+    """
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        self.reduce = nn.Linear(channels, channels // reduction, bias=False)
+        self.expand = nn.Linear(channels // reduction, channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = x.mean((2, 3))
+        scale = self.expand(F.relu(self.reduce(scale), inplace=True))
+        return x * torch.sigmoid(scale)[:, :, None, None]
+
+
+class ECA(nn.Module):
+    """Efficient Channel Attention (Wang et al., CVPR 2020): channels are weighed with their neighbours.
+
+    One filter serves all channels. Its length grows with the logarithm of `channels`, which is C, by the
+    formula of the paper with gamma 2 and b 1.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        length = int((math.log2(channels) + 1) / 2)
+        kernel_size = length if length % 2 else length + 1
+        self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.conv(x.mean((2, 3)).unsqueeze(1)).squeeze(1)
+        return x * torch.sigmoid(scale)[:, :, None, None]
+
+
+class ChannelGate(nn.Module):
+    """The channel half of CBAM: the bottleneck of SE, with biases, shared by the mean and the maximum.
+
+    `channels` is C, `reduction` the ratio of C to the bottleneck's width.
+    """
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        self.reduce = nn.Linear(channels, channels // reduction)
+        self.expand = nn.Linear(channels // reduction, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self._mlp(x.mean((2, 3))) + self._mlp(x.flatten(2).max(2).values)
+        return x * torch.sigmoid(scale)[:, :, None, None]
+
+    def _mlp(self, pooled: Tensor) -> Tensor:
+        scale: Tensor = self.expand(F.relu(self.reduce(pooled), inplace=True))
+        return scale
+
+
+class SpatialGate(nn.Module):
+    """The spatial half of CBAM: positions are weighed by maximum and mean over channels around them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, kernel_size=7, padding=3, bias=False)
+        self.bn = nn.BatchNorm2d(1, momentum=0.01)
+        # The gate starts with the same factor at all positions, as in the published implementation.
+        nn.init.zeros_(self.bn.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = torch.cat((x.max(1, keepdim=True).values, x.mean(1, keepdim=True)), dim=1)
+        return x * torch.sigmoid(self.bn(self.conv(pooled)))
+
+
+class CBAM(nn.Sequential):
+    """Convolutional Block Attention Module (Woo et al., ECCV 2018): over channels, then over positions.
+
+    `channels` is C, `reduction` the ratio of C to the width of the channel half's bottleneck.
+    """
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        self.channel = ChannelGate(channels, reduction)
+        self.spatial = SpatialGate()

@@ -1,0 +1,62 @@
+"""The models by name: backbone x recurrence x attention."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from torch import nn
+
+from artnet.models.attention import CBAM, ECA, SE, ChannelGate
+from artnet.models.recurrence import RLA, ConvLSTM
+from artnet.models.resnet import BasicBlock, Bottleneck, RecurrentResNet, ResNet
+
+# Published depths: the residual blocks of the four stages.
+BACKBONES: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+    "resnet101": (Bottleneck, (3, 4, 23, 3)),
+}
+RECURRENCES: dict[str, type[RLA] | type[ConvLSTM] | None] = {"none": None, "rla": RLA, "lstm": ConvLSTM}
+ATTENTIONS: dict[str, Callable[[int, int], nn.Module]] = {
+    "none": lambda channels, reduction: nn.Identity(),
+    "se": SE,
+    "eca": lambda channels, reduction: ECA(channels),
+    "cbam": CBAM,
+    "cbam_channel": ChannelGate,
+}
+
+
+def build_model(
+    *,
+    backbone: str,
+    recurrence: str,
+    attention: str,
+    classes: Mapping[str, int],
+    se_reduction: int = 16,
+    recurrent_channels: int = 32,
+) -> ResNet:
+    """Make a model with random weights: `forward` takes (N, 3, H, W) and gives {task: (N, classes) logits}.
+
+    The names are those of `artnet.config.ModelConfig`. `classes` maps every task to its number of classes,
+    for one linear head each. `se_reduction` is the ratio of a block's output channels to the bottleneck of SE
+    and CBAM, and `recurrent_channels` the width of the recurrent state. Images may have any sides from 33
+    pixels.
+
+    Raises `ValueError` for a name that does not exist.
+    """
+    _check("backbone", backbone, BACKBONES)
+    _check("recurrence", recurrence, RECURRENCES)
+    _check("attention", attention, ATTENTIONS)
+    block, depths = BACKBONES[backbone]
+    cell = RECURRENCES[recurrence]
+
+    def make_attention(channels: int) -> nn.Module:
+        return ATTENTIONS[attention](channels, se_reduction)
+
+    if cell is None:
+        return ResNet(block, depths, make_attention, classes)
+    return RecurrentResNet(block, depths, make_attention, classes, cell, recurrent_channels)
+
+
+def _check(field: str, name: str, valid: Iterable[str]) -> None:
+    if name not in valid:
+        raise ValueError(f"{field} {name!r} does not exist; choose one of {', '.join(valid)}")

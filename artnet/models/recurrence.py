@@ -1,0 +1,68 @@
+"""Recurrence along depth: what a network remembers of the blocks it has passed.
+
+In Recurrent Layer Aggregation (Zhao, Fang and Li, "Recurrence along Depth", NeurIPS 2021) the output of every
+block updates a state, whose first tensor h is an input of the next block. One cell serves all blocks of a
+stage: they share its convolutions, and each has a batch norm of its own.
+
+The paper's equations update the state with the output of a block's residual branch; its implementation takes
+the output of the block, after the addition and ReLU, and so do we, to compute the same function.
+"""
+
+import torch
+from torch import Tensor, nn
+
+# What a cell updates: h, and what else it remembers.
+State = tuple[Tensor, ...]
+
+
+class RLA(nn.Module):
+    """The plain recurrent cell. Its state is (h,), with h of shape (N, `channels`, H, W).
+
+    `forward(x, state, step)` takes the output x (N, `in_channels`, H, W) of block number `step` of the stage,
+    from 0 to `steps` - 1, and a state of the same sides, and gives the new state.
+    """
+
+    state_size = 1
+
+    def __init__(self, in_channels: int, channels: int, steps: int) -> None:
+        super().__init__()
+        self.conv_out = nn.Conv2d(in_channels, channels, kernel_size=1, bias=False)
+        self.bns = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(steps))
+        self.conv = nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False)
+
+    def forward(self, x: Tensor, state: State, step: int) -> State:
+        (h,) = state
+        h = torch.tanh(self.bns[step](h + self.conv_out(x)))
+        return (self.conv(h),)
+
+    @staticmethod
+    def readout(channels: int) -> nn.Module:
+        """What stands between the last h and the heads: the last operation on it was a bare convolution."""
+        return nn.Sequential(nn.BatchNorm2d(channels), nn.Identity())
+
+
+class ConvLSTM(nn.Module):
+    """The LSTM cell. Its state is (h, c), both of shape (N, `channels`, H, W); otherwise as `RLA`.
+
+    One convolution gives all gates: input, forget, output and candidate, in this order.
+    """
+
+    state_size = 2
+
+    def __init__(self, in_channels: int, channels: int, steps: int) -> None:
+        super().__init__()
+        self.conv_out = nn.Conv2d(in_channels, channels, kernel_size=1, bias=False)
+        self.bns = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(steps))
+        self.conv = nn.Conv2d(2 * channels, 4 * channels, kernel_size=3, padding=1, bias=False)
+
+    def forward(self, x: Tensor, state: State, step: int) -> State:
+        h, c = state
+        x = torch.tanh(self.bns[step](self.conv_out(x)))
+        i, f, o, g = self.conv(torch.cat((x, h), dim=1)).chunk(4, dim=1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+    @staticmethod
+    def readout(channels: int) -> nn.Module:
+        """What stands between the last h and the heads: nothing, since h is bounded."""
+        return nn.Identity()

@@ -1,0 +1,31 @@
+"""Weights of the reference implementation of Recurrent Layer Aggregation, renamed to ours."""
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+_SE_LAYERS = {"0": "reduce", "2": "expand"}
+
+
+def convert_rlanet_state_dict(state_dict: Mapping[str, Tensor], head: str = "imagenet") -> dict[str, Tensor]:
+    """Rename a state dict of the RLANet reference implementation (NeurIPS 2021) to load into our models.
+
+    Takes its ResNets without recurrence, with RLA or with LSTM, and without attention, with SE or with ECA,
+    saved from the bare model or from a wrapper for data parallelism. Its classifier becomes the head named
+    `head`. Tensors are shared with the input, not copied. Names that need no change are kept, and so are
+    unknown ones: load the result with `strict=True` to hear of them.
+    """
+    return {_rename(name, head): tensor for name, tensor in state_dict.items()}
+
+
+def _rename(name: str, head: str) -> str:
+    name = name.removeprefix("module.")
+    name = re.sub(r"^stages\.(\d+)\.", lambda match: f"layer{int(match[1]) + 1}.", name)
+    name = re.sub(r"\.se\.fc\.([02])\.", lambda match: f".attention.{_SE_LAYERS[match[1]]}.", name)
+    name = re.sub(r"\.eca\.", ".attention.", name)
+    name = re.sub(r"^conv_outs\.(\d+)\.", r"cells.\1.conv_out.", name)
+    name = re.sub(r"^recurrent_convs\.(\d+)\.(conv\.)?", r"cells.\1.conv.", name)
+    name = re.sub(r"^stage_bns\.(\d+)\.", r"cells.\1.bns.", name)
+    name = re.sub(r"^bn2\.", "readout.0.", name)
+    return re.sub(r"^fc\.", f"heads.{head}.", name)

@@ -1,0 +1,53 @@
+"""`python -m artnet.report SWEEP`: what a sweep resulted in, as a table, as files and as a page.
+
+Reads run directories only and may be run at any time: runs without a result are shown with their state.
+Leaves `results.csv`, `results.md` and `report.html` in SWEEP, the folder `runs/NAME`.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from shards.errors import command
+from shards.files import atomic_write
+
+from .analysis.results import read_sweep
+from .analysis.summary import summarise
+from .analysis.table import markdown, print_summary, results_csv
+
+PAGE_NAME = "report.html"
+
+
+def write(folder: Path, console: Console | None = None) -> None:
+    """Print a sweep's table, leave it as files in its folder and say where the page is.
+
+    Raises `UserError` if the folder or its manifest is missing or broken.
+    """
+    from .analysis.page import page  # jinja2 takes a while: wrong input is told before
+
+    console = console or Console()
+    sweep = read_sweep(folder)
+    summary = summarise(sweep)
+    print_summary(sweep, summary, console)
+    atomic_write(folder / "results.csv", results_csv(sweep))
+    atomic_write(folder / "results.md", markdown(sweep, summary))
+    atomic_write(folder / PAGE_NAME, page(sweep, summary))
+    console.print(Text(str(folder / PAGE_NAME)), soft_wrap=True)
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m artnet.report", description=(__doc__ or "").split(": ", 1)[1]
+    )
+    parser.add_argument("sweep", type=Path, metavar="SWEEP", help="folder of the sweep, runs/NAME")
+    write(parser.parse_args(argv).sweep)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,150 @@
+"""What the three doors share: the options, and the way from a grid file to a plan."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from artnet.config import explain
+from shards.errors import UserError
+from shards.index import read_index
+
+from .grid import Expansion, Grid, Run
+from .plan import Action, Decision, summary
+from .rundir import Sweep
+
+Block = TypeVar("Block", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options that every door has."""
+
+    grid: Path
+    sets: list[str]
+    only: list[str]
+    sweep_root: Path
+    retry: bool
+    dry_run: bool
+
+
+def parser(program: str, description: str) -> argparse.ArgumentParser:
+    """The options that every door has; a door adds its own."""
+    options = argparse.ArgumentParser(prog=f"python launch/{program}", description=description)
+    options.add_argument(
+        "--grid", type=Path, required=True, metavar="FILE", help="the grid, such as sweeps/demo.yaml"
+    )
+    options.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set a fixed key, such as train.epochs=5",
+    )
+    options.add_argument(
+        "--only", action="append", default=[], metavar="SELECTION",
+        help="a part of the grid: 'attention=se,seed=0'; , is and, ! is not, a second --only is or",
+    )  # fmt: skip
+    options.add_argument("--data", metavar="SHARDS", help="the same as --set data.shards=SHARDS")
+    options.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="folder of all sweeps (default: runs)"
+    )
+    options.add_argument("--retry", action="store_true", help="go on with runs that failed, too")
+    options.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
+    return options
+
+
+def options(args: argparse.Namespace) -> Options:
+    """The shared options out of the parsed arguments."""
+    sets = [*args.set, *([f"data.shards={args.data}"] if args.data else [])]
+    return Options(args.grid, sets, args.only, args.runs, args.retry, args.dry_run)
+
+
+def read_block(
+    model: type[Block], grid: Grid, name: str, values: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> Block:
+    """Validate a launcher's block of the grid file, with the command line's values (not None) over it.
+
+    Raises `UserError` with the file and line of the key.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    try:
+        return model.model_validate({**values, **given})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = str(first["loc"][0]) if first["loc"] else ""
+        if first["type"] == "extra_forbidden":
+            message = f"unknown key {key!r} in {name}; the keys are {', '.join(model.model_fields)}"
+        else:
+            message = f"{name}.{explain(error)}"
+        where = f"--{key.replace('_', '-')}" if key in given else grid.where(name, *([key] if key else []))
+        raise UserError(f"{where}: {message}") from None
+
+
+def check_data(sweep: Sweep, runs: Sequence[Run]) -> None:
+    """Make sure that the shards are there, and are those that the runs so far were trained on.
+
+    Raises `UserError` naming what is missing, or the run that saw other data.
+    """
+    fingerprints: dict[Path, str] = {}
+    for run in runs:
+        shards = run.config.data.shards
+        if shards is None:
+            raise UserError("the grid names no data.shards; add it under fixed, or give --data SHARDS")
+        if shards not in fingerprints:
+            fingerprints[shards] = read_index(shards).fingerprint
+        folder = sweep.run(run)
+        seen = folder.run().get("data", {}).get("fingerprint", fingerprints[shards])
+        if seen != fingerprints[shards]:
+            raise UserError(
+                f"{folder.path} was trained on other data than {shards} holds now; give another --runs, or delete that run"
+            )
+
+
+def show_plan(
+    console: Console, grid: Grid, expansion: Expansion, decisions: Sequence[Decision], dry_run: bool
+) -> None:
+    """Print the arithmetic, in a dry run every run, and what there is to do."""
+    console.print(f"{grid.name}: {expansion.arithmetic}", highlight=False)
+    if dry_run:
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        keys = list(dict.fromkeys(key for decision in decisions for key in decision.run.values))
+        for title in ("run", *(key.rpartition(".")[2] for key in keys), "state", "plan"):
+            table.add_column(title, overflow="fold", no_wrap=not console.is_terminal)
+        for decision in decisions:
+            values = [show_value(decision.run.values.get(key, "")) for key in keys]
+            cells = (decision.run.config.name, *values, decision.state.replace("_", " "), decision.action)
+            table.add_row(*map(escape, cells))
+        console.print(table)
+    console.print(summary(decisions), highlight=False)
+    if dry_run and any(decision.action is not Action.LEAVE for decision in decisions):
+        console.print("dry run: nothing was started", highlight=False)
+
+
+def show_value(value: object) -> str:
+    """A configuration value as people write it on the command line."""
+    return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def console() -> Console:
+    """The console for results: as wide as the text where nobody watches, so that no line is broken or cut."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=max(200, plain.width))
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def say(message: str) -> None:
+    """A line about what goes on, on stderr."""
+    print(message, file=sys.stderr, flush=True)

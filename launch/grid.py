@@ -1,0 +1,285 @@
+"""A grid expanded into runs: product, conditionals, less what is excluded, and what is included.
+
+Pure: the same file, `--set` and `--only` give the same runs in the same order, and a search's draws too.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from artnet import config
+from artnet.config import RunConfig
+from shards.errors import UserError
+
+from . import document
+from .document import Position
+from .gridfile import Grid, load
+from .space import Axis, Distribution, Space, Values, shown
+
+__all__ = ["Expansion", "Grid", "Run", "expand", "load", "sample"]
+
+MAX_RUNS = 10_000
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a grid, and its value of every key that the grid varies, for tables."""
+
+    config: RunConfig
+    values: Values
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """A grid's runs, and the sum that says how they came to be so many."""
+
+    runs: list[Run]
+    arithmetic: str
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A run before it is known to stay: its configuration, also flat, and its include's position."""
+
+    config: RunConfig
+    flat: Values
+    position: Position
+
+
+def expand(grid: Grid, sets: Sequence[str] = (), only: Sequence[str] = ()) -> Expansion:
+    """A grid's runs: `sets` (`KEY=VALUE`) lie over `fixed`, and only what `only` selects stays.
+
+    Raises `UserError` for distributions, for two runs that are the same, for what matches nothing, and for
+    `sets` or `only` that do not fit the grid.
+    """
+    for draw in _all_draws(grid):
+        where = next(grid.where(*position) for key, position in grid.stated if key == draw.key)
+        raise UserError(
+            f"{where}: {draw.key} is drawn from a distribution; use launch/tune.py, or list its values"
+        )
+    return _expand(grid, 1, 0, sets, only)
+
+
+def sample(
+    grid: Grid, samples: int, seed: int, sets: Sequence[str] = (), only: Sequence[str] = ()
+) -> Expansion:
+    """A search's runs: at every point of the product, `samples` draws of what is drawn there.
+
+    Each draw has a generator of its own, so asking for more samples adds runs and changes none;
+    a configuration that is drawn again is not run again. Raises `UserError` as `expand` does.
+    """
+    if samples < 1 or seed < 0:
+        raise UserError(f"a search takes 1 sample or more and a seed of 0 or more, not {samples} and {seed}")
+    return _expand(grid, samples, seed, sets, only)
+
+
+def _all_draws(grid: Grid) -> list[Distribution]:
+    return [*grid.space.draws, *(draw for part in grid.conditionals for draw in part.space.draws)]
+
+
+def _expand(grid: Grid, samples: int, seed: int, sets: Sequence[str], only: Sequence[str]) -> Expansion:
+    fixed = grid.fixed | _overrides(grid, sets)
+    selection = [_terms(text) for text in only]
+    factors = [str(len(axis)) for axis in grid.space.axes] + [f"{samples} samples"] * bool(grid.space.draws)
+    product = math.prod(len(axis) for axis in grid.space.axes) * (samples if grid.space.draws else 1)
+    _check_count(grid, product)
+
+    points, met = _points(grid, fixed, samples, seed)
+    kept = [run for run in points if not any(_matches(run.flat, when) for when in grid.exclude)]
+    included = [_candidate(grid, fixed | entry, ("include", i)) for i, entry in enumerate(grid.include)]
+    runs = _distinct(grid, kept + included)
+    if not runs:
+        raise UserError(f"{grid.where('exclude')}: the excludes leave no run; remove one of them")
+    # What a file's match was meant for may be drawn another time, or have been set away.
+    if not sets and not _all_draws(grid):
+        _check_matches(grid, points, met, runs)
+
+    selected = [run for run in runs if not only or any(_selects(terms, run.flat) for terms in selection)]
+    if not selected:
+        raise UserError(_nothing_selected(only, selection, runs))
+    changes = {
+        "+ {} conditional": len(points) - product,
+        "- {} excluded": len(points) - len(kept),
+        "+ {} included": len(included),
+        "- {} drawn again": len(kept) + len(included) - len(runs),
+    }
+    varying = dict.fromkeys(key for key, position in grid.stated if position[0] != "fixed")
+    arithmetic = _arithmetic(factors, product, changes, len(runs))
+    return Expansion(
+        runs=[Run(run.config, {key: run.flat[key] for key in varying}) for run in selected],
+        arithmetic=f"{arithmetic}; {len(selected)} selected" if only else arithmetic,
+    )
+
+
+def _arithmetic(factors: list[str], product: int, changes: dict[str, int], total: int) -> str:
+    told = " ".join(text.format(count) for text, count in changes.items() if count)
+    head = f"{' x '.join(factors)} = {product}" if len(factors) > 1 else str(product)
+    runs = "run" if total == 1 else "runs"
+    return f"{head}, {told} = {total} {runs}" if told else f"{head} {runs}"
+
+
+def _check_count(grid: Grid, count: int) -> None:
+    if count > MAX_RUNS:
+        raise UserError(
+            f"{grid.where()}: over {MAX_RUNS:,} runs; split the grid, or list fewer values or samples"
+        )
+
+
+def _product(axes: tuple[Axis, ...]) -> Iterator[Values]:
+    for rows in itertools.product(*axes):
+        yield {key: value for row in rows for key, value in row.items()}
+
+
+def _points(grid: Grid, fixed: Values, samples: int, seed: int) -> tuple[list[_Candidate], set[int]]:
+    """The runs of the product, multiplied out by the conditionals they match, and which those were."""
+    points: list[_Candidate] = []
+    met: set[int] = set()
+    for index, row in enumerate(_product(grid.space.axes)):
+        for number in range(samples):
+            rng = np.random.default_rng([seed, index, number])
+            point = fixed | row | {draw.key: draw.draw(rng) for draw in grid.space.draws}
+            matching = _matching(grid, point)
+            met.update(matching)
+            extra = sum((grid.conditionals[i].space for i in matching), Space())
+            if number and not grid.space.draws and not extra.draws:
+                break  # nothing is drawn here, so one sample is all there is
+            for more in _product(extra.axes):
+                drawn = {draw.key: draw.draw(rng) for draw in extra.draws}
+                points.append(_candidate(grid, point | more | drawn, ()))
+                _check_count(grid, len(points))
+    return points, met
+
+
+def _matching(grid: Grid, point: Values) -> list[int]:
+    """The conditionals that a run of the product matches."""
+    if not grid.conditionals:
+        return []
+    flat = _candidate(grid, point, ()).flat
+    matching = [i for i, part in enumerate(grid.conditionals) if _matches(flat, part.when)]
+    setter: dict[str, int] = {}
+    for key, position in grid.stated:
+        if position[0] == "conditional" and position[1] in matching:
+            if key in setter:
+                first = grid.document.lines["conditional", setter[key]]
+                message = (
+                    f"{key} is set for the same runs by the conditional on line {first}; narrow one `when`"
+                )
+                raise grid.document.error(position, message)
+            setter[key] = int(position[1])
+    return matching
+
+
+def _matches(flat: Values, when: Values) -> bool:
+    return all(flat[key] == value for key, value in when.items())
+
+
+def _candidate(grid: Grid, values: Values, position: Position) -> _Candidate:
+    try:
+        built = config.build(config.unflatten(values))
+    except UserError as error:
+        # The sentence begins with the key, which tells the line.
+        key = str(error).partition(":")[0]
+        stated = (at for name, at in grid.stated if name == key)
+        raise grid.document.error(position or next(stated, ()), str(error)) from None
+    return _Candidate(built, config.flatten(built), position)
+
+
+def _distinct(grid: Grid, candidates: list[_Candidate]) -> list[_Candidate]:
+    """The runs, each once. That the same is drawn again is chance; stating it twice is a mistake."""
+    first: dict[str, _Candidate] = {}
+    drawn = bool(_all_draws(grid))
+    for run in candidates:
+        other = first.setdefault(run.config.signature, run)
+        if other is run or drawn:
+            continue
+        differing = [key for key, value in run.flat.items() if other.flat[key] != value]
+        why = f" (they differ in {', '.join(differing)} alone, which changes no result)" if differing else ""
+        if run.position:
+            line = grid.document.lines[other.position]
+            same = f"the include on line {line}" if other.position else f"{other.config.name} of the product"
+            raise grid.document.error(run.position, f"this include is the same run as {same}{why}; remove it")
+        position = next((at for key, at in grid.stated if key in differing and at[0] != "fixed"), ())
+        raise grid.document.error(
+            position, f"{run.config.name} is in the product twice{why}; keep one of the values"
+        )
+    return list(first.values())
+
+
+def _check_matches(grid: Grid, points: list[_Candidate], met: set[int], runs: list[_Candidate]) -> None:
+    """What matches nothing is misspelt or left over, and would leave its reader believing in it."""
+    for index, _ in enumerate(grid.conditionals):
+        if index not in met:
+            where = grid.where("conditional", index, "when")
+            raise UserError(f"{where}: this `when` matches no run of the product; mend or remove it")
+    for index, when in enumerate(grid.exclude):
+        if not any(_matches(run.flat, when) for run in points):
+            raise UserError(f"{grid.where('exclude', index)}: this exclude matches no run; mend or remove it")
+    for index, entry in enumerate(grid.reference):
+        if not any(_matches(run.flat, entry["when"]) for run in runs):
+            where = grid.where("reference", index, "when")
+            raise UserError(f"{where}: this `when` matches no run of the grid; mend or remove it")
+
+
+def _overrides(grid: Grid, sets: Sequence[str]) -> Values:
+    """The canonical values of `--set KEY=VALUE`."""
+    overrides: Values = {}
+    for text in sets:
+        key, equals, written = text.partition("=")
+        if not equals:
+            raise UserError(f"--set {text} is no KEY=VALUE; write it as --set train.epochs=2")
+        try:
+            overrides[key] = config.canonical(key, document.value(written, f"--set {key}"))
+        except UserError as error:
+            raise UserError(f"--set {text}: {error}") from None
+        for stated, position in grid.stated:
+            if stated == key and position[0] != "fixed":
+                where = grid.where(*position)
+                raise UserError(
+                    f"{where}: {key} is in `{position[0]}`; select from it with --only, not --set"
+                )
+    return overrides
+
+
+_Term = tuple[str, Any, bool]  # key, value, and whether the run must have it
+
+
+def _terms(text: str) -> list[_Term]:
+    """The terms of one `--only`, such as `attention=se,!seed=0`: a run has to satisfy all of them."""
+    terms = []
+    for term in text.split(","):
+        name, equals, written = term.strip().removeprefix("!").partition("=")
+        if not equals:
+            raise UserError(
+                f"--only {text}: {term!r} is no KEY=VALUE; write it as --only attention=se,seed=0"
+            )
+        try:
+            key = _key(name.strip())
+            given = written.split("+") if key == "task" else document.value(written, key)
+            terms.append((key, config.canonical(key, given), not term.strip().startswith("!")))
+        except UserError as error:
+            raise UserError(f"--only {text}: {error}") from None
+    return terms
+
+
+def _key(name: str) -> str:
+    """The dotted path that a name, such as `attention`, ends."""
+    found = [key for key in config.fields() if key == name or key.endswith(f".{name}")]
+    if name in found or len(found) == 1:
+        return name if name in found else found[0]
+    raise UserError(f"{name} may be {' or '.join(found)}; write which" if found else config.unknown_key(name))
+
+
+def _selects(terms: list[_Term], flat: Values) -> bool:
+    return all((flat[key] == value) is wanted for key, value, wanted in terms)
+
+
+def _nothing_selected(only: Sequence[str], selection: list[list[_Term]], runs: list[_Candidate]) -> str:
+    keys = dict.fromkeys(key for terms in selection for key, _, _ in terms)
+    values = (f"{key} {', '.join(dict.fromkeys(shown(run.flat[key]) for run in runs))}" for key in keys)
+    return (
+        f"--only {' --only '.join(only)} selects none of {len(runs)} runs; they have {' and '.join(values)}"
+    )

@@ -1,0 +1,193 @@
+"""A grid's file, checked: everything that can be said about it without expanding it into runs.
+
+The words are those of wandb (`parameters`, `values`) and GitHub Actions (`include`, `exclude`):
+
+    name: ablation
+    fixed: {recipe: modern, task: artist}                # here a list is a value,
+    parameters: {seed: [0, 1, 2]}                        # here it is an axis of the product
+    zip: [{model.recurrence: [none, lstm], model.attention: [none, se]}]     # moving together: one axis
+    conditional: [{when: {model.attention: se}, parameters: {model.se_reduction: [8, 16]}}]
+    exclude: [{model.recurrence: lstm, seed: 2}]
+    include: [{seed: 7}]                                 # one more run: fixed and these keys
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artnet import config
+
+from .document import Document, Position, read
+from .space import Space, Values, assignments, parameters, partial, zipped
+
+TOP_LEVEL = (
+    *("name", "metric", "fixed", "parameters", "zip", "conditional", "exclude", "include", "reference"),
+    *("local", "slurm", "tune", "env_from"),
+)
+METRIC = {"name": "val/top1", "goal": "maximize", "scope": "best"}
+
+# Where in the file a key is given a value: the block, and how deep in it.
+_STATED_AT = {"fixed": 2, "parameters": 2, "zip": 3, "include": 3, "conditional": 4}
+
+
+@dataclass(frozen=True)
+class Conditional:
+    """An extra product for the runs that match `when`."""
+
+    when: Values
+    space: Space
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A question stated as runs to be; every value is canonical."""
+
+    document: Document
+    name: str
+    metric: dict[str, str]
+    fixed: Values
+    space: Space
+    conditionals: tuple[Conditional, ...]
+    exclude: tuple[Values, ...]
+    include: tuple[Values, ...]
+    reference: list[dict[str, Any]]  # published figures: {"when": {...}, "artist": 76.2}
+    local: dict[str, Any]  # this and the next two as they stand in the file: their launchers check them
+    slurm: dict[str, Any]
+    tune: dict[str, Any]
+    env_from: list[str]
+
+    @property
+    def file(self) -> Path:
+        """The file that states the grid."""
+        return self.document.file
+
+    def where(self, *position: str | int) -> str:
+        """`FILE:LINE` for errors: `grid.where("slurm", "partition")` is `sweeps/ablation.yaml:12`."""
+        return self.document.where(*position)
+
+    @property
+    def stated(self) -> list[tuple[str, Position]]:
+        """Every key that the file gives a value, and where, in the order of the file."""
+        return _stated(self.document)
+
+
+def load(path: Path) -> Grid:
+    """Read a grid. Raises `UserError` with file and line for whatever is wrong in it."""
+    document = read(path)
+    document.check_keys((), document.values, TOP_LEVEL)
+    name = document.values.get("name")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", name):
+        problem = "the grid has no name" if name is None else f"{name!r} cannot name a folder"
+        rule = "up to 100 letters, digits, '-', '_' and '.', not starting with '.'"
+        raise document.error(("name",), f"{problem}; write `name: ablation` ({rule})")
+    grid = Grid(
+        document=document,
+        name=name,
+        metric=_metric(document),
+        fixed=assignments(document, ("fixed",), document.block("fixed")),
+        space=_whole_space(document),
+        conditionals=tuple(
+            _conditional(document, at, entry) for at, entry in document.entries("conditional")
+        ),
+        exclude=tuple(partial(document, at, entry) for at, entry in document.entries("exclude")),
+        include=tuple(partial(document, at, entry) for at, entry in document.entries("include")),
+        reference=[_reference(document, at, entry) for at, entry in document.entries("reference")],
+        local=document.block("local"),
+        slurm=document.block("slurm"),
+        tune=document.block("tune"),
+        env_from=_env_from(document),
+    )
+    _check_stated_once(document)
+    _check_when_settled(grid)
+    return grid
+
+
+def _stated(document: Document) -> list[tuple[str, Position]]:
+    return [
+        (str(position[-1]), position)
+        for position in document.lines
+        if position
+        and len(position) == _STATED_AT.get(str(position[0]))
+        and (position[0] != "conditional" or position[2] == "parameters")
+    ]
+
+
+def _whole_space(document: Document) -> Space:
+    """`parameters` and `zip`, in the order of the file."""
+    parts = {
+        "parameters": parameters(document, ("parameters",), document.block("parameters")),
+        "zip": Space(tuple(zipped(document, at, entry) for at, entry in document.entries("zip"))),
+    }
+    return sum((parts[block] for block in document.values if block in parts), Space())
+
+
+def _conditional(document: Document, position: Position, given: Any) -> Conditional:
+    entry = document.mapping(position, given)
+    document.check_keys(position, entry, ("when", "parameters"))
+    parts = {key: document.mapping((*position, key), entry.get(key)) for key in ("when", "parameters")}
+    return Conditional(
+        when=assignments(document, (*position, "when"), parts["when"]),
+        space=parameters(document, (*position, "parameters"), parts["parameters"]),
+    )
+
+
+def _reference(document: Document, position: Position, given: Any) -> dict[str, Any]:
+    entry = document.mapping(position, given)
+    document.check_keys(position, entry, ("when", *config.TASKS))
+    figures = {task: entry[task] for task in config.TASKS if task in entry}
+    if not figures:
+        raise document.error(position, f"a reference gives a figure; name one of {', '.join(config.TASKS)}")
+    for task, figure in figures.items():
+        if not isinstance(figure, int | float) or isinstance(figure, bool) or not 0 <= figure <= 100:
+            raise document.error((*position, task), f"{task} wants per cent top-1, 0 to 100, not {figure!r}")
+    return {"when": partial(document, (*position, "when"), entry.get("when")), **figures}
+
+
+def _metric(document: Document) -> dict[str, str]:
+    given = document.block("metric")
+    choices = {"goal": ("maximize", "minimize"), "scope": ("best", "last")}
+    document.check_keys(("metric",), given, ("name", *choices))
+    for key, value in given.items():
+        if key == "name" and (not isinstance(value, str) or not value):
+            raise document.error(("metric", key), f"a metric's name is text such as val/top1, not {value!r}")
+        if key in choices and value not in choices[key]:
+            raise document.error(("metric", key), f"{key} is {' or '.join(choices[key])}, not {value!r}")
+    return METRIC | given
+
+
+def _env_from(document: Document) -> list[str]:
+    names = []
+    for position, name in document.entries("env_from"):
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise document.error(
+                position, "env_from lists names of environment variables, never their values"
+            )
+        names.append(name)
+    return names
+
+
+def _check_stated_once(document: Document) -> None:
+    """Two conditionals may share a key, as long as no run matches both; includes stand on their own."""
+    first: dict[str, Position] = {}
+    for key, position in _stated(document):
+        if position[0] == "include":
+            continue
+        other = first.setdefault(key, position)
+        if other is not position and not other[0] == position[0] == "conditional":
+            message = (
+                f"{key} stands here and in `{other[0]}` on line {document.lines[other]}; keep one of them"
+            )
+            raise document.error(position, message)
+
+
+def _check_when_settled(grid: Grid) -> None:
+    """Conditionals look at the product's runs, so one that asks for what another sets would ask in vain."""
+    extra = {key for key, position in grid.stated if position[0] == "conditional"}
+    for index, conditional in enumerate(grid.conditionals):
+        for key in conditional.when:
+            if key in extra:
+                message = (
+                    f"{key} is set by a conditional, and `when` sees the runs before them; match another key"
+                )
+                raise grid.document.error(("conditional", index, "when", key), message)

@@ -1,0 +1,127 @@
+"""A sweep's folder: what launchers write into it."""
+
+import contextlib
+import fcntl
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from artnet.rundir import RunDir, read_json, write_json
+from shards.errors import UserError
+from shards.files import atomic_write
+
+from .grid import Expansion, Grid, Run
+from .plan import Found
+from .states import State, on_this_machine
+
+
+class Sweep:
+    """`RUNS/NAME/`: one folder for a grid, one in it for each run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, run: Run) -> RunDir:
+        """The folder of a run."""
+        return RunDir(self.folder / run.config.name)
+
+    @contextlib.contextmanager
+    def locked(self, wait: bool) -> Iterator[None]:
+        """Be the only launcher at work here: wait for another one to end, or raise `UserError`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if not wait:
+                    raise UserError(
+                        f"another launcher is at work on {self.folder}; wait for it or stop it, then run this again"
+                    ) from None
+                print(
+                    f"another launcher is at work on {self.folder}; waiting for it to end",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def commit(self, grid: Grid, expansion: Expansion, everything: Sequence[Run]) -> None:
+        """Write the manifest, a copy of the grid file and the configuration of each run to be started.
+
+        `everything` is the whole grid, also where only a part of it is selected: the table is about the whole.
+        """
+        manifest = {
+            "name": grid.name,
+            "grid": str(grid.file),
+            "arithmetic": expansion.arithmetic,
+            "metric": grid.metric,
+            "reference": list(grid.reference),
+            "runs": [
+                {"name": run.config.name, "signature": run.config.signature, "values": run.values}
+                for run in everything
+            ],
+        }
+        atomic_write(self.folder / "grid.yaml", grid.file.read_bytes())
+        write_json(self.folder / "manifest.json", manifest)
+        for run in expansion.runs:
+            folder = self.run(run)
+            if not folder.result(run.config.signature):
+                folder.write_config(run.config)
+
+    def find(self, runs: Sequence[Run]) -> dict[str, Found]:
+        """How each run is found by looking at its folder alone."""
+        return {run.config.name: find_run(self.run(run), run.config.signature) for run in runs}
+
+
+def find_run(folder: RunDir, signature: str) -> Found:
+    """How a run is found by looking at its folder alone."""
+    recorded = folder.state()
+    complete = folder.result(signature) is not None
+    state = on_this_machine(complete, folder.is_locked(), str(recorded.get("state", "")))
+    if state is State.INTERRUPTED and recorded.get("state") != State.INTERRUPTED:
+        return Found(state, "its launcher and its process are gone")
+    return Found(state, "" if complete else str(recorded.get("reason", "")))
+
+
+def note_state(folder: RunDir, state: State, reason: str = "", **details: Any) -> None:
+    """Record in `state.json` what a launcher saw; `details` such as a job id stay until they are replaced."""
+    kept = {key: value for key, value in folder.state().items() if key not in ("state", "reason")}
+    write_json(folder.state_file, {"state": state, "reason": reason, **kept, **details})
+
+
+def next_attempt(folder: RunDir) -> int:
+    """The number of a new attempt, from 1."""
+    numbers = [int(path.name) for path in folder.attempts.glob("[0-9]*") if path.name.isdecimal()]
+    return max(numbers, default=0) + 1
+
+
+def attempt_folder(folder: RunDir, number: int) -> Path:
+    """The folder of an attempt, made if need be."""
+    path = folder.attempts / f"{number:03d}"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def last_words(file: Path) -> str:
+    """The last line of a log that is not empty, without the `error: ` in front of it."""
+    try:
+        with file.open("rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - 8192))
+            lines = log.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    spoken = [line.strip() for line in lines if line.strip()]
+    return spoken[-1].removeprefix("error: ")[:500] if spoken else ""
+
+
+def last_outcome(folder: RunDir, after: int) -> str:
+    """What the training noted about the end of its last attempt, if it began one after the first `after`."""
+    attempts = read_json(folder.run_file).get("attempts", [])
+    return (
+        str(attempts[-1].get("outcome", "")) if isinstance(attempts, list) and len(attempts) > after else ""
+    )

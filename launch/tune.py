@@ -1,0 +1,223 @@
+"""`python launch/tune.py --grid FILE`: search a grid's distributions with Ray Tune, ASHA stopping what falls behind.
+
+The configurations are drawn here, from the seed, so that a dry run shows them and a second launch knows them: a run
+that is complete is read, not trained again. Each is an ordinary run in an ordinary run directory.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console
+
+from artnet import config as run_config
+from artnet import report
+from artnet.rundir import RunDir
+from launch import cli, grid, plan, rundir
+from launch.local import training_command
+from launch.states import State, after_exit
+from shards.errors import UserError, command
+from shards.files import atomic_write
+
+POLL_S = 0.2
+
+
+class TuneBlock(BaseModel):
+    """The grid's `tune:` block."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    samples: int = Field(10, ge=1, le=100_000, description="configurations drawn at each point of the grid's lists")
+    seed: int = Field(0, ge=0, description="of the drawing")
+    max_parallel: int | None = Field(None, ge=1, description="runs at a time; default: as many as the resources allow")
+    cpus_per_run: float = Field(1, gt=0)
+    gpus_per_run: float = Field(0, ge=0)
+    grace_epochs: int = Field(1, ge=1, description="epochs before ASHA may stop a run")
+    reduction_factor: int = Field(3, ge=2, description="ASHA keeps one of so many at each rung")
+
+
+class Trial:
+    """One run under Ray Tune: the training program as a process of its own, reported epoch by epoch.
+
+    Mixed with `ray.tune.Trainable` in `search`, so that Ray is imported only when a search starts.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Look at the run. `folder`: its directory; `train`: whether to train it, or only to report what it did."""
+        self.run = RunDir(Path(config["folder"]))
+        self.train: bool = config["train"]
+        self.metric: str = config["metric"]
+        self.threads: int = config["threads"]
+        settings = self.run.config()
+        self.signature, self.last_epoch = settings.signature, settings.train.epochs
+        self.reported = 0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def step(self) -> dict[str, Any]:
+        """Wait for the next epoch and report it; with the last one, wait until the run is complete."""
+        while True:
+            complete = self.run.result(self.signature) is not None
+            over = complete or not self.train
+            epochs = self.run.epochs()
+            if len(epochs) > self.reported and (over or epochs[self.reported]["epoch"] < self.last_epoch):
+                epoch = epochs[self.reported]
+                self.reported += 1
+                return {"epoch": epoch["epoch"], "metric": epoch[self.metric], "done": over and self.reported == len(epochs)}
+            if not over:
+                self._keep_training()
+            time.sleep(POLL_S)
+
+    def cleanup(self) -> None:
+        """Called when the run is over, or ASHA has stopped it: then the training saves a checkpoint and ends."""
+        if self.process is None or self.run.result(self.signature):
+            return
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+            rundir.note_state(self.run, State.CANCELLED, f"stopped by ASHA after epoch {self.reported}")
+
+    def _keep_training(self) -> None:
+        if self.process is None:
+            if not self.run.is_locked():  # else an earlier launch's process is still at it
+                self._start()
+            return
+        code = self.process.poll()
+        if code is not None and not self.run.result(self.signature):
+            outcome = rundir.last_outcome(self.run, self.attempts_before)
+            state, reason = after_exit(code, outcome, rundir.last_words(self.logs / "stderr"))
+            rundir.note_state(self.run, state, reason, exit_code=code)
+            raise RuntimeError(reason)
+
+    def _start(self) -> None:
+        self.attempts_before = len(self.run.run().get("attempts", []))
+        self.logs = rundir.attempt_folder(self.run, rundir.next_attempt(self.run))
+        rundir.note_state(self.run, State.RUNNING, launcher="tune")
+        with (self.logs / "stdout").open("wb") as out, (self.logs / "stderr").open("wb") as err:
+            self.process = subprocess.Popen(
+                training_command(self.run.config_file, self.run.path, 1),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env={**os.environ, "OMP_NUM_THREADS": str(self.threads)},
+            )
+
+
+def search(sweep: rundir.Sweep, block: TuneBlock, metric: grid.Metric, decisions: Sequence[plan.Decision]) -> None:
+    """Let Ray Tune run the plan. What is left as it is takes part with what it reported, so that ASHA can compare."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the run directories hold the curves already
+    import ray
+    from ray import tune
+
+    class RayTrial(Trial, tune.Trainable):  # type: ignore[misc]
+        pass
+
+    class Speaker(tune.Callback):  # type: ignore[misc]
+        def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
+            name = Path(trial.config["run"]["folder"]).name
+            cli.say(f"{name} epoch {result['epoch']} {metric.name} {result['metric']:.4f}")
+
+    known = [d for d in decisions if d.action is plan.Action.LEAVE and sweep.run(d.run).epochs()]
+    wanted = [d for d in decisions if d.action is not plan.Action.LEAVE]
+    space = [
+        {
+            "folder": str(sweep.run(decision.run).path.resolve()),
+            "train": decision.action is not plan.Action.LEAVE,
+            "metric": metric.name,
+            "threads": max(1, int(block.cpus_per_run)),
+        }
+        for decision in [*known, *wanted]
+    ]
+    context = ray.init(include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=False, logging_level="ERROR")
+    try:
+        cli.say(f"Ray dashboard: http://{context.dashboard_url}   curves: tensorboard --logdir {sweep.folder}")
+        scheduler = tune.schedulers.ASHAScheduler(
+            time_attr="epoch",
+            max_t=max(decision.run.config.train.epochs for decision in decisions),
+            grace_period=block.grace_epochs,
+            reduction_factor=block.reduction_factor,
+        )
+        tuner = tune.Tuner(
+            tune.with_resources(RayTrial, {"cpu": block.cpus_per_run, "gpu": block.gpus_per_run}),
+            param_space={"run": tune.grid_search(space)},
+            tune_config=tune.TuneConfig(
+                metric="metric",
+                mode="max" if metric.goal == "maximize" else "min",
+                scheduler=scheduler,
+                max_concurrent_trials=block.max_parallel,
+            ),
+            run_config=tune.RunConfig(
+                name="ray", storage_path=str(sweep.folder.resolve()), callbacks=[Speaker()], verbose=0
+            ),
+        )
+        tuner.fit()
+    finally:
+        ray.shutdown()
+
+
+def best(sweep: rundir.Sweep, metric: grid.Metric, runs: Sequence[grid.Run]) -> tuple[grid.Run, float] | None:
+    """The complete run with the best metric, and that; None if no run is complete."""
+    better = max if metric.goal == "maximize" else min
+    scored = []
+    for run in runs:
+        folder = sweep.run(run)
+        values = [epoch[metric.name] for epoch in folder.epochs() if metric.name in epoch]
+        if folder.result(run.config.signature) and values:
+            scored.append((better(values) if metric.scope == "best" else values[-1], run))
+    if not scored:
+        return None
+    value, run = better(scored, key=lambda pair: pair[0])
+    return run, value
+
+
+def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console) -> int:
+    """Run a search on this machine. Returns the exit code: 0, or 1 if no run is complete."""
+    loaded = grid.load(options.grid)
+    block = cli.read_block(TuneBlock, loaded, "tune", loaded.tune, overrides)
+    everything = grid.sample(loaded, block.samples, block.seed, options.sets)
+    expansion = grid.sample(loaded, block.samples, block.seed, options.sets, options.only) if options.only else everything
+    sweep = rundir.Sweep(options.sweep_root / loaded.name)
+    if options.dry_run:
+        decisions = plan.decide(expansion.runs, sweep.find(expansion.runs), options.retry)
+        cli.show_plan(console, loaded, expansion, decisions, dry_run=True)
+        return 0
+    cli.check_data(sweep, expansion.runs)
+    with sweep.locked(wait=True):
+        # A process that an earlier launch left behind is waited for: its run is reported like any other.
+        found = {
+            name: plan.Found(State.INTERRUPTED, f.reason) if f.state is State.RUNNING else f
+            for name, f in sweep.find(expansion.runs).items()
+        }
+        decisions = plan.decide(expansion.runs, found, options.retry)
+        sweep.commit(loaded, expansion, everything.runs)
+        cli.show_plan(console, loaded, expansion, decisions, dry_run=False)
+        if any(decision.action is not plan.Action.LEAVE for decision in decisions):
+            search(sweep, block, loaded.metric, decisions)
+        report.write(sweep.folder, console)
+        winner = best(sweep, loaded.metric, everything.runs)
+    if winner is None:
+        raise UserError(f"no run of {sweep.folder} is complete; its runs' attempts/*/stderr say why")
+    run, value = winner
+    atomic_write(sweep.folder / "best.yaml", run_config.dump(run.config))
+    values = ", ".join(f"{key}={cli.show_value(value)}" for key, value in run.values.items())
+    console.print(f"best: {run.config.name}, {loaded.metric.name} {value:.4f}: {values}", highlight=False)
+    console.print(f"its configuration: {sweep.folder / 'best.yaml'}", highlight=False)
+    return 0
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = cli.parser("tune.py", (__doc__ or "").split(": ", 1)[1])
+    parser.add_argument("--samples", type=int, metavar="N", help="configurations drawn (default: the grid's tune block)")
+    parser.add_argument("--max-parallel", type=int, metavar="N", help="runs at a time")
+    args = parser.parse_args(argv)
+    return launch(cli.options(args), {"samples": args.samples, "max_parallel": args.max_parallel}, cli.console())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

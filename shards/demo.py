@@ -1,0 +1,236 @@
+"""A data set to try everything with: procedural paintings laid out like WikiArt, with lists like ArtGAN's.
+
+Styles, genres and artists are dealt independently of one another and long-tailed, about 6 to 1. Every
+painting has a style, four in five are in the genre lists, seven in ten in the artist lists; the others have a
+genre too, or a hand nobody else has, but no label says which. Three in ten are for validation, in all lists.
+"""
+
+import argparse
+import io
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from .errors import UserError, command
+from .files import atomic_write
+from .painting import ARTISTS, GENRES, STYLES, paint
+from .progress import progress
+
+FEWEST = 40  # with fewer, a rare class would have no painting at all
+SHORT_SIDES = (96, 128)  # pixels, both included
+TAIL = 6  # how many times commoner the commonest class is than the rarest
+SHEET_WIDTH = 1200  # pixels
+
+_ADJECTIVES = ("amber", "distant", "early", "gilded", "hushed", "last", "northern", "pale", "silver", "windy")
+_NOUNS = {
+    "landscape": ("valley", "poplars", "river-bend", "hills", "meadow"),
+    "portrait": ("sitter", "cousin", "stranger", "musician", "gardener"),
+    "still_life": ("table", "quinces", "vase", "breakfast", "bouquet"),
+    "cityscape": ("quarter", "towers", "embankment", "avenue", "rooftops"),
+    "abstract_painting": ("composition", "interval", "study", "rhythm", "balance"),
+}
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """What one painting is to be; `artist` is None for a hand nobody knows."""
+
+    index: int
+    style: str
+    genre: str
+    artist: str | None
+    genre_listed: bool  # whether the genre lists know it
+    split: str  # train or val
+    title: str
+
+    @property
+    def path(self) -> str:
+        """The path in the label lists and under `images`: STYLE/artist-name_title.jpg."""
+        artist = (self.artist or "anonymous-school").lower().replace("_", "-")
+        return f"{self.style}/{artist}_{self.title}.jpg"
+
+
+def plan(paintings: int, seed: int) -> list[Sketch]:
+    """Return what each of the `paintings` is to be, the same for the same arguments.
+
+    Raises `UserError` for fewer than 40 paintings.
+    """
+    if paintings < FEWEST:
+        raise UserError(
+            f"{paintings} paintings are too few for every class to have one; ask for {FEWEST} or more"
+        )
+    # No painting's own generator is seeded like this one: their indices are below `paintings`.
+    rng = np.random.default_rng([seed, paintings])
+    with_genre, with_artist = round(0.8 * paintings), round(0.7 * paintings)
+    genres = [(name, True) for name in _deal(GENRES, with_genre)]
+    genres += [(name, False) for name in _deal(GENRES, paintings - with_genre)]
+    artists = [*_deal(ARTISTS, with_artist), *[None] * (paintings - with_artist)]
+    styles, orders = _deal(STYLES, paintings), [rng.permutation(paintings) for _ in range(4)]
+    sketches = []
+    for index, (style, genre, artist, lot) in enumerate(zip(*orders, strict=True)):
+        name, listed = genres[genre]
+        title = f"{rng.choice(_ADJECTIVES)}-{rng.choice(_NOUNS[name])}-{index + 1}"
+        split = "val" if lot < round(0.3 * paintings) else "train"
+        sketches.append(Sketch(index, styles[style], name, artists[artist], listed, split, title))
+    return sketches
+
+
+def _deal(names: Iterable[str], count: int) -> list[str]:
+    """Return `count` names, each at least once, the first about six times as often as the last."""
+    names = list(names)
+    weights = TAIL ** -(np.linspace(0, 1, len(names)) ** 2)
+    counts = np.maximum(1, (count * weights / weights.sum()).astype(int))
+    counts[0] += count - counts.sum()
+    return [name for name, times in zip(names, counts, strict=True) for _ in range(times)]
+
+
+def write(out: Path, paintings: int, seed: int) -> None:
+    """Paint the data set into the folder `out`: `images`, `labels`, and its settings in `demo.json`.
+
+    What is there already stays, so a run that was stopped is finished by the next with the same bytes.
+    One process may write a folder at a time. The paintings are spread over all cores by processes that
+    import the caller's main module. `seed` is 0 or more. Raises `UserError` for too few
+    paintings and for an `out` that is a file or holds anything but this demo, `OSError` where it cannot write.
+    """
+    sketches = plan(paintings, seed)
+    _claim(out, json.dumps({"paintings": paintings, "seed": seed}))
+    files = [out / "images" / sketch.path for sketch in sketches]
+    todo = [(file, sketch, seed) for file, sketch in zip(files, sketches, strict=True) if not file.exists()]
+    if todo:
+        # spawn: the progress bar runs a thread, and a forked thread's locks stay locked
+        context = multiprocessing.get_context("spawn")
+        with (
+            ProcessPoolExecutor(os.cpu_count(), context, initializer=_follow_parent) as pool,
+            progress("painting", len(todo)) as advance,
+        ):
+            for _ in pool.map(_paint_file, *zip(*todo, strict=True), chunksize=16):
+                advance()
+    for leftover in out.rglob(".*.tmp"):
+        leftover.unlink()
+    for name, content in _label_lists(sketches).items():
+        if not (out / "labels" / name).exists():
+            atomic_write(out / "labels" / name, content)
+
+
+def _claim(out: Path, settings: str) -> None:
+    file = out / "demo.json"
+    if out.is_file():
+        raise UserError(f"{out} is a file; give a folder as --out")
+    if file.exists():
+        if file.read_text(encoding="utf-8") != settings:
+            raise UserError(f"{out} holds a demo of other settings; choose another --out or delete it")
+    elif (out / "images").exists() or (out / "labels").exists():
+        raise UserError(f"{out} holds images or labels that are no demo; choose another --out")
+    else:
+        atomic_write(file, settings)
+
+
+def _follow_parent() -> None:
+    """Make this worker leave Ctrl-C to its parent, and end when the parent has been killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _paint_file(file: Path, sketch: Sketch, seed: int) -> None:
+    """Paint one picture as a JPEG. Its generator is its own: the bytes do not depend on who paints when."""
+    rng = np.random.default_rng([seed, sketch.index])
+    short = int(rng.integers(*SHORT_SIDES, endpoint=True))
+    jpeg = io.BytesIO()
+    paint(sketch.style, sketch.genre, sketch.artist, short, rng).save(
+        jpeg, "JPEG", quality=90, subsampling="4:2:0"
+    )
+    atomic_write(file, jpeg.getvalue())
+
+
+def _label_lists(sketches: Sequence[Sketch]) -> dict[str, str]:
+    """Return the content of each file under `labels`, in the form ArtGAN gave it."""
+    styles, genres, artists = sorted(STYLES), sorted(GENRES), sorted(ARTISTS)
+    lists = {
+        "Style/style_class.txt": "".join(f"{k} {name}\n" for k, name in enumerate(styles)),
+        "Genre/genre_class": "".join(f"{k} {name}\n" for k, name in enumerate(genres)),
+        "Artist/artist_class": "".join(f"{k} {name}\n" for k, name in enumerate(artists)),
+    }
+    for split in ("train", "val"):
+        chosen = [sketch for sketch in sketches if sketch.split == split]
+        style_rows = (f"{s.path},{styles.index(s.style)}\r\n" for s in chosen)
+        genre_rows = (f"{s.path},{genres.index(s.genre)}\r\n" for s in chosen if s.genre_listed)
+        artist_rows = (f"{s.path},,{artists.index(s.artist)}\n" for s in chosen if s.artist)
+        lists[f"Style/style_{split}.csv"] = "".join(style_rows)
+        lists[f"Genre/genre_{split}.csv"] = "".join(genre_rows)
+        lists[f"Artist/artist_{split}"] = "(Path to image),, (Groundtruth class)\n\n" + "".join(artist_rows)
+    return lists
+
+
+def contact_sheet(seed: int) -> Image.Image:
+    """Return a sheet 1200 pixels wide, of 256 colours: a row for each style, a column for each artist."""
+    left, top, gap = 34, 40, 8
+    cell = (SHEET_WIDTH - left - gap) // len(ARTISTS)
+    sheet = Image.new("RGB", (SHEET_WIDTH, top + cell * len(STYLES) + gap), "#faf8f4")
+    font = ImageFont.load_default(size=13)
+    for column, artist in enumerate(ARTISTS):
+        middle = left + column * cell + cell / 2, top / 2
+        ImageDraw.Draw(sheet).text(middle, artist.replace("_", " "), "#444", font, anchor="mm")
+    for row, style in enumerate(STYLES):
+        label = Image.new("RGB", (cell, left), "#faf8f4")
+        text = style.removesuffix("_Painting").replace("_", " ")
+        ImageDraw.Draw(label).text((cell / 2, left / 2), text, "#444", font, anchor="mm")
+        sheet.paste(label.transpose(Image.Transpose.ROTATE_90), (0, top + row * cell))
+        for column, artist in enumerate(ARTISTS):
+            # Steps of 2 and 1 through the genres: neighbours differ along rows and columns alike.
+            genre = list(GENRES)[(row + 2 * column) % len(GENRES)]
+            picture = paint(
+                style, genre, artist, (cell - gap) * 3 // 4, np.random.default_rng([seed, row, column])
+            )
+            x, y = left + column * cell, top + row * cell
+            sheet.paste(picture, (x + (cell - picture.width) // 2, y + (cell - picture.height) // 2))
+    return sheet.quantize(256)
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m shards.demo", description="Paint a data set to try things with."
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=Path, metavar="DIR", help="folder for images and label lists")
+    what.add_argument(
+        "--contact-sheet", type=Path, metavar="FILE.png", help="draw a sheet of samples instead"
+    )
+    parser.add_argument("--paintings", type=int, default=1200, help="how many (default: 1200)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed paints others (default: 0)")
+    args = parser.parse_args(argv)
+    if args.seed < 0:
+        raise UserError(f"the seed {args.seed} is negative; give one from 0 up")
+    try:
+        if args.contact_sheet:
+            png = io.BytesIO()
+            contact_sheet(args.seed).save(png, "PNG", optimize=True)
+            atomic_write(args.contact_sheet, png.getvalue())
+            print(f"contact sheet in {args.contact_sheet}")
+        else:
+            write(args.out, args.paintings, args.seed)
+            print(f"{args.paintings:,} paintings in {args.out}")
+    except OSError as error:
+        raise UserError(f"cannot write {error.filename}: {error.strerror}; choose another place") from error
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,73 @@
+"""A small demo data set, packed once for all tests."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from shards import demo
+from shards.pack import pack
+
+ROOT = Path(__file__).resolve().parents[1]
+WIKIART = ROOT.parent / "shared" / "wikiart"
+
+needs_wikiart = pytest.mark.skipif(not WIKIART.is_dir(), reason=f"no real paintings at {WIKIART}")
+
+# The smallest training there is: 33 pixels, one epoch, seconds on one core.
+TINY = {
+    "recipe": "modern",
+    "task": "style",
+    "model.backbone": "resnet18",
+    "data.size": 33,
+    "data.threads": 1,
+    "augment.policy": "none",
+    "train.epochs": 1,
+    "train.batch_size": 16,
+    "train.log_every": 1,
+}
+
+
+@pytest.fixture(scope="session")
+def paintings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of demo paintings: `images` and `labels`."""
+    folder = tmp_path_factory.mktemp("paintings")
+    demo.write(folder, paintings=200, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shards(paintings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo paintings, packed."""
+    out = tmp_path_factory.mktemp("packed") / "shards"
+    pack(paintings / "images", paintings / "labels", out)
+    return out
+
+
+@pytest.fixture
+def run_yaml(tmp_path: Path, shards: Path) -> Callable[..., Path]:
+    """Write a tiny run's YAML with some dotted keys changed."""
+    from artnet.config import unflatten
+
+    def write(name: str = "run.yaml", **changes: object) -> Path:
+        values = {**TINY, "data.shards": str(shards), **{key.replace("__", "."): v for key, v in changes.items()}}
+        file = tmp_path / name
+        file.write_text(yaml.safe_dump(unflatten(values)))
+        return file
+
+    return write
+
+
+def python(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run this interpreter in the repository with one thread, and return what it said."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )

@@ -1,0 +1,194 @@
+"""shards/: labels are read as published, splits leak nothing, packing loses nothing and says what it left out."""
+
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import webdataset
+from conftest import ROOT, WIKIART, needs_wikiart, python
+from PIL import Image
+
+from shards.errors import UserError
+from shards.images import UnreadableImageError, to_jpeg
+from shards.index import read_index
+from shards.labels import TASKS, Painting, find_images, match_files, read_labels
+from shards.pack import pack, sample_key
+from shards.reader import Reader
+from shards.splits import artgan_splits
+
+
+@needs_wikiart
+def test_published_label_lists_are_read_as_they_are():
+    labels = read_labels(WIKIART / "labels")
+    assert {task: len(names) for task, names in labels.classes.items()} == {"artist": 23, "style": 27, "genre": 10}
+    assert len(labels.paintings) == 81_446
+    assert labels.ambiguous == ["Post_Impressionism/maurice-de-vlaminck_the-village.jpg: two classes of genre"]
+    in_all = [painting for painting in labels.paintings.values() if len(painting.labels) == 3]
+    assert len(in_all) == 16_250
+    assert sum(set(painting.listed.values()) == {"train"} for painting in in_all) == 11_276
+
+
+@needs_wikiart
+def test_every_real_image_finds_its_labels_however_garbled_its_name():
+    files = find_images(WIKIART / "images")
+    matched = match_files(files, read_labels(WIKIART / "labels").paintings)
+    assert len(files) == len(matched) == len(set(matched.values())) == 5000
+    assert sum(file != path for file, path in matched.items()) == 23
+
+
+def test_one_label_is_never_given_to_two_files():
+    assert match_files(["a/d'arc.jpg", "a/darc.jpg"], ["a/d'arc.jpg"]) == {"a/d'arc.jpg": "a/d'arc.jpg"}
+    assert match_files(["a/darc.jpg", "a/da'rc.jpg"], ["a/d'arc.jpg"]) == {"a/darc.jpg": "a/d'arc.jpg"}
+
+
+@needs_wikiart
+def test_official_splits_leak_nothing_between_tasks_and_keep_every_class():
+    paintings = list(read_labels(WIKIART / "labels").paintings.values())
+    splits = artgan_splits(paintings)
+    roles = [{role for role in split.values() if role} for split in splits]
+    assert max(map(len, roles)) == 1
+    dropped = sum(
+        painting.listed[task] == "train" and not split[task]
+        for painting, split in zip(paintings, splits, strict=True)
+        for task in painting.listed
+    )
+    leaks = sum(len(set(painting.listed.values())) == 2 for painting in paintings)
+    assert leaks == 566 <= dropped
+    for task in TASKS:
+        labelled = [(p.label(task), split[task]) for p, split in zip(paintings, splits, strict=True) if split[task]]
+        sizes = Counter(labelled)
+        for label in {label for label, _ in labelled}:
+            train, val = sizes[label, "train"], sizes[label, "val"]
+            assert val / (train + val) == pytest.approx(0.1, abs=0.02)
+
+
+def test_splits_depend_on_paintings_and_seed_only():
+    rng = random.Random(0)
+    paintings = [Painting(f"a/{n}.jpg", {"style": rng.randrange(5)}, {"style": "train"}) for n in range(300)]
+    roles = {p.path: split["style"] for p, split in zip(paintings, artgan_splits(paintings), strict=True)}
+    rng.shuffle(paintings)
+    again = {p.path: split["style"] for p, split in zip(paintings, artgan_splits(paintings), strict=True)}
+    other = {p.path: split["style"] for p, split in zip(paintings, artgan_splits(paintings, seed=1), strict=True)}
+    assert roles == again != other
+    assert Counter(roles.values()) == {"train": 270, "val": 30}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("Style/style_train.csv", "a/b.jpg,99\r\n", "style_train.csv:1"),
+        ("Style/style_train.csv", "a/b.jpg,1\r\nnonsense\r\n", "style_train.csv:2"),
+        ("Style/style_class.txt", "0 A\n2 B\n", "style_class.txt:2"),
+        ("Style/style_class.txt", "", "is empty"),
+    ],
+)
+def test_a_broken_list_is_named_with_its_line(paintings, tmp_path, file, text, said):
+    shutil.copytree(paintings / "labels", tmp_path / "labels")
+    (tmp_path / "labels" / file).write_text(text)
+    ended = python("-m", "shards.pack", "--images", paintings / "images", "--labels", tmp_path / "labels", "--out", tmp_path / "out")
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_any_webdataset_reader_streams_the_shards_and_the_index_finds_the_same_bytes(shards):
+    index = read_index(shards)
+    rows = {row["key"]: row for row in index.table.to_pylist()}
+    reader = Reader(index)
+    by_key = {key: reader[number] for number, key in enumerate(rows)}
+    urls = [str(path) for path in sorted(shards.glob("*.tar"))]
+    streamed = list(webdataset.WebDataset(urls, shardshuffle=False))
+    assert len(streamed) == len(rows) == 200
+    for sample in streamed:
+        row, about = rows[sample["__key__"]], json.loads(sample["json"])
+        assert sample["jpg"] == by_key[sample["__key__"]]
+        assert all(about[name] == row[name] for name in ("path", *TASKS))
+        assert Image.open(io.BytesIO(sample["jpg"])).size == (row["width"], row["height"])
+
+
+def test_keys_are_safe_and_distinct():
+    paths = ["a/b.c (1).jpg", "a/b.c (2).jpg", "b/b.c (1).jpg", "a/ürgß'\"$(rm)\n.jpg", "a/" + "x" * 300 + ".jpg"]
+    keys = [sample_key(path) for path in paths]
+    assert len(set(keys)) == len(keys)
+    assert all(len(key) < 90 and set(key) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-") for key in keys)
+
+
+def test_unreadable_images_are_left_out_and_listed_with_their_reason(paintings, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(paintings / "images", images)
+    files = sorted(images.rglob("*.jpg"))
+    files[0].write_bytes(b"")
+    files[1].write_bytes(files[1].read_bytes()[:900])
+    files[2].write_bytes(b"<html>404</html>")
+    report = pack(images, paintings / "labels", tmp_path / "out")
+    assert set(report["unreadable"]) == {str(file) for file in files[:3]}
+    assert all(report["unreadable"].values())
+    assert report["packed"] == len(read_index(tmp_path / "out").table) == 197
+
+
+def test_odd_images_become_upright_rgb_and_small_clean_ones_stay_as_they_are():
+    def encode(image: Image.Image, kind: str, **options: object) -> bytes:
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    clean = encode(Image.new("RGB", (80, 50), "red"), "JPEG")
+    assert to_jpeg(clean, 64, 90) == (clean, 80, 50)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    odd = [
+        encode(Image.new("CMYK", (300, 200)), "JPEG"),
+        encode(Image.new("L", (300, 200)), "JPEG"),
+        encode(Image.new("P", (300, 200)), "PNG"),
+        encode(Image.new("RGBA", (300, 200)), "WEBP"),
+        encode(Image.new("I;16", (300, 200)), "PNG"),
+        encode(Image.new("RGB", (200, 300)), "JPEG", exif=exif),
+        encode(Image.new("RGB", (300, 200)), "JPEG", progressive=True),
+    ]
+    for data in odd:
+        jpeg, width, height = to_jpeg(data, 64, 90)
+        with Image.open(io.BytesIO(jpeg)) as image:
+            assert (image.format, image.mode, image.size, (width, height)) == ("JPEG", "RGB", (96, 64), (96, 64))
+            assert not image.info.get("progressive")
+    with pytest.raises(UnreadableImageError):
+        to_jpeg(clean[:300], 64, 90)
+
+
+def test_a_killed_packing_goes_on_and_ends_with_the_same_bytes(paintings, shards, tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "shards.pack", "--images", paintings / "images", "--labels", paintings / "labels", "--out", out]
+    for delay in (0.3, 0.8, 1.2):
+        process = subprocess.Popen(list(map(str, command)), cwd=ROOT, start_new_session=True)
+        time.sleep(delay)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    pack(paintings / "images", paintings / "labels", out)
+    assert {p.name: p.read_bytes() for p in out.iterdir() if not p.name.startswith(".")} == {
+        p.name: p.read_bytes() for p in shards.iterdir()
+    }
+
+
+def test_a_folder_of_other_shards_is_refused_and_left_alone(paintings, shards):
+    before = {path: path.stat().st_mtime_ns for path in shards.iterdir()}
+    with pytest.raises(UserError, match="choose another --out"):
+        pack(paintings / "images", paintings / "labels", shards, short_side=48)
+    assert before == {path: path.stat().st_mtime_ns for path in shards.iterdir()}
+
+
+def test_a_shard_cut_short_is_refused(shards, tmp_path):
+    copy = tmp_path / "shards"
+    shutil.copytree(shards, copy)
+    tar = next(copy.glob("*.tar"))
+    tar.write_bytes(tar.read_bytes()[:5000])
+    with pytest.raises(UserError, match="cut short"):
+        Reader(read_index(copy))

@@ -1,0 +1,228 @@
+"""artnet/data and artnet/training: right numbers over any number of ranks, and runs that cannot be lost."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, TINY, python
+from torch import nn
+
+from artnet.config import OptimConfig, build, load, unflatten
+from artnet.data.dataset import load_split
+from artnet.data.loader import eval_batches, train_batches
+from artnet.data.loader import load as load_batches
+from artnet.rundir import EXIT_STOPPED, RunDir
+from artnet.training.losses import masked_loss
+from artnet.training.optim import learning_rate, make_optimizer
+from artnet.training.ranks import Ranks
+from shards.index import read_index
+from shards.labels import TASKS
+from shards.reader import Reader
+
+ALONE = Ranks(0, 1, 1, torch.device("cpu"))
+
+
+def train(config: Path, folder: Path, *launcher: str) -> subprocess.CompletedProcess[str]:
+    return python(*launcher, "-m", "artnet.train", "--config", config, "--run-dir", folder)
+
+
+def curves(folder: Path) -> list[dict]:
+    """What a run measured, without what depends on the clock."""
+    clock = {"time", "seconds", "images_per_s"}
+    return [{key: value for key, value in line.items() if key not in clock} for line in RunDir(folder).metrics()]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["model"]
+
+
+def test_a_run_leaves_what_the_contract_says(run_yaml, tmp_path, shards):
+    config_file = run_yaml(task=["artist", "style", "genre"])
+    ended = train(config_file, tmp_path / "run")
+    assert ended.returncode == 0, ended.stderr
+    run = RunDir(tmp_path / "run")
+    config = load(config_file)
+    assert run.config().signature == config.signature
+    result = run.result(config.signature)
+    assert result is not None
+    assert run.result("another signature") is None
+    index = read_index(shards)
+    assert result.data == index.fingerprint
+    for task in TASKS:
+        _, labels = index.select("test", (task,))
+        assert result.tasks[task].test.n == len(labels)
+        assert result.tasks[task].majority == pytest.approx(np.bincount(labels[:, 0]).max() / len(labels))
+    (attempt,) = run.run()["attempts"]
+    assert (attempt["outcome"], attempt["world_size"], attempt["from_step"]) == ("complete", 1, 0)
+    assert [line["epoch"] for line in run.epochs()] == [1]
+    assert list(run.tensorboard.glob("events*"))
+    again = train(config_file, tmp_path / "run")
+    assert again.returncode == 0
+    assert "complete already" in again.stdout
+    assert len(run.run()["attempts"]) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_stopped_and_started_again_ends_bit_for_bit_the_same(run_yaml, tmp_path, number):
+    config = run_yaml(train__epochs=3)
+    assert train(config, tmp_path / "whole").returncode == 0
+    command = [sys.executable, "-m", "artnet.train", "--config", str(config), "--run-dir", str(tmp_path / "cut")]
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    cut = RunDir(tmp_path / "cut")
+    # SIGTERM in the middle of an epoch, SIGKILL after one has left a checkpoint.
+    while len(cut.metrics()) < 2 if number == signal.SIGTERM else not (cut.checkpoints / "last.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    assert process.wait() == (EXIT_STOPPED if number == signal.SIGTERM else -number)
+    assert cut.result() is None
+    assert train(config, tmp_path / "cut").returncode == 0
+    assert len(cut.run()["attempts"]) == 2
+    assert cut.run()["attempts"][1]["from_step"] > 0
+    assert curves(tmp_path / "cut") == curves(tmp_path / "whole")
+    whole = weights(tmp_path / "whole")
+    assert all(torch.equal(whole[name], value) for name, value in weights(tmp_path / "cut").items())
+    assert cut.result().tasks == RunDir(tmp_path / "whole").result().tasks
+
+
+def test_two_ranks_train_and_count_every_test_painting_once(run_yaml, tmp_path, shards):
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    ended = train(run_yaml(task=list(TASKS)), tmp_path / "two", *torchrun)
+    assert ended.returncode == 0, ended.stderr
+    result = RunDir(tmp_path / "two").result()
+    index = read_index(shards)
+    assert {task: result.tasks[task].test.n for task in TASKS} == {
+        task: len(index.select("test", (task,))[0]) for task in TASKS
+    }
+    assert RunDir(tmp_path / "two").run()["attempts"][0]["world_size"] == 2
+
+
+def test_the_loss_is_the_mean_over_the_labelled_paintings_of_all_ranks():
+    class Peer(Ranks):
+        """Two ranks of which the other has 3 style labels and no artist label."""
+
+        def sum(self, values: torch.Tensor) -> torch.Tensor:
+            return values + torch.tensor([0, 3])
+
+    logits = {"artist": torch.randn(2, 4, requires_grad=True), "style": torch.randn(2, 5, requires_grad=True)}
+    labels = torch.tensor([[-1, 2], [-1, -1]])
+    loss, part = masked_loss(logits, labels, 0.0, Peer(0, 2, 2, torch.device("cpu")))
+    expected = nn.functional.cross_entropy(logits["style"][:1], labels[:1, 1]) / 4
+    assert part.item() == pytest.approx(expected.item())
+    assert loss.item() == pytest.approx(2 * expected.item())
+    loss.backward()
+    assert not logits["artist"].grad.any()
+    assert torch.isfinite(logits["style"].grad).all()
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_an_epoch_has_the_same_global_batches_for_any_number_of_ranks(world_size):
+    alone = train_batches(103, 8, 0, 1, seed=3, epoch=5)
+    ranks = [train_batches(103, 8, rank, world_size, seed=3, epoch=5) for rank in range(world_size)]
+    assert [np.concatenate(parts).tolist() for parts in zip(*ranks, strict=True)] == [batch.tolist() for batch in alone]
+    assert len(alone) == 12
+    assert len(set(np.concatenate(alone).tolist())) == 96
+    assert train_batches(103, 8, 0, 1, seed=3, epoch=6)[0].tolist() != alone[0].tolist()
+    evaluated = np.concatenate([b for rank in range(world_size) for b in eval_batches(103, 8, rank, world_size)])
+    assert sorted(evaluated.tolist()) == list(range(103))
+
+
+def test_batches_do_not_depend_on_the_number_of_threads(shards):
+    config = build(unflatten({**TINY, "augment.policy": "trivial"}))
+    index = read_index(shards)
+
+    def images(threads: int, epoch: int) -> torch.Tensor:
+        data = load_split(config, index, Reader(index), "train")
+        batches = train_batches(len(data), 16, 0, 1, 0, epoch)
+        return torch.stack([batch.images for batch in load_batches(data, batches, epoch, threads)])
+
+    one = images(1, 0)
+    assert one.shape[1:] == (16, 33, 33, 3)
+    assert one.dtype == torch.uint8
+    assert torch.equal(one, images(3, 0))
+    assert not torch.equal(one, images(1, 1))
+
+
+def test_an_image_broken_after_packing_is_left_out_and_named(run_yaml, shards, tmp_path):
+    copy = tmp_path / "shards"
+    shutil.copytree(shards, copy)
+    index = read_index(copy)
+    row = int(index.select("train", ("style",))[0][0])
+    painting = index.table.slice(row, 1).to_pylist()[0]
+    with (copy / painting["shard"]).open("r+b") as tar:
+        tar.seek(painting["offset"])
+        tar.write(b"\0" * painting["length"])
+    ended = train(run_yaml(data__shards=str(copy)), tmp_path / "run")
+    assert ended.returncode == 0, ended.stderr
+    assert painting["key"] in ended.stderr
+    assert RunDir(tmp_path / "run").run()["attempts"][0]["unreadable"] == [painting["key"]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model__depth": 3}, "model.depth"),
+        ({"optim__lr": -1}, "optim.lr"),
+        ({"train__batch_size": 5000}, "train.batch_size"),
+        ({"data__shards": "/nowhere"}, "/nowhere"),
+    ],
+)
+def test_wrong_input_ends_in_one_sentence(run_yaml, tmp_path, changes, said):
+    ended = train(run_yaml(**changes), tmp_path / "run")
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_a_loss_that_is_no_number_is_no_result(run_yaml, tmp_path):
+    diverge = "from artnet.training import loop; loop.learning_rate = lambda *_: 1e30; from artnet.train import main; exit(main())"
+    ended = python("-c", diverge, "--config", run_yaml(), "--run-dir", tmp_path / "run")
+    assert ended.returncode == 1, ended.stderr
+    assert "lower optim.lr" in ended.stderr
+    assert RunDir(tmp_path / "run").result() is None
+
+
+def test_a_folder_of_another_run_is_refused(run_yaml, tmp_path):
+    (tmp_path / "run").mkdir()
+    shutil.copy(run_yaml(seed=1), tmp_path / "run" / "config.yaml")
+    ended = train(run_yaml(), tmp_path / "run")
+    assert ended.returncode == 2
+    assert "--run-dir" in ended.stderr
+
+
+def test_schedules_follow_their_formulas():
+    cosine = OptimConfig(lr=0.4, schedule="cosine", warmup=0.1)
+    rates = [learning_rate(step, 100, 10, 512, cosine) for step in range(100)]
+    assert max(rates) == pytest.approx(0.8)
+    assert rates[:10] == pytest.approx([0.8 * (step + 1) / 11 for step in range(10)])
+    assert rates[55] == pytest.approx(0.4)
+    assert rates[99] < 0.001
+    steps = OptimConfig(lr=0.1, schedule="step", step_epochs=3, warmup=0)
+    assert [learning_rate(step, 80, 10, 256, steps) for step in (0, 29, 30, 60)] == pytest.approx([0.1, 0.1, 0.01, 0.001])
+    assert learning_rate(79, 80, 10, 256, OptimConfig(lr=0.1, schedule="constant", warmup=0)) == 0.1
+
+
+def test_norms_and_biases_are_spared_weight_decay():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    decay = {id(p): g["weight_decay"] for g in make_optimizer(model, OptimConfig()).param_groups for p in g["params"]}
+    assert [decay[id(parameter)] > 0 for parameter in model.parameters()] == [True, False, False, False]
+
+
+def test_result_json_is_written_last_and_read_strictly(run_yaml, tmp_path):
+    assert train(run_yaml(), tmp_path / "run").returncode == 0
+    run = RunDir(tmp_path / "run")
+    good = json.loads(run.result_file.read_text())
+    for broken in ({**good, "tasks": {}}, {**good, "extra": 1}, {**good, "best_epoch": 0}):
+        run.result_file.write_text(json.dumps(broken))
+        assert run.result() is None
+    run.result_file.write_text(run.result_file.read_text()[:40])
+    assert run.result() is None
