@@ -37,7 +37,15 @@ class TrainJob(Checkpointable):
         number = self.attempt + int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         logs = attempt_folder(run, number)
         suffix = "" if peers.rank == 0 else f".{peers.rank}"
-        command = [sys.executable, "-m", "artnet.train", "--config", str(run.config_file), "--run-dir", str(run.path)]
+        command = [
+            sys.executable,
+            "-m",
+            "artnet.train",
+            "--config",
+            str(run.config_file),
+            "--run-dir",
+            str(run.path),
+        ]
         with (logs / f"stdout{suffix}").open("ab") as out, (logs / f"stderr{suffix}").open("ab") as err:
             self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
             code = self._child.wait()
@@ -48,6 +56,8 @@ class TrainJob(Checkpointable):
     def checkpoint(self) -> DelayedSubmission:
         """Called by submitit's signal handler: end the training with a checkpoint, and run this again."""
         if self._child is not None:
-            self._child.send_signal(signal.SIGUSR2)  # it may have had one from SLURM: two mean the same as one
+            self._child.send_signal(
+                signal.SIGUSR2
+            )  # it may have had one from SLURM: two mean the same as one
             self._child.wait()
         return DelayedSubmission(TrainJob(self.folder, self.attempt))

@@ -24,7 +24,16 @@ def job_states(ids: Sequence[str]) -> dict[str, str]:
     if missing:
         try:
             parents = ",".join(sorted({number.partition("_")[0] for number in missing}))
-            history = _ask(["sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={parents}", "--format=JobID,State"])
+            history = _ask(
+                [
+                    "sacct",
+                    "--noheader",
+                    "--parsable2",
+                    "--allocations",
+                    f"--jobs={parents}",
+                    "--format=JobID,State",
+                ]
+            )
         except SchedulerSilentError:
             history = ""
         known = {**dict(line.split("|", 1) for line in history.splitlines() if "|" in line), **known}

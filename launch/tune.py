@@ -4,6 +4,7 @@ The configurations are drawn here, from the seed, so that a dry run shows them a
 that is complete is read, not trained again. Each is an ordinary run in an ordinary run directory.
 """
 
+import logging
 import os
 import subprocess
 import time
@@ -31,9 +32,13 @@ class TuneBlock(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    samples: int = Field(10, ge=1, le=100_000, description="configurations drawn at each point of the grid's lists")
+    samples: int = Field(
+        10, ge=1, le=100_000, description="configurations drawn at each point of the grid's lists"
+    )
     seed: int = Field(0, ge=0, description="of the drawing")
-    max_parallel: int | None = Field(None, ge=1, description="runs at a time; default: as many as the resources allow")
+    max_parallel: int | None = Field(
+        None, ge=1, description="runs at a time; default: as many as the resources allow"
+    )
     cpus_per_run: float = Field(1, gt=0)
     gpus_per_run: float = Field(0, ge=0)
     grace_epochs: int = Field(1, ge=1, description="epochs before ASHA may stop a run")
@@ -66,7 +71,11 @@ class Trial:
             if len(epochs) > self.reported and (over or epochs[self.reported]["epoch"] < self.last_epoch):
                 epoch = epochs[self.reported]
                 self.reported += 1
-                return {"epoch": epoch["epoch"], "metric": epoch[self.metric], "done": over and self.reported == len(epochs)}
+                return {
+                    "epoch": epoch["epoch"],
+                    "metric": epoch[self.metric],
+                    "done": over and self.reported == len(epochs),
+                }
             if not over:
                 self._keep_training()
             time.sleep(POLL_S)
@@ -106,7 +115,9 @@ class Trial:
             )
 
 
-def search(sweep: rundir.Sweep, block: TuneBlock, metric: grid.Metric, decisions: Sequence[plan.Decision]) -> None:
+def search(
+    sweep: rundir.Sweep, block: TuneBlock, metric: Mapping[str, str], decisions: Sequence[plan.Decision]
+) -> None:
     """Let Ray Tune run the plan. What is left as it is takes part with what it reported, so that ASHA can compare."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the run directories hold the curves already
@@ -116,10 +127,12 @@ def search(sweep: rundir.Sweep, block: TuneBlock, metric: grid.Metric, decisions
     class RayTrial(Trial, tune.Trainable):  # type: ignore[misc]
         pass
 
-    class Speaker(tune.Callback):  # type: ignore[misc]
-        def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
+    class Speaker(tune.Callback):
+        def on_trial_result(
+            self, iteration: int, trials: list, trial: Any, result: dict, **info: Any
+        ) -> None:
             name = Path(trial.config["run"]["folder"]).name
-            cli.say(f"{name} epoch {result['epoch']} {metric.name} {result['metric']:.4f}")
+            cli.say(f"{name} epoch {result['epoch']} {metric['name']} {result['metric']:.4f}")
 
     known = [d for d in decisions if d.action is plan.Action.LEAVE and sweep.run(d.run).epochs()]
     wanted = [d for d in decisions if d.action is not plan.Action.LEAVE]
@@ -127,14 +140,18 @@ def search(sweep: rundir.Sweep, block: TuneBlock, metric: grid.Metric, decisions
         {
             "folder": str(sweep.run(decision.run).path.resolve()),
             "train": decision.action is not plan.Action.LEAVE,
-            "metric": metric.name,
+            "metric": metric["name"],
             "threads": max(1, int(block.cpus_per_run)),
         }
         for decision in [*known, *wanted]
     ]
-    context = ray.init(include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=False, logging_level="ERROR")
+    context = ray.init(
+        include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=False, logging_level=logging.ERROR
+    )
     try:
-        cli.say(f"Ray dashboard: http://{context.dashboard_url}   curves: tensorboard --logdir {sweep.folder}")
+        cli.say(
+            f"Ray dashboard: http://{context.dashboard_url}   curves: tensorboard --logdir {sweep.folder}"
+        )
         scheduler = tune.schedulers.ASHAScheduler(
             time_attr="epoch",
             max_t=max(decision.run.config.train.epochs for decision in decisions),
@@ -146,7 +163,7 @@ def search(sweep: rundir.Sweep, block: TuneBlock, metric: grid.Metric, decisions
             param_space={"run": tune.grid_search(space)},
             tune_config=tune.TuneConfig(
                 metric="metric",
-                mode="max" if metric.goal == "maximize" else "min",
+                mode="max" if metric["goal"] == "maximize" else "min",
                 scheduler=scheduler,
                 max_concurrent_trials=block.max_parallel,
             ),
@@ -159,15 +176,17 @@ def search(sweep: rundir.Sweep, block: TuneBlock, metric: grid.Metric, decisions
         ray.shutdown()
 
 
-def best(sweep: rundir.Sweep, metric: grid.Metric, runs: Sequence[grid.Run]) -> tuple[grid.Run, float] | None:
+def best(
+    sweep: rundir.Sweep, metric: Mapping[str, str], runs: Sequence[grid.Run]
+) -> tuple[grid.Run, float] | None:
     """The complete run with the best metric, and that; None if no run is complete."""
-    better = max if metric.goal == "maximize" else min
+    better = max if metric["goal"] == "maximize" else min
     scored = []
     for run in runs:
         folder = sweep.run(run)
-        values = [epoch[metric.name] for epoch in folder.epochs() if metric.name in epoch]
+        values = [epoch[metric["name"]] for epoch in folder.epochs() if metric["name"] in epoch]
         if folder.result(run.config.signature) and values:
-            scored.append((better(values) if metric.scope == "best" else values[-1], run))
+            scored.append((better(values) if metric["scope"] == "best" else values[-1], run))
     if not scored:
         return None
     value, run = better(scored, key=lambda pair: pair[0])
@@ -179,7 +198,11 @@ def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console)
     loaded = grid.load(options.grid)
     block = cli.read_block(TuneBlock, loaded, "tune", loaded.tune, overrides)
     everything = grid.sample(loaded, block.samples, block.seed, options.sets)
-    expansion = grid.sample(loaded, block.samples, block.seed, options.sets, options.only) if options.only else everything
+    expansion = (
+        grid.sample(loaded, block.samples, block.seed, options.sets, options.only)
+        if options.only
+        else everything
+    )
     sweep = rundir.Sweep(options.sweep_root / loaded.name)
     if options.dry_run:
         decisions = plan.decide(expansion.runs, sweep.find(expansion.runs), options.retry)
@@ -204,7 +227,7 @@ def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console)
     run, value = winner
     atomic_write(sweep.folder / "best.yaml", run_config.dump(run.config))
     values = ", ".join(f"{key}={cli.show_value(value)}" for key, value in run.values.items())
-    console.print(f"best: {run.config.name}, {loaded.metric.name} {value:.4f}: {values}", highlight=False)
+    console.print(f"best: {run.config.name}, {loaded.metric['name']} {value:.4f}: {values}", highlight=False)
     console.print(f"its configuration: {sweep.folder / 'best.yaml'}", highlight=False)
     return 0
 
@@ -213,10 +236,14 @@ def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console)
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = cli.parser("tune.py", (__doc__ or "").split(": ", 1)[1])
-    parser.add_argument("--samples", type=int, metavar="N", help="configurations drawn (default: the grid's tune block)")
+    parser.add_argument(
+        "--samples", type=int, metavar="N", help="configurations drawn (default: the grid's tune block)"
+    )
     parser.add_argument("--max-parallel", type=int, metavar="N", help="runs at a time")
     args = parser.parse_args(argv)
-    return launch(cli.options(args), {"samples": args.samples, "max_parallel": args.max_parallel}, cli.console())
+    return launch(
+        cli.options(args), {"samples": args.samples, "max_parallel": args.max_parallel}, cli.console()
+    )
 
 
 if __name__ == "__main__":

@@ -98,8 +98,8 @@ def write(out: Path, paintings: int, seed: int) -> None:
 
     What is there already stays, so a run that was stopped is finished by the next with the same bytes.
     One process may write a folder at a time. The paintings are spread over all cores by processes that
-    import the caller's main module. `seed` is 0 or more. Raises `UserError` for too few
-    paintings and for an `out` that is a file or holds anything but this demo, `OSError` where it cannot write.
+    import the caller's main module. Raises `UserError` for too few paintings and for an `out` that is a
+    file or holds anything but this demo, `OSError` where it cannot write.
     """
     sketches = plan(paintings, seed)
     _claim(out, json.dumps({"paintings": paintings, "seed": seed}))
@@ -112,7 +112,11 @@ def write(out: Path, paintings: int, seed: int) -> None:
             ProcessPoolExecutor(os.cpu_count(), context, initializer=_follow_parent) as pool,
             progress("painting", len(todo)) as advance,
         ):
-            for _ in pool.map(_paint_file, *zip(*todo, strict=True), chunksize=16):
+            # The workers start here and inherit the mask: Ctrl-C is for this process alone.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            painted = pool.map(_paint_file, *zip(*todo, strict=True), chunksize=16)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            for _ in painted:
                 advance()
     for leftover in out.rglob(".*.tmp"):
         leftover.unlink()
@@ -135,8 +139,7 @@ def _claim(out: Path, settings: str) -> None:
 
 
 def _follow_parent() -> None:
-    """Make this worker leave Ctrl-C to its parent, and end when the parent has been killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Make this worker end when its parent has been killed: it would wait for work for ever."""
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
@@ -228,7 +231,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             write(args.out, args.paintings, args.seed)
             print(f"{args.paintings:,} paintings in {args.out}")
     except OSError as error:
-        raise UserError(f"cannot write {error.filename}: {error.strerror}; choose another place") from error
+        raise UserError(
+            f"cannot write {error.filename2 or error.filename}: {error.strerror}; choose another place"
+        ) from error
     return 0
 
 

@@ -3,9 +3,14 @@
 import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
-Main = Callable[[Sequence[str] | None], int]
+
+class Main(Protocol):
+    """A command: arguments (default: the process's) in, exit code out."""
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int: ...
 
 
 class UserError(Exception):

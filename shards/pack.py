@@ -52,7 +52,9 @@ class Packed:
     reason: str = ""
 
 
-def pack(images: Path, labels_folder: Path, out: Path, short_side: int = 256, quality: int = 90) -> dict[str, Any]:
+def pack(
+    images: Path, labels_folder: Path, out: Path, short_side: int = 256, quality: int = 90
+) -> dict[str, Any]:
     """Pack every labelled image under `images` into `out` and return the report that is also left there.
 
     Raises `UserError` for unreadable lists, no images, and an `out` that holds other shards.
@@ -61,7 +63,9 @@ def pack(images: Path, labels_folder: Path, out: Path, short_side: int = 256, qu
     files = find_images(images)
     matched = match_files(files, labels.paintings)
     if not matched:
-        raise UserError(f"no image under {images} is named in the lists of {labels_folder}; check that they belong together")
+        raise UserError(
+            f"no image under {images} is named in the lists of {labels_folder}; check that they belong together"
+        )
     sources = [
         Source(labels.paintings[path], images / file, short_side, quality)
         # A fixed order that mixes the classes, for readers that stream the shards one after the other.
@@ -73,7 +77,9 @@ def pack(images: Path, labels_folder: Path, out: Path, short_side: int = 256, qu
     _write_missing([(out / name, shard) for name, shard in zip(names, shards, strict=True)])
     rows = [row for name in names for row in _index_rows(out / name)]
     if not rows:
-        raise UserError(f"no image under {images} could be read, {sources[0].file} for one: {_prepare(sources[0]).reason}")
+        raise UserError(
+            f"no image under {images} could be read, {sources[0].file} for one: {_prepare(sources[0]).reason}"
+        )
     splits = artgan_splits([labels.paintings[str(row["path"])] for row in rows])
     for row, split in zip(rows, splits, strict=True):
         row.update({f"split_{task}": role for task, role in split.items()})
@@ -100,7 +106,9 @@ def _claim(out: Path, sources: Sequence[Source], labels: Labels) -> None:
         raise UserError(f"{out} is a file; give a folder as --out")
     if file.exists():
         if file.read_text(encoding="utf-8") != json.dumps(claim):
-            raise UserError(f"{out} holds shards of other paintings, labels or settings; choose another --out or delete it")
+            raise UserError(
+                f"{out} holds shards of other paintings, labels or settings; choose another --out or delete it"
+            )
         return
     if out.exists() and any(path.suffix == ".tar" or path.name == INDEX_NAME for path in out.iterdir()):
         raise UserError(f"{out} holds shards that were not made here; choose another --out")
@@ -115,7 +123,10 @@ def _write_missing(shards: Sequence[tuple[Path, Sequence[Source]]]) -> None:
     # spawn: the progress bar runs a thread, and a forked thread's locks stay locked
     context = multiprocessing.get_context("spawn")
     total = sum(len(sources) for _, sources in todo)
-    with ProcessPoolExecutor(workers, mp_context=context) as pool, progress("packing paintings", total) as advance:
+    with (
+        ProcessPoolExecutor(workers, mp_context=context) as pool,
+        progress("packing paintings", total) as advance,
+    ):
         for file, sources in todo:
             prepared = pool.map(_prepare, sources, chunksize=16)
             _write_shard(file, zip(sources, _each(prepared, advance), strict=True))
@@ -143,7 +154,10 @@ def sample_key(path: str) -> str:
 
 
 def _write_shard(file: Path, prepared: Iterable[tuple[Source, Packed]]) -> None:
-    with atomic_open(file) as handle, tarfile.open(fileobj=handle, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+    with (
+        atomic_open(file) as handle,
+        tarfile.open(fileobj=handle, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
         for source, packed in prepared:
             if packed.reason:
                 continue
@@ -158,7 +172,9 @@ def _write_shard(file: Path, prepared: Iterable[tuple[Source, Packed]]) -> None:
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)  # owner, time and mode at their defaults: the bytes depend on the paintings alone
+    member = tarfile.TarInfo(
+        name
+    )  # owner, time and mode at their defaults: the bytes depend on the paintings alone
     member.size = len(data)
     tar.addfile(member, io.BytesIO(data))
 
@@ -173,7 +189,11 @@ def _index_rows(file: Path) -> list[dict[str, Any]]:
                 data = tar.extractfile(image).read()  # type: ignore[union-attr]
                 row = json.loads(tar.extractfile(about).read())  # type: ignore[union-attr]
                 where = {"key": image.name.removesuffix(".jpg"), "shard": file.name}
-                place = {"offset": image.offset_data, "length": image.size, "sha256": hashlib.sha256(data).hexdigest()}
+                place = {
+                    "offset": image.offset_data,
+                    "length": image.size,
+                    "sha256": hashlib.sha256(data).hexdigest(),
+                }
                 rows.append({**where, **place, **row})
     except (tarfile.TarError, ValueError, OSError) as error:
         raise UserError(f"{file} is broken ({error}); delete it and pack again") from None
@@ -181,7 +201,11 @@ def _index_rows(file: Path) -> list[dict[str, Any]]:
 
 
 def _report(
-    labels: Labels, files: Sequence[str], matched: dict[str, str], sources: Sequence[Source], rows: Sequence[dict]
+    labels: Labels,
+    files: Sequence[str],
+    matched: dict[str, str],
+    sources: Sequence[Source],
+    rows: Sequence[dict],
 ) -> dict[str, Any]:
     packed = {row["path"] for row in rows}
     broken = [source for source in sources if source.painting.path not in packed]
@@ -202,11 +226,15 @@ def _report(
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m shards.pack", description=(__doc__ or "").split(": ", 1)[1])
+    parser = argparse.ArgumentParser(
+        prog="python -m shards.pack", description=(__doc__ or "").split(": ", 1)[1]
+    )
     parser.add_argument("--images", type=Path, required=True, help="folder of STYLE/NAME.jpg")
     parser.add_argument("--labels", type=Path, required=True, help="folder of ArtGAN's label lists")
     parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
-    parser.add_argument("--short-side", type=int, default=256, help="pixels; smaller images stay (default: 256)")
+    parser.add_argument(
+        "--short-side", type=int, default=256, help="pixels; smaller images stay (default: 256)"
+    )
     parser.add_argument("--quality", type=int, default=90, help="JPEG quality, 1 to 95 (default: 90)")
     args = parser.parse_args(argv)
     if args.short_side < 33 or not 1 <= args.quality <= 95:

@@ -451,7 +451,7 @@ def _expressionism(model: Model) -> np.ndarray:
 
 def _cubism(model: Model) -> np.ndarray:
     """Shifted facets, each shaded from one edge to the other, with dark edges that come and go."""
-    rng, (height, width), step = model.rng, model.shapes.shape, 17 * model.unit
+    rng, (height, width), step = model.rng, model.shapes.shape, 19 * model.unit
     knots = np.stack(np.meshgrid(np.arange(-1, width / step + 1), np.arange(-1, height / step + 1)), axis=2)
     knots = (knots + rng.uniform(0, 0.7, knots.shape)) * step
     quads = np.stack([knots[:-1, :-1], knots[:-1, 1:], knots[1:, 1:], knots[1:, :-1]], axis=2).reshape(
@@ -470,10 +470,10 @@ def _cubism(model: Model) -> np.ndarray:
         rng.uniform(0, 2 * np.pi, count),
     )
     slope = np.stack([np.cos(turn), np.sin(turn)]).astype(np.float32) * 2 / step
-    shade = 0.13 * np.sin(x * slope[0][facets] + y * slope[1][facets]) + rng.normal(0, 0.06, count)[facets]
+    shade = 0.18 * np.sin(x * slope[0][facets] + y * slope[1][facets]) + rng.normal(0, 0.06, count)[facets]
     seen = _at(model.colours, x + shift[0][facets], y + shift[1][facets]) + shade[..., None]
-    strength = np.clip(0.6 + 0.25 * _drift(rng, facets.shape, 4), 0.15, 0.9)[..., None]
-    return np.asarray(seen * (1 - strength * _contours(facets, 1.2 * model.unit)))
+    strength = np.clip(0.75 + 0.2 * _drift(rng, facets.shape, 4), 0.3, 0.95)[..., None]
+    return np.asarray(seen * (1 - strength * _contours(facets, 1.4 * model.unit)))
 
 
 def _ukiyo_e(model: Model) -> np.ndarray:

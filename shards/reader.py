@@ -34,5 +34,7 @@ def _map(file: Path, end: int) -> mmap.mmap:
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read ({error}); copy or pack the shards again") from None
     if len(mapped) < end:
-        raise UserError(f"{file} is cut short: {len(mapped)} bytes, the index needs {end}; copy or pack the shards again")
+        raise UserError(
+            f"{file} is cut short: {len(mapped)} bytes, the index needs {end}; copy or pack the shards again"
+        )
     return mapped

@@ -53,7 +53,11 @@ def run_yaml(tmp_path: Path, shards: Path) -> Callable[..., Path]:
     from artnet.config import unflatten
 
     def write(name: str = "run.yaml", **changes: object) -> Path:
-        values = {**TINY, "data.shards": str(shards), **{key.replace("__", "."): v for key, v in changes.items()}}
+        values = {
+            **TINY,
+            "data.shards": str(shards),
+            **{key.replace("__", "."): v for key, v in changes.items()},
+        }
         file = tmp_path / name
         file.write_text(yaml.safe_dump(unflatten(values)))
         return file

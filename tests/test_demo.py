@@ -62,7 +62,7 @@ def test_a_stopped_run_is_finished_to_the_same_bytes(
     for file in sorted((tmp_path / "again").rglob("*.*"))[::3]:
         if file.is_file() and file.name != "demo.json":
             file.replace(file.with_name(f".{file.name}.x.tmp"))
-    monkeypatch.setattr(demo.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
     demo.write(tmp_path / "again", PAINTINGS, seed=3)
     assert _contents(tmp_path / "again") == whole
 

@@ -9,10 +9,12 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 
 from artnet.config import ModelConfig
 from artnet.models import build_model
+from artnet.models.attention import CBAM
 from artnet.models.weights import convert_rlanet_state_dict
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "rlanet"
@@ -177,6 +179,23 @@ def test_memory_format_and_autocast_change_nothing_but_rounding(recurrence, atte
             rounded = model(images)["style"]
     assert rounded.dtype == torch.bfloat16
     assert (rounded - expected).norm() < 0.25 * expected.norm()
+
+
+def test_cbam_is_the_papers():
+    """Equations 2 and 3 of the paper, with the maximum before the mean in the spatial convolution's input."""
+    attention = CBAM(32, reduction=8).eval()
+    torch.nn.init.constant_(attention.spatial.bn.weight, 2)
+    channel, spatial = attention.channel, attention.spatial
+    x = torch.randn(2, 32, 5, 7)
+    mean, maximum = (
+        channel.expand(channel.reduce(pool(x, 1).flatten(1)).relu())
+        for pool in (F.adaptive_avg_pool2d, F.adaptive_max_pool2d)
+    )
+    weighed = x * (mean + maximum).sigmoid().reshape(2, 32, 1, 1)
+    torch.testing.assert_close(channel(x), weighed)
+    pooled = torch.stack((weighed.amax(1), weighed.mean(1)), dim=1)
+    positions = 2 * F.conv2d(pooled, spatial.conv.weight, padding=3) / (1 + spatial.bn.eps) ** 0.5
+    torch.testing.assert_close(attention(x), weighed * positions.sigmoid())
 
 
 def test_training_starts_as_published():

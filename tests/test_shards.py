@@ -29,9 +29,15 @@ from shards.splits import artgan_splits
 @needs_wikiart
 def test_published_label_lists_are_read_as_they_are():
     labels = read_labels(WIKIART / "labels")
-    assert {task: len(names) for task, names in labels.classes.items()} == {"artist": 23, "style": 27, "genre": 10}
+    assert {task: len(names) for task, names in labels.classes.items()} == {
+        "artist": 23,
+        "style": 27,
+        "genre": 10,
+    }
     assert len(labels.paintings) == 81_446
-    assert labels.ambiguous == ["Post_Impressionism/maurice-de-vlaminck_the-village.jpg: two classes of genre"]
+    assert labels.ambiguous == [
+        "Post_Impressionism/maurice-de-vlaminck_the-village.jpg: two classes of genre"
+    ]
     in_all = [painting for painting in labels.paintings.values() if len(painting.labels) == 3]
     assert len(in_all) == 16_250
     assert sum(set(painting.listed.values()) == {"train"} for painting in in_all) == 11_276
@@ -64,7 +70,9 @@ def test_official_splits_leak_nothing_between_tasks_and_keep_every_class():
     leaks = sum(len(set(painting.listed.values())) == 2 for painting in paintings)
     assert leaks == 566 <= dropped
     for task in TASKS:
-        labelled = [(p.label(task), split[task]) for p, split in zip(paintings, splits, strict=True) if split[task]]
+        labelled = [
+            (p.label(task), split[task]) for p, split in zip(paintings, splits, strict=True) if split[task]
+        ]
         sizes = Counter(labelled)
         for label in {label for label, _ in labelled}:
             train, val = sizes[label, "train"], sizes[label, "val"]
@@ -77,7 +85,9 @@ def test_splits_depend_on_paintings_and_seed_only():
     roles = {p.path: split["style"] for p, split in zip(paintings, artgan_splits(paintings), strict=True)}
     rng.shuffle(paintings)
     again = {p.path: split["style"] for p, split in zip(paintings, artgan_splits(paintings), strict=True)}
-    other = {p.path: split["style"] for p, split in zip(paintings, artgan_splits(paintings, seed=1), strict=True)}
+    other = {
+        p.path: split["style"] for p, split in zip(paintings, artgan_splits(paintings, seed=1), strict=True)
+    }
     assert roles == again != other
     assert Counter(roles.values()) == {"train": 270, "val": 30}
 
@@ -94,7 +104,16 @@ def test_splits_depend_on_paintings_and_seed_only():
 def test_a_broken_list_is_named_with_its_line(paintings, tmp_path, file, text, said):
     shutil.copytree(paintings / "labels", tmp_path / "labels")
     (tmp_path / "labels" / file).write_text(text)
-    ended = python("-m", "shards.pack", "--images", paintings / "images", "--labels", tmp_path / "labels", "--out", tmp_path / "out")
+    ended = python(
+        "-m",
+        "shards.pack",
+        "--images",
+        paintings / "images",
+        "--labels",
+        tmp_path / "labels",
+        "--out",
+        tmp_path / "out",
+    )
     assert ended.returncode == 2
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -117,7 +136,13 @@ def test_any_webdataset_reader_streams_the_shards_and_the_index_finds_the_same_b
 
 
 def test_keys_are_safe_and_distinct():
-    paths = ["a/b.c (1).jpg", "a/b.c (2).jpg", "b/b.c (1).jpg", "a/ürgß'\"$(rm)\n.jpg", "a/" + "x" * 300 + ".jpg"]
+    paths = [
+        "a/b.c (1).jpg",
+        "a/b.c (2).jpg",
+        "b/b.c (1).jpg",
+        "a/ürgß'\"$(rm)\n.jpg",
+        "a/" + "x" * 300 + ".jpg",
+    ]
     keys = [sample_key(path) for path in paths]
     assert len(set(keys)) == len(keys)
     assert all(len(key) < 90 and set(key) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-") for key in keys)
@@ -158,7 +183,12 @@ def test_odd_images_become_upright_rgb_and_small_clean_ones_stay_as_they_are():
     for data in odd:
         jpeg, width, height = to_jpeg(data, 64, 90)
         with Image.open(io.BytesIO(jpeg)) as image:
-            assert (image.format, image.mode, image.size, (width, height)) == ("JPEG", "RGB", (96, 64), (96, 64))
+            assert (image.format, image.mode, image.size, (width, height)) == (
+                "JPEG",
+                "RGB",
+                (96, 64),
+                (96, 64),
+            )
             assert not image.info.get("progressive")
     with pytest.raises(UnreadableImageError):
         to_jpeg(clean[:300], 64, 90)
@@ -166,7 +196,17 @@ def test_odd_images_become_upright_rgb_and_small_clean_ones_stay_as_they_are():
 
 def test_a_killed_packing_goes_on_and_ends_with_the_same_bytes(paintings, shards, tmp_path):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "shards.pack", "--images", paintings / "images", "--labels", paintings / "labels", "--out", out]
+    command = [
+        sys.executable,
+        "-m",
+        "shards.pack",
+        "--images",
+        paintings / "images",
+        "--labels",
+        paintings / "labels",
+        "--out",
+        out,
+    ]
     for delay in (0.3, 0.8, 1.2):
         process = subprocess.Popen(list(map(str, command)), cwd=ROOT, start_new_session=True)
         time.sleep(delay)

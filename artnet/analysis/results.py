@@ -39,7 +39,7 @@ class PlannedRun(BaseModel):
     @classmethod
     def _is_a_folder_name(cls, name: str) -> str:
         if not name.isprintable() or name in ("", "..") or Path(name).name != name:
-            raise ValueError("should be the name of a folder in the sweep's")
+            raise ValueError("should be the name of a folder in the sweep's own")
         return name
 
 

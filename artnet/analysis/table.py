@@ -31,8 +31,6 @@ def print_summary(sweep: Sweep, summary: Summary, console: Console) -> None:
     for row in rows:
         table.add_row(*map(Text, row))
     # A narrow terminal may break lines, but never cut a number.
-    needed = console.measure(table, options=console.options.update_width(10_000)).minimum
-    table.width = needed if needed > console.width else None
     console.print(table, crop=False)
     for sentence in wording.findings(summary):
         console.print(Text(sentence))
@@ -40,10 +38,12 @@ def print_summary(sweep: Sweep, summary: Summary, console: Console) -> None:
     for sentence in wording.notes(sweep, summary):
         console.print(Text(sentence, style="dim"))
     if runs := wording.unfinished(sweep):
-        table = Table("run", "state", "reason", box=box.SIMPLE_HEAD)
+        console.print()
+        width = max(len(run.name) for run in runs)
         for run in runs:
-            table.add_row(Text(run.name, overflow="fold"), Text(wording.state(run)), Text(run.reason))
-        console.print(table)
+            # Never broken, so that a name can be copied.
+            line = f"{run.name:{width}}  {wording.state(run)}{f': {run.reason}' if run.reason else ''}"
+            console.print(Text(line), soft_wrap=True)
 
 
 def markdown(sweep: Sweep, summary: Summary) -> str:

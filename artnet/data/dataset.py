@@ -60,7 +60,7 @@ class SplitData:
 
     def majority_share(self, task: str) -> float:
         """The share of the commonest class among the paintings labelled for `task`: what guessing it would score."""
-        labels = self.labels[:, self.config.task.index(task)]  # type: ignore[arg-type]
+        labels = self.labels[:, self.config.task.index(task)]
         counts = np.bincount(labels[labels >= 0])
         return float(counts.max() / counts.sum())
 
@@ -70,5 +70,7 @@ def load_split(config: RunConfig, index: Index, reader: Reader, split: str) -> S
     rows, labels = index.select(split, config.task, config.data.labelled)
     for column, task in enumerate(config.task):
         if not (labels[:, column] >= 0).any():
-            raise UserError(f"{index.folder} holds no painting labelled for {task} in {split}; pack more paintings or drop the task")
+            raise UserError(
+                f"{index.folder} holds no painting labelled for {task} in {split}; pack more paintings or drop the task"
+            )
     return SplitData(config, split, index, rows, labels, reader)

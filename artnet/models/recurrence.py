@@ -38,7 +38,7 @@ class RLA(nn.Module):
     @staticmethod
     def readout(channels: int) -> nn.Module:
         """What stands between the last h and the heads: the last operation on it was a bare convolution."""
-        return nn.Sequential(nn.BatchNorm2d(channels), nn.Identity())
+        return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
 
 
 class ConvLSTM(nn.Module):

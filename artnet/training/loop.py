@@ -57,7 +57,7 @@ class Progress:
 
 def mean_top1(scores: dict[str, dict[str, Any]]) -> float:
     """What models are chosen by: the mean of the heads' top-1."""
-    return sum(task["top1"] for task in scores.values()) / len(scores)
+    return float(sum(task["top1"] for task in scores.values()) / len(scores))
 
 
 class Training:
@@ -83,18 +83,20 @@ class Training:
         self.steps = self.steps_per_epoch * config.train.epochs
         self.fingerprint = index.fingerprint
         self.threads = config.data.threads or max(1, (os.cpu_count() or 1) // ranks.local_world_size)
-        self.classes = {task: len(index.classes[task]) for task in config.task}
+        self.classes: dict[str, int] = {task: len(index.classes[task]) for task in config.task}
 
         torch.manual_seed(config.seed)
         self.model = build_model(**config.model.model_dump(), classes=self.classes)
-        self.model.to(ranks.device, memory_format=torch.channels_last)
+        self.model.to(ranks.device).to(memory_format=torch.channels_last)
         self.optimizer = make_optimizer(self.model, config.optim)
         self.progress = Progress()
         self._resume()
         self.parallel: nn.Module = self.model
         if ranks.world_size > 1:
             devices = [ranks.device] if ranks.device.type == "cuda" else None
-            self.parallel = DistributedDataParallel(self.model, device_ids=devices, gradient_as_bucket_view=True)
+            self.parallel = DistributedDataParallel(
+                self.model, device_ids=devices, gradient_as_bucket_view=True
+            )
 
     def fit(self) -> Result:
         """Train what is left and test the best epoch once. Raises `StoppedOnRequest` and `DivergedError`."""
@@ -118,7 +120,9 @@ class Training:
         seconds_before = progress.seconds
         since_log: list[torch.Tensor] = []
         for batch in load(self.data["train"], batches[done:], epoch, self.threads):
-            lr = learning_rate(progress.step, self.steps, self.steps_per_epoch, config.train.batch_size, config.optim)
+            lr = learning_rate(
+                progress.step, self.steps, self.steps_per_epoch, config.train.batch_size, config.optim
+            )
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             images, labels = to_device(batch, ranks.device)
@@ -131,7 +135,9 @@ class Training:
             since_log.append(part)
 
             at_end = progress.step % self.steps_per_epoch == 0
-            stopping, due = ranks.any(bool(self.stop), time.monotonic() - saved > 60 * config.train.checkpoint_minutes)
+            stopping, due = ranks.any(
+                bool(self.stop), time.monotonic() - saved > 60 * config.train.checkpoint_minutes
+            )
             if at_end or stopping or due or progress.step % config.train.log_every == 0:
                 mean = self._drain(since_log)
                 now = time.monotonic()
@@ -147,7 +153,9 @@ class Training:
                 self._save("last.pt")
                 saved = time.monotonic()
                 if stopping:
-                    raise StoppedOnRequest(f"stopped by {self.stop.name or 'a signal'} after step {progress.step} of {self.steps}")
+                    raise StoppedOnRequest(
+                        f"stopped by {self.stop.name or 'a signal'} after step {progress.step} of {self.steps}"
+                    )
         self._close_epoch(epoch + 1, journal, started, seconds_before, self.steps_per_epoch - done)
 
     def _drain(self, since_log: list[torch.Tensor]) -> dict[str, Any]:
@@ -187,10 +195,14 @@ class Training:
             self._save("best.pt")
         self._save("last.pt")
         if progress.step < self.steps and all(self.ranks.any(bool(self.stop))):
-            raise StoppedOnRequest(f"stopped by {self.stop.name or 'a signal'} after epoch {epoch} of {self.config.train.epochs}")
+            raise StoppedOnRequest(
+                f"stopped by {self.stop.name or 'a signal'} after epoch {epoch} of {self.config.train.epochs}"
+            )
 
     def _evaluate(self, split: str) -> dict[str, dict[str, Any]]:
-        from .scores import evaluate  # torchmetrics takes seconds to import: not for --help, not for wrong input
+        from .scores import (
+            evaluate,
+        )  # torchmetrics takes seconds to import: not for --help, not for wrong input
 
         scores = evaluate(self.model, self.data[split], self.classes, self.ranks, self.threads)
         return {task: score.model_dump() for task, score in scores.items()}
@@ -199,7 +211,9 @@ class Training:
         started = time.monotonic()
         state = checkpoint.load(self.run.checkpoints / "best.pt", self.ranks.device)
         if state is None or state["progress"]["best_epoch"] != self.progress.best_epoch:
-            raise UserError(f"{self.run.checkpoints / 'best.pt'} is missing or of another epoch; delete the run to train it again")
+            raise UserError(
+                f"{self.run.checkpoints / 'best.pt'} is missing or of another epoch; delete the run to train it again"
+            )
         self.model.load_state_dict(state["model"])
         test = self._evaluate("test")
         result = Result(
@@ -246,7 +260,9 @@ class Training:
             return
         wanted = (CHECKPOINT_VERSION, self.config.signature, self.fingerprint)
         if (state.get("version"), state.get("signature"), state.get("data")) != wanted:
-            raise UserError(f"{file} belongs to another configuration or other shards; choose another --run-dir")
+            raise UserError(
+                f"{file} belongs to another configuration or other shards; choose another --run-dir"
+            )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])

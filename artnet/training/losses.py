@@ -24,7 +24,11 @@ def masked_loss(
     sums = torch.stack(
         [
             F.cross_entropy(
-                task_logits.float(), labels[:, column], reduction="sum", ignore_index=UNLABELLED, label_smoothing=smoothing
+                task_logits.float(),
+                labels[:, column],
+                reduction="sum",
+                ignore_index=UNLABELLED,
+                label_smoothing=smoothing,
             )
             for column, task_logits in enumerate(logits.values())
         ]

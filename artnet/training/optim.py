@@ -12,14 +12,17 @@ REFERENCE_BATCH = 256  # samples for which `optim.lr` is stated
 
 def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
     """SGD with momentum. Norms and biases are spared weight decay unless `decay_norms`."""
-    decayed, spared = [], []
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
     for parameter in model.parameters():
         (decayed if parameter.ndim > 1 or config.decay_norms else spared).append(parameter)
     groups = [
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": spared, "weight_decay": 0.0},
     ]
-    return torch.optim.SGD([group for group in groups if group["params"]], lr=config.lr, momentum=config.momentum)
+    return torch.optim.SGD(
+        [group for group in groups if group["params"]], lr=config.lr, momentum=config.momentum
+    )
 
 
 def learning_rate(step: int, steps: int, steps_per_epoch: int, batch_size: int, config: OptimConfig) -> float:

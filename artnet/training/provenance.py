@@ -38,7 +38,10 @@ def git_state() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of Python and the libraries that compute."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in LIBRARIES}}
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in LIBRARIES},
+    }
 
 
 def attempt(ranks: Ranks, from_step: int) -> dict[str, Any]:

@@ -26,7 +26,9 @@ class TaskScores(nn.Module):
         self.shares = MetricCollection(
             {
                 "top1": MulticlassAccuracy(classes, average="micro", ignore_index=UNLABELLED),
-                "top5": MulticlassAccuracy(classes, top_k=min(5, classes), average="micro", ignore_index=UNLABELLED),
+                "top5": MulticlassAccuracy(
+                    classes, top_k=min(5, classes), average="micro", ignore_index=UNLABELLED
+                ),
                 "macro_f1": MulticlassF1Score(classes, average="macro", ignore_index=UNLABELLED),
             }
         )
@@ -47,7 +49,9 @@ class TaskScores(nn.Module):
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, data: SplitData, classes: Mapping[str, int], ranks: Ranks, threads: int) -> dict[Task, Scores]:
+def evaluate(
+    model: nn.Module, data: SplitData, classes: Mapping[str, int], ranks: Ranks, threads: int
+) -> dict[Task, Scores]:
     """Score a model on a split: every painting once over all ranks. Every rank must call it, with the bare model."""
     model.eval()
     scorers = {task: TaskScores(classes[task]).to(ranks.device) for task in data.config.task}

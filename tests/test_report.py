@@ -1,0 +1,316 @@
+"""The report: figures against hand-computed ones, nothing left out, nothing believed."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from artnet import report
+from artnet.analysis.figures import epoch_axis, round_axis
+from artnet.analysis.statistics import estimate, t_quantile, wilson_interval
+from artnet.config import RunConfig, build, unflatten
+from artnet.rundir import Result, RunDir, Scores, TaskResult, write_json
+
+PLAIN = {"model.attention": "none"}
+SE = {"model.attention": "se"}
+
+
+def plan(values: Mapping[str, Any]) -> RunConfig:
+    return build(
+        unflatten({"task": "style", "model.backbone": "resnet50", "model.recurrence": "lstm", **values})
+    )
+
+
+def result_of(config: RunConfig, top1: float, n: int = 1000) -> Result:
+    test = Scores(top1=top1, top5=0.9, macro_f1=0.5, loss=1.5, n=n)
+    task = TaskResult(classes=27, majority=0.125, val=test.model_copy(update={"top1": 0.7}), test=test)
+    return Result(
+        signature=config.signature, data="d0", best_epoch=7, epochs=9, steps=90, parameters=25_000_000,
+        seconds=120, tasks=dict.fromkeys(config.task, task),
+    )  # fmt: skip
+
+
+def write_manifest(folder: Path, runs: list[tuple[str, RunConfig, dict[str, Any]]], **more: Any) -> None:
+    planned = [
+        {"name": name, "signature": config.signature, "values": values} for name, config, values in runs
+    ]
+    write_json(folder / "manifest.json", {"name": "demo", "grid": "g.yaml", "runs": planned, **more})
+
+
+def make_sweep(folder: Path, fates: list[tuple[dict[str, Any], Any]], **more: Any) -> list[RunDir]:
+    """A sweep of runs: their varied values and fates, a test top-1, a state.json or None for no folder."""
+    runs = []
+    for values, fate in fates:
+        config = plan(values)
+        runs.append((config.name, config, values))
+        run = RunDir(folder / config.name)
+        if fate is None:
+            continue
+        run.write_config(config)
+        if isinstance(fate, float):
+            write_json(run.result_file, result_of(config, fate).model_dump(mode="json"))
+            write_json(run.state_file, {"state": "complete", "reason": ""})
+        else:
+            write_json(run.state_file, fate)
+    write_manifest(folder, runs, **more)
+    return [RunDir(folder / name) for name, _, _ in runs]
+
+
+def seeds(values: dict[str, Any], fates: list[Any]) -> list[tuple[dict[str, Any], Any]]:
+    return [({**values, "seed": seed}, fate) for seed, fate in enumerate(fates)]
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write(folder: Path, width: int = 80) -> tuple[str, str, str]:
+    """Make the report; what it printed, the Markdown and the page."""
+    console = Console(width=width, record=True, file=(folder / "printed").open("w"))
+    report.write(folder, console)
+    markdown = (folder / "results.md").read_text(encoding="utf-8")
+    return console.export_text(), markdown, (folder / "report.html").read_text(encoding="utf-8")
+
+
+class Page(HTMLParser):
+    """What a browser would see: tags, links and text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.links += [value or "" for key, value in attrs if key in ("href", "src", "xlink:href")]
+        assert not [key for key, _ in attrs if key.startswith("on")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_errors_are_those_of_the_textbooks() -> None:
+    # Tables of Student's t, two-sided 95 %, and R: binom::binom.wilson(8, 10)
+    for freedom, expected in {1: 12.7062, 2: 4.3027, 3: 3.1824, 10: 2.2281, 31: 2.0395, 1000: 1.9623}.items():
+        assert t_quantile(freedom) == pytest.approx(expected, abs=5e-5)
+    assert wilson_interval(0.8, 10) == pytest.approx((0.4901625, 0.9433178), abs=1e-7)
+    three = estimate([0.60, 0.62, 0.64], images=1000)
+    assert (three.mean, three.std) == pytest.approx((0.62, 0.02))
+    assert (three.low, three.high) == pytest.approx((0.570317, 0.669683), abs=1e-6)  # 4.3027 * 0.02 / sqrt(3)
+    assert estimate([0.99, 1.0], images=1000).high == 1
+
+
+def test_table_averages_seeds_and_stands_beside_the_published_figure(tmp_path: Path) -> None:
+    reference = [
+        {"when": {"model.attention": "se", "optim.lr": "1e-1"}, "style": 64.3},
+        {"when": {"model.attention": "cbam"}, "style": 60},
+    ]
+    fates = seeds(PLAIN, [0.60, 0.62, 0.64]) + seeds(SE, [0.651, 0.652])
+    make_sweep(tmp_path, fates, arithmetic="5 runs", reference=reference)
+    printed, markdown, page = write(tmp_path)
+    assert "| model | style | n | published |" in markdown
+    assert "| ResNet50-LSTM | 62.00 ± 2.00 | 3 | - |" in markdown
+    assert "| ResNet50-LSTM + SE | 65.15 ± 0.07 | 2 | 64.3 |" in markdown
+    assert "| majority class | 12.50 |  |  |" in markdown
+    assert "No run of this sweep matches the published one with model.attention=cbam." in markdown
+    assert printed.splitlines()[-1] == str(tmp_path / "report.html")
+    seen = Page(page).text
+    for text in ("62.00 ± 2.00", "57.03 to 66.97", "64.3", "1,000", "70.00", "0.500", "25,000,000", "5 runs"):
+        assert text in printed + seen
+    assert seen.count("57.03 to 66.97") == 2  # in the sentence and in the table
+    assert page.count('class="published"') == 1
+    narrow = write(tmp_path, width=30)[0]
+    assert "62.00 ± 2.00" in narrow
+    assert narrow.splitlines()[-1] == str(tmp_path / "report.html")
+
+
+def test_runs_without_a_result_are_told_with_state_and_reason(tmp_path: Path) -> None:
+    failed = {"state": "out_of_memory", "reason": "lower train.batch_size"}
+    broken = {"state": "complete", "reason": ""}
+    fates = seeds(PLAIN, [0.60, 0.62, {"state": "running", "reason": "epoch 3"}]) + seeds(
+        SE, [failed, None, broken]
+    )
+    runs = make_sweep(tmp_path, fates)
+    runs[5].result_file.write_text('{"signature": "', encoding="utf-8")
+    printed, markdown, page = write(tmp_path, width=20)
+    expected = {
+        runs[2].name: ("running", "epoch 3"),
+        runs[3].name: ("out_of_memory", "lower train.batch_size"),
+        runs[4].name: ("missing", "its folder does not exist"),
+        runs[5].name: ("failed", "no valid result.json"),
+    }
+    rows = {row["run"]: row for row in rows_of(tmp_path)}
+    assert len(rows) == 6
+    seen = Page(page)
+    for name, (state, reason) in expected.items():
+        assert (rows[name]["state"], rows[name]["reason"], rows[name]["test_top1"]) == (state, reason, "")
+        assert f"| {name} | {state.replace('_', ' ')} | {reason} |" in markdown
+        assert name in printed
+        assert name in seen.text
+        assert reason in seen.text
+    assert "| ResNet50-LSTM | 61.00 ± 1.41 | 2 of 3 |" in markdown
+    assert "| ResNet50-LSTM + SE | - | 0 of 3 |" in markdown
+    assert "4 have no result: 1 running, 1 out of memory, 1 missing, 1 failed" in markdown
+    assert f"./{runs[3].name}/" in seen.links
+    assert f"./{runs[4].name}/" not in seen.links
+
+
+def test_csv_traces_every_score_to_its_run(tmp_path: Path) -> None:
+    runs = make_sweep(tmp_path, seeds({"task": ["artist", "style"]}, [0.5]))
+    write(tmp_path)
+    row = {
+        "run": runs[0].name, "state": "complete", "reason": "", "seed": "0", "task": "style",
+        "test_top1": "0.5", "test_top5": "0.9", "test_macro_f1": "0.5", "test_loss": "1.5", "test_n": "1000",
+        "val_top1": "0.7", "val_top5": "0.9", "val_macro_f1": "0.5", "val_loss": "1.5", "val_n": "1000",
+        "best_epoch": "7", "parameters": "25000000", "seconds": "120.0",
+    }  # fmt: skip
+    assert rows_of(tmp_path) == [{**row, "task": "artist"}, row]
+
+
+def test_a_result_of_another_signature_counts_for_nothing(tmp_path: Path) -> None:
+    runs = make_sweep(tmp_path, seeds(SE, [0.9]))
+    other = result_of(plan(PLAIN), 0.9)
+    write_json(runs[0].result_file, other.model_dump(mode="json"))
+    _, markdown, _ = write(tmp_path)
+    assert "90.00" not in markdown
+    assert "style: no run is complete yet." in markdown
+
+
+def test_one_seed_has_no_spread_and_says_so(tmp_path: Path) -> None:
+    make_sweep(tmp_path, seeds(PLAIN, [0.8]))
+    _, markdown, page = write(tmp_path)
+    assert "| ResNet50-LSTM | 80.00 | 1 |" in markdown
+    assert "no ± is given" in markdown
+    assert "77.41 to 82.36" in Page(page).text  # Wilson, 800 of 1000
+
+
+@pytest.mark.parametrize(
+    ("rivals", "verdict"),
+    [
+        ([0.60, 0.62, 0.64], "the next, ResNet50-LSTM, has 62.00 % (95 % interval 57.03 to 66.97, 3 seeds), "
+                             "and as the intervals overlap, their order is uncertain."),
+        ([0.60, 0.60, 0.60], "and the intervals do not overlap."),
+        ([0.30], "and the intervals do not overlap, but one seed cannot tell what another would give."),
+        ([0.66, 0.66, 0.66], "ResNet50-LSTM and ResNet50-LSTM + SE share the highest mean test top-1"),
+    ],
+)  # fmt: skip
+def test_the_best_model_is_named_with_caution(tmp_path: Path, rivals: list[float], verdict: str) -> None:
+    make_sweep(tmp_path, seeds(PLAIN, rivals) + seeds(SE, [0.66, 0.66, 0.66]))
+    assert verdict in write(tmp_path)[1]
+
+
+def test_a_lower_model_with_a_wide_interval_is_not_overlooked(tmp_path: Path) -> None:
+    wide = seeds({"model.attention": "eca"}, [0.50, 0.70])
+    make_sweep(tmp_path, seeds(PLAIN, [0.64, 0.64]) + wide + seeds(SE, [0.66, 0.66]))
+    assert "a lower one, ResNet50-LSTM + ECA, has 60.00 %" in write(tmp_path)[1]
+
+
+def test_groups_are_models_not_mixtures(tmp_path: Path) -> None:
+    fates = [
+        ({"optim.lr": lr, "task": task}, 0.5)
+        for lr in (0.1, "2e-1")
+        for task in ("style", ["artist", "style"])
+    ]
+    make_sweep(tmp_path, fates)
+    _, markdown, _ = write(tmp_path)
+    assert "| ResNet50-LSTM (optim.lr=0.1) | - | - | 50.00 | 1 |" in markdown
+    assert "| ResNet50-LSTM (optim.lr=0.2, artist + style together) | 50.00 | 1 | 50.00 | 1 |" in markdown
+
+
+def test_the_page_believes_nobody_and_needs_nothing(tmp_path: Path) -> None:
+    name, reason = '<script>"&|`', "</td><img src=x onerror=alert(1)> | \x1b[31m\ud800 [bold]"
+    config = plan(SE)
+    run = RunDir(tmp_path / name)
+    run.write_config(config)
+    write_json(
+        run.run_file, {"git": {"sha": "<iframe>"}, "versions": {"<b>": "1"}, "attempts": [{"host": "<u>"}]}
+    )
+    run.state_file.write_text(json.dumps({"state": "<i>", "reason": reason}), encoding="utf-8")
+    run.metrics_file.write_text('{"kind": "epoch", "epoch": 1, "train/loss": 2}', encoding="utf-8")
+    write_manifest(tmp_path, [(name, config, SE)], name="<script>x</script>", grid="<script>")
+    printed, markdown, page = write(tmp_path)
+    seen = Page(page)
+    assert not seen.tags & {"script", "img", "iframe", "b", "i", "u", "object", "embed", "base"}
+    assert seen.links == ["data:,", "./%3Cscript%3E%22%26%7C%60/"]
+    assert name in seen.text
+    assert "[bold]" in printed
+    assert "\x1b" not in printed + markdown + page
+    assert not re.search(r"(?<!\\)[<`\[]", markdown)
+    for outside in ("http:", "https:", "//", "url(", "@import"):
+        assert outside not in page
+
+
+def test_broken_files_of_a_run_never_stop_the_report(tmp_path: Path) -> None:
+    runs = make_sweep(tmp_path, seeds(PLAIN, [0.6, {"state": 5}, {"state": "running"}]))
+    epochs = ["1, 2", "NaN", "{}", "null", '{"kind": "epoch"}', '{"kind": "epoch", "epoch": []}']
+    epochs += [
+        f'{{"kind": "epoch", "epoch": {n}, "train/loss": {loss}}}'
+        for n in (1, 1e300)
+        for loss in ("1e999", '"x"', 2)
+    ]
+    runs[0].metrics_file.write_text("\n".join(epochs), encoding="utf-8")
+    runs[0].run_file.write_text(
+        '{"git": 5, "versions": [], "data": "x", "attempts": [3, {"host": {}}]}', encoding="utf-8"
+    )
+    runs[0].config_file.write_text("task: [", encoding="utf-8")
+    runs[1].state_file.write_text("[]", encoding="utf-8")
+    runs[2].run_file.write_bytes(b"\xff")
+    _, markdown, page = write(tmp_path)
+    assert "| ResNet50-LSTM | 60.00 | 1 of 3 |" in markdown
+    assert "no readable state.json" in markdown
+    assert page.count("<polyline") == page.count('points="50,50 50,50"') == 1
+
+
+def test_curves_are_drawn_for_every_run_and_the_page_is_reproducible(tmp_path: Path) -> None:
+    runs = make_sweep(tmp_path, seeds(PLAIN, [0.6, 0.7]))
+    for run in runs:
+        lines = [
+            {"kind": "epoch", "epoch": n, "train/loss": 4 / n, "val/style/top1": n / 5} for n in (1, 2, 3)
+        ]
+        run.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    _, _, page = write(tmp_path)
+    assert page.count('points="0,100 50,50 100,0"') == 2  # val top-1: 20, 40, 60 per cent
+    assert page.count('points="0,0 50,66.67 100,88.89"') == 2  # training loss: 4, 2, 1.33 from 4 to 1
+    assert write(tmp_path)[2] == page
+
+
+def test_axes_have_round_numbers() -> None:
+    assert [label for _, label in round_axis([61.2, 63.9]).ticks] == ["61", "62", "63", "64"]
+    assert [label for _, label in round_axis([0.61, 0.94]).ticks] == ["0.6", "0.7", "0.8", "0.9", "1.0"]
+    assert [label for _, label in epoch_axis([1, 3]).ticks] == ["1", "2", "3"]
+    assert round_axis([5, 5]).at(5) == 50
+
+
+OUTSIDE = '{"name": "x", "runs": [{"name": "../y", "signature": "", "values": {}}]}'
+
+
+@pytest.mark.parametrize("text", [None, "{", '{"name": "x", "runs": []}', OUTSIDE])
+def test_wrong_input_is_one_sentence(
+    tmp_path: Path, text: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = tmp_path / "sweep"
+    if text is not None:
+        sweep.mkdir()
+        (sweep / "manifest.json").write_text(text, encoding="utf-8")
+    assert report.main([str(sweep)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"error: {sweep / 'manifest.json'} ")
+    assert said.err.count("\n") == 1
+    assert not (sweep / "report.html").exists()
+
+
+def test_the_command_starts_without_torch() -> None:
+    code = "import sys, artnet.report, artnet.analysis.page; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
