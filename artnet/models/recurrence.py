@@ -4,8 +4,7 @@ In Recurrent Layer Aggregation (Zhao, Fang and Li, "Recurrence along Depth", Neu
 block updates a state, whose first tensor h is an input of the next block. One cell serves all blocks of a
 stage: they share its convolutions, and each has a batch norm of its own.
 
-The paper's equations update the state with the output of a block's residual branch; its implementation takes
-the output of the block, after the addition and ReLU, and so do we, to compute the same function.
+The cell takes the output of a block, after the addition and ReLU, as the authors' implementation does.
 """
 
 import torch
