@@ -119,7 +119,7 @@ class RunDir:
             return []
         found = []
         for line in lines:
-            with contextlib.suppress(json.JSONDecodeError):
+            with contextlib.suppress(ValueError, RecursionError):
                 value = json.loads(line)
                 if isinstance(value, dict):
                     found.append(value)
@@ -167,7 +167,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object, or an empty one where there is no such file or it is broken."""
     try:
         value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

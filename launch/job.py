@@ -1,5 +1,6 @@
 """What a SLURM job runs: one task is one rank. Imported by name on the node, so it lives in a module of its own."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -37,17 +38,9 @@ class TrainJob(Checkpointable):
         number = self.attempt + int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         logs = attempt_folder(run, number)
         suffix = "" if peers.rank == 0 else f".{peers.rank}"
-        command = [
-            sys.executable,
-            "-m",
-            "artnet.train",
-            "--config",
-            str(run.config_file),
-            "--run-dir",
-            str(run.path),
-        ]
+        program = ["-m", "artnet.train", "--config", str(run.config_file), "--run-dir", str(run.path)]
         with (logs / f"stdout{suffix}").open("ab") as out, (logs / f"stderr{suffix}").open("ab") as err:
-            self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+            self._child = subprocess.Popen([sys.executable, *program], stdin=subprocess.DEVNULL, stdout=out, stderr=err)
             code = self._child.wait()
         if code not in (0, EXIT_STOPPED):
             raise RuntimeError(f"training ended with exit code {code}; see {logs}")
@@ -56,8 +49,9 @@ class TrainJob(Checkpointable):
     def checkpoint(self) -> DelayedSubmission:
         """Called by submitit's signal handler: end the training with a checkpoint, and run this again."""
         if self._child is not None:
-            self._child.send_signal(
-                signal.SIGUSR2
-            )  # it may have had one from SLURM: two mean the same as one
-            self._child.wait()
+            # It may have had one from SLURM: two mean the same as one.
+            self._child.send_signal(signal.SIGUSR2)
+            # Not Popen.wait(): this runs inside a signal handler, and the wait() it interrupts holds the lock.
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)
         return DelayedSubmission(TrainJob(self.folder, self.attempt))

@@ -96,7 +96,7 @@ def resources(block: SlurmBlock, run: grid.Run, where: str) -> Resources:
                 f"{where}: each of overrides needs `when: {{KEY: VALUE}}`, such as model.recurrence: lstm"
             )
         try:
-            if all(config[key] == canonical(key, value) for key, value in when.items()):
+            if all(canonical(key, value) == config[key] for key, value in when.items()):
                 values.update({key: value for key, value in override.items() if key != "when"})
         except UserError as error:
             raise UserError(f"{where}: {error}") from None

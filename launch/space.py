@@ -37,7 +37,8 @@ class Distribution:
         else:
             # There and back through the logarithm, rounding can leave the bounds.
             drawn = min(max(math.exp(rng.uniform(math.log(low), math.log(high))), low), high)
-        return round(drawn) if isinstance(low, int) else drawn
+        # Four digits are all that a search can tell apart, and all that a person reads.
+        return round(drawn) if isinstance(low, int) else min(max(float(f"{drawn:.4g}"), low), high)
 
 
 @dataclass(frozen=True)

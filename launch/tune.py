@@ -5,8 +5,10 @@ that is complete is read, not trained again. Each is an ordinary run in an ordin
 """
 
 import logging
+import math
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,11 +54,15 @@ class Trial:
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Look at the run. `folder`: its directory; `train`: whether to train it, or only to report what it did."""
-        self.run = RunDir(Path(config["folder"]))
-        self.train: bool = config["train"]
-        self.metric: str = config["metric"]
-        self.threads: int = config["threads"]
+        """Look at the run. `config["run"]` holds its `folder`, whether to `train` it or only to report what it did,
+        the `metric` to report, the `worst` value of it and the number of `threads`.
+        """
+        wanted = config["run"]
+        self.run = RunDir(Path(wanted["folder"]))
+        self.train: bool = wanted["train"]
+        self.metric: str = wanted["metric"]
+        self.worst: float = wanted["worst"]
+        self.threads: int = wanted["threads"]
         settings = self.run.config()
         self.signature, self.last_epoch = settings.signature, settings.train.epochs
         self.reported = 0
@@ -76,9 +82,16 @@ class Trial:
                     "metric": epoch[self.metric],
                     "done": over and self.reported == len(epochs),
                 }
-            if not over:
-                self._keep_training()
+            if not over and not self._keep_training():
+                # Raising would have Ray print its own traceback; the reason is in the run's state.
+                return {"epoch": max(1, self.reported), "metric": self.worst, "done": True}
             time.sleep(POLL_S)
+
+    def save_checkpoint(self, folder: str) -> None:
+        """Nothing: the run directory holds the checkpoints."""
+
+    def load_checkpoint(self, folder: str) -> None:
+        """Nothing, likewise."""
 
     def cleanup(self) -> None:
         """Called when the run is over, or ASHA has stopped it: then the training saves a checkpoint and ends."""
@@ -89,17 +102,19 @@ class Trial:
             self.process.wait()
             rundir.note_state(self.run, State.CANCELLED, f"stopped by ASHA after epoch {self.reported}")
 
-    def _keep_training(self) -> None:
+    def _keep_training(self) -> bool:
+        """Start the training if it does not go on by itself. False if it has failed."""
         if self.process is None:
             if not self.run.is_locked():  # else an earlier launch's process is still at it
                 self._start()
-            return
+            return True
         code = self.process.poll()
         if code is not None and not self.run.result(self.signature):
             outcome = rundir.last_outcome(self.run, self.attempts_before)
             state, reason = after_exit(code, outcome, rundir.last_words(self.logs / "stderr"))
             rundir.note_state(self.run, state, reason, exit_code=code)
-            raise RuntimeError(reason)
+            return False
+        return True
 
     def _start(self) -> None:
         self.attempts_before = len(self.run.run().get("attempts", []))
@@ -141,10 +156,12 @@ def search(
             "folder": str(sweep.run(decision.run).path.resolve()),
             "train": decision.action is not plan.Action.LEAVE,
             "metric": metric["name"],
+            "worst": -math.inf if metric["goal"] == "maximize" else math.inf,
             "threads": max(1, int(block.cpus_per_run)),
         }
         for decision in [*known, *wanted]
     ]
+    storage = tempfile.TemporaryDirectory(prefix="artnet-ray-")  # Ray's own notes; ours are in the run directories
     context = ray.init(
         include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=False, logging_level=logging.ERROR
     )
@@ -166,14 +183,14 @@ def search(
                 mode="max" if metric["goal"] == "maximize" else "min",
                 scheduler=scheduler,
                 max_concurrent_trials=block.max_parallel,
+                trial_dirname_creator=lambda trial: trial.trial_id,
             ),
-            run_config=tune.RunConfig(
-                name="ray", storage_path=str(sweep.folder.resolve()), callbacks=[Speaker()], verbose=0
-            ),
+            run_config=tune.RunConfig(storage_path=storage.name, callbacks=[Speaker()], verbose=0),
         )
         tuner.fit()
     finally:
         ray.shutdown()
+        storage.cleanup()
 
 
 def best(

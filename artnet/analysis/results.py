@@ -159,11 +159,11 @@ def _state(directory: RunDir, result: Result | None) -> tuple[str, str]:
     if result:
         return "complete", ""
     if not _is_folder(directory.path):
-        return "missing", "its folder does not exist"
+        return "missing", "not started"
     saved = directory.state()
     state = printable(saved.get("state", ""))
     if not state:
-        return "missing", "no readable state.json"
+        return "missing", "not started"
     if state == "complete":
         return "failed", "no valid result.json"
     return state, printable(saved.get("reason", ""))

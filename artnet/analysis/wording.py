@@ -114,7 +114,8 @@ def notes(sweep: Sweep, summary: Summary) -> list[str]:
     if any(len(cell.scores) == 1 for task in summary.tasks for cell in summary.column(task)):
         said.append("Where n is 1 there is no spread over seeds, so no ± is given.")
     if without := unfinished(sweep):
-        said.append(f"Of {len(sweep.runs)} runs, {len(without)} have no result: {states(without)}.")
+        verb = "has" if len(without) == 1 else "have"
+        said.append(f"Of {len(sweep.runs)} runs, {len(without)} {verb} no result: {states(without)}.")
     if len({run.result.data for run in sweep.runs if run.result}) > 1:
         said.append(
             "The runs were not made with the same shards: their figures are not measured on the same images."
