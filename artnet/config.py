@@ -85,9 +85,7 @@ class DataConfig(Section):
         "any", description="with several tasks: paintings labelled for any of them, or for all"
     )
     size: int = Field(224, ge=33, le=1024, description="side of a training crop, pixels")
-    eval_size: int | None = Field(
-        None, ge=33, le=1024, description="side in evaluation, pixels; default: size"
-    )
+    eval_size: int | None = Field(None, ge=33, le=1024, description="side in evaluation, pixels; default: size")
     threads: int | None = Field(
         None, ge=1, le=256, description="decoding threads per rank; default: its share of the cores",
         json_schema_extra=_NO_EFFECT,
@@ -100,9 +98,7 @@ class AugmentConfig(Section):
     policy: Literal["none", "trivial"] = Field(
         "trivial", description="TrivialAugment (ICCV 2021) on top of crop and flip, or not"
     )
-    crop_scale: float = Field(
-        0.25, gt=0, le=1, description="least area of a random crop, as a share of the image"
-    )
+    crop_scale: float = Field(0.25, gt=0, le=1, description="least area of a random crop, as a share of the image")
     flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
 
 
@@ -115,9 +111,7 @@ class OptimConfig(Section):
     decay_norms: bool = Field(False, description="whether norms and biases decay too")
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     step_epochs: int = Field(30, ge=1, description="epochs between the tenfold drops of `schedule: step`")
-    warmup: float = Field(
-        0.05, ge=0, lt=1, description="share of all steps spent warming up linearly from zero"
-    )
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of all steps spent warming up linearly from zero")
     label_smoothing: float = Field(0.1, ge=0, lt=1)
 
 
@@ -125,12 +119,8 @@ class TrainConfig(Section):
     """How long, in which batches, in which arithmetic."""
 
     epochs: int = Field(100, ge=1, le=100_000)
-    batch_size: int = Field(
-        256, ge=1, le=65_536, description="global batch size: samples of all ranks together"
-    )
-    precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="arithmetic of the forward pass (autocast)"
-    )
+    batch_size: int = Field(256, ge=1, le=65_536, description="global batch size: samples of all ranks together")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the forward pass (autocast)")
     log_every: int = Field(20, ge=1, description="steps between two log lines", json_schema_extra=_NO_EFFECT)
     checkpoint_minutes: float = Field(
         10, gt=0, description="minutes between checkpoints within an epoch; each epoch's end makes one too",
@@ -152,9 +142,7 @@ Tasks = Annotated[tuple[Task, ...], BeforeValidator(_as_tasks), Field(min_length
 class RunConfig(Section):
     """Everything a run needs to know, complete: written to `config.yaml`, enough to start the run again."""
 
-    recipe: Literal["paper", "modern"] = Field(
-        "modern", json_schema_extra=_NO_EFFECT
-    )  # its values are what counts
+    recipe: Literal["paper", "modern"] = Field("modern", json_schema_extra=_NO_EFFECT)  # its values are what counts
     task: Tasks = Field(description="artist, style, genre or a list of them: one head each")
     seed: int = Field(0, ge=0, lt=2**32)
     model: ModelConfig = ModelConfig()
@@ -262,9 +250,7 @@ def unknown_key(key: str) -> str:
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.6) or [
         name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]
     ]
-    return f"unknown key {key!r}; " + (
-        f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(known)}"
-    )
+    return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(known)}")
 
 
 def canonical(key: str, value: object) -> Any:
@@ -320,9 +306,7 @@ def load(path: Path) -> RunConfig:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, Mapping):
-        raise UserError(
-            f"{path} must hold `key: value` lines of a run's configuration, such as `task: style`"
-        )
+        raise UserError(f"{path} must hold `key: value` lines of a run's configuration, such as `task: style`")
     try:
         return build(values)
     except UserError as error:

@@ -41,9 +41,7 @@ def write(folder: Path, console: Console | None = None) -> None:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m artnet.report", description=(__doc__ or "").split(": ", 1)[1]
-    )
+    parser = argparse.ArgumentParser(prog="python -m artnet.report", description=(__doc__ or "").split(": ", 1)[1])
     parser.add_argument("sweep", type=Path, metavar="SWEEP", help="folder of the sweep, runs/NAME")
     write(parser.parse_args(argv).sweep)
     return 0

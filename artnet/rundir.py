@@ -65,9 +65,7 @@ class Result(BaseModel):
     epochs: int = Field(ge=1)
     steps: int = Field(ge=1)
     parameters: int = Field(ge=1)
-    seconds: float = Field(
-        ge=0, description="wall-clock time of training and evaluation, all attempts together"
-    )
+    seconds: float = Field(ge=0, description="wall-clock time of training and evaluation, all attempts together")
     tasks: dict[run_config.Task, TaskResult] = Field(min_length=1)
 
 

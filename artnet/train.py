@@ -33,18 +33,12 @@ def prepare(config_file: Path, shards: Path | None, folder: Path | None) -> tupl
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m artnet.train", description=(__doc__ or "").split(": ", 1)[1]
-    )
-    parser.add_argument(
-        "--config", type=Path, required=True, metavar="RUN.yaml", help="the run's configuration"
-    )
+    parser = argparse.ArgumentParser(prog="python -m artnet.train", description=(__doc__ or "").split(": ", 1)[1])
+    parser.add_argument("--config", type=Path, required=True, metavar="RUN.yaml", help="the run's configuration")
     parser.add_argument(
         "--data", type=Path, metavar="SHARDS", help="folder of shards (default: the config's data.shards)"
     )
-    parser.add_argument(
-        "--run-dir", type=Path, metavar="DIR", help="where the run lives (default: runs/NAME)"
-    )
+    parser.add_argument("--run-dir", type=Path, metavar="DIR", help="where the run lives (default: runs/NAME)")
     args = parser.parse_args(argv)
     config, run = prepare(args.config, args.data, args.run_dir)
     if run.result(config.signature):

@@ -39,9 +39,7 @@ class Options:
 def parser(program: str, description: str) -> argparse.ArgumentParser:
     """The options that every door has; a door adds its own."""
     options = argparse.ArgumentParser(prog=f"python launch/{program}", description=description)
-    options.add_argument(
-        "--grid", type=Path, required=True, metavar="FILE", help="the grid, such as sweeps/demo.yaml"
-    )
+    options.add_argument("--grid", type=Path, required=True, metavar="FILE", help="the grid, such as sweeps/demo.yaml")
     options.add_argument(
         "--set",
         action="append",
@@ -54,9 +52,7 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
         help="a part of the grid: 'attention=se,seed=0'; , is and, ! is not, a second --only is or",
     )  # fmt: skip
     options.add_argument("--data", metavar="SHARDS", help="the same as --set data.shards=SHARDS")
-    options.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="folder of all sweeps (default: runs)"
-    )
+    options.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all sweeps (default: runs)")
     options.add_argument("--retry", action="store_true", help="go on with runs that failed, too")
     options.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
     return options
@@ -109,9 +105,7 @@ def check_data(sweep: Sweep, runs: Sequence[Run]) -> None:
             )
 
 
-def show_plan(
-    console: Console, grid: Grid, expansion: Expansion, decisions: Sequence[Decision], dry_run: bool
-) -> None:
+def show_plan(console: Console, grid: Grid, expansion: Expansion, decisions: Sequence[Decision], dry_run: bool) -> None:
     """Print the arithmetic, in a dry run every run, and what there is to do."""
     console.print(f"{grid.name}: {expansion.arithmetic}", highlight=False)
     if dry_run:

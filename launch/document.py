@@ -111,26 +111,20 @@ def _parse(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Position, int
         loader = yaml.SafeLoader(text)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise UserError(
-            f"{at(line)}: character {chr(error.character)!r} is not allowed in YAML; remove it"
-        ) from None
+        raise UserError(f"{at(line)}: character {chr(error.character)!r} is not allowed in YAML; remove it") from None
     lines: dict[Position, int] = {(): 1}
 
     def walk(node: yaml.Node, position: Position) -> Any:
         where = at(node.start_mark.line + 1)
         if len(lines) > MAX_VALUES:
-            raise UserError(
-                f"{where}: over {MAX_VALUES:,} values once its aliases are followed; write a smaller grid"
-            )
+            raise UserError(f"{where}: over {MAX_VALUES:,} values once its aliases are followed; write a smaller grid")
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             mapping: dict[str, Any] = {}
             for key_node, value_node in node.value:
                 key, line = key_node.value, key_node.start_mark.line + 1
                 if not isinstance(key, str) or key_node.tag != _TAG + "str":
                     shown = repr(key) if isinstance(key, str) else "this one"
-                    raise UserError(
-                        f"{at(line)}: keys are plain text, and {shown} is not; quote or rename it"
-                    )
+                    raise UserError(f"{at(line)}: keys are plain text, and {shown} is not; quote or rename it")
                 if key in mapping:
                     first = lines[(*position, key)]
                     raise UserError(f"{at(line)}: {key!r} stands here and on line {first}; keep one of them")
@@ -145,9 +139,7 @@ def _parse(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Position, int
             return items
         if isinstance(node, yaml.ScalarNode) and node.tag in _SCALARS:
             return _scalar(loader, node, where)
-        raise UserError(
-            f"{where}: the tag {node.tag.replace(_TAG, '!!')} has no meaning in a grid; remove it"
-        )
+        raise UserError(f"{where}: the tag {node.tag.replace(_TAG, '!!')} has no meaning in a grid; remove it")
 
     try:
         node = loader.get_single_node()
@@ -159,9 +151,7 @@ def _parse(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Position, int
         remedy = "indent with spaces" if "'\\t'" in problem else "mend this line or the one above"
         raise UserError(f"{at(line)}: not YAML ({problem}); {remedy}") from None
     except RecursionError:
-        raise UserError(
-            f"{at(loader.line + 1)}: nested too deeply; a grid needs no more than five levels"
-        ) from None
+        raise UserError(f"{at(loader.line + 1)}: nested too deeply; a grid needs no more than five levels") from None
     except (ValueError, OverflowError):
         # PyYAML does not check that an escape such as "\UFFFFFFFF" is a character.
         raise UserError(f"{at(loader.line + 1)}: an escape here is no character; mend or remove it") from None

@@ -58,15 +58,11 @@ def expand(grid: Grid, sets: Sequence[str] = (), only: Sequence[str] = ()) -> Ex
     """
     for draw in _all_draws(grid):
         where = next(grid.where(*position) for key, position in grid.stated if key == draw.key)
-        raise UserError(
-            f"{where}: {draw.key} is drawn from a distribution; use launch/tune.py, or list its values"
-        )
+        raise UserError(f"{where}: {draw.key} is drawn from a distribution; use launch/tune.py, or list its values")
     return _expand(grid, 1, 0, sets, only)
 
 
-def sample(
-    grid: Grid, samples: int, seed: int, sets: Sequence[str] = (), only: Sequence[str] = ()
-) -> Expansion:
+def sample(grid: Grid, samples: int, seed: int, sets: Sequence[str] = (), only: Sequence[str] = ()) -> Expansion:
     """A search's runs: at every point of the product, `samples` draws of what is drawn there.
 
     Each draw has a generator of its own, so asking for more samples adds runs and changes none;
@@ -124,9 +120,7 @@ def _arithmetic(factors: list[str], product: int, changes: dict[str, int], total
 
 def _check_count(grid: Grid, count: int) -> None:
     if count > MAX_RUNS:
-        raise UserError(
-            f"{grid.where()}: over {MAX_RUNS:,} runs; split the grid, or list fewer values or samples"
-        )
+        raise UserError(f"{grid.where()}: over {MAX_RUNS:,} runs; split the grid, or list fewer values or samples")
 
 
 def _product(axes: tuple[Axis, ...]) -> Iterator[Values]:
@@ -165,9 +159,7 @@ def _matching(grid: Grid, point: Values) -> list[int]:
         if position[0] == "conditional" and position[1] in matching:
             if key in setter:
                 first = grid.document.lines["conditional", setter[key]]
-                message = (
-                    f"{key} is set for the same runs by the conditional on line {first}; narrow one `when`"
-                )
+                message = f"{key} is set for the same runs by the conditional on line {first}; narrow one `when`"
                 raise grid.document.error(position, message)
             setter[key] = int(position[1])
     return matching
@@ -203,9 +195,7 @@ def _distinct(grid: Grid, candidates: list[_Candidate]) -> list[_Candidate]:
             same = f"the include on line {line}" if other.position else f"{other.config.name} of the product"
             raise grid.document.error(run.position, f"this include is the same run as {same}{why}; remove it")
         position = next((at for key, at in grid.stated if key in differing and at[0] != "fixed"), ())
-        raise grid.document.error(
-            position, f"{run.config.name} is in the product twice{why}; keep one of the values"
-        )
+        raise grid.document.error(position, f"{run.config.name} is in the product twice{why}; keep one of the values")
     return list(first.values())
 
 
@@ -238,9 +228,7 @@ def _overrides(grid: Grid, sets: Sequence[str]) -> Values:
         for stated, position in grid.stated:
             if stated == key and position[0] != "fixed":
                 where = grid.where(*position)
-                raise UserError(
-                    f"{where}: {key} is in `{position[0]}`; select from it with --only, not --set"
-                )
+                raise UserError(f"{where}: {key} is in `{position[0]}`; select from it with --only, not --set")
     return overrides
 
 
@@ -253,9 +241,7 @@ def _terms(text: str) -> list[_Term]:
     for term in text.split(","):
         name, equals, written = term.strip().removeprefix("!").partition("=")
         if not equals:
-            raise UserError(
-                f"--only {text}: {term!r} is no KEY=VALUE; write it as --only attention=se,seed=0"
-            )
+            raise UserError(f"--only {text}: {term!r} is no KEY=VALUE; write it as --only attention=se,seed=0")
         try:
             key = _key(name.strip())
             given = written.split("+") if key == "task" else document.value(written, key)
@@ -280,6 +266,4 @@ def _selects(terms: list[_Term], flat: Values) -> bool:
 def _nothing_selected(only: Sequence[str], selection: list[list[_Term]], runs: list[_Candidate]) -> str:
     keys = dict.fromkeys(key for terms in selection for key, _, _ in terms)
     values = (f"{key} {', '.join(dict.fromkeys(shown(run.flat[key]) for run in runs))}" for key in keys)
-    return (
-        f"--only {' --only '.join(only)} selects none of {len(runs)} runs; they have {' and '.join(values)}"
-    )
+    return f"--only {' --only '.join(only)} selects none of {len(runs)} runs; they have {' and '.join(values)}"

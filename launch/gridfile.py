@@ -87,9 +87,7 @@ def load(path: Path) -> Grid:
         metric=_metric(document),
         fixed=assignments(document, ("fixed",), document.block("fixed")),
         space=_whole_space(document),
-        conditionals=tuple(
-            _conditional(document, at, entry) for at, entry in document.entries("conditional")
-        ),
+        conditionals=tuple(_conditional(document, at, entry) for at, entry in document.entries("conditional")),
         exclude=tuple(partial(document, at, entry) for at, entry in document.entries("exclude")),
         include=tuple(partial(document, at, entry) for at, entry in document.entries("include")),
         reference=[_reference(document, at, entry) for at, entry in document.entries("reference")],
@@ -160,9 +158,7 @@ def _env_from(document: Document) -> list[str]:
     names = []
     for position, name in document.entries("env_from"):
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise document.error(
-                position, "env_from lists names of environment variables, never their values"
-            )
+            raise document.error(position, "env_from lists names of environment variables, never their values")
         names.append(name)
     return names
 
@@ -175,9 +171,7 @@ def _check_stated_once(document: Document) -> None:
             continue
         other = first.setdefault(key, position)
         if other is not position and not other[0] == position[0] == "conditional":
-            message = (
-                f"{key} stands here and in `{other[0]}` on line {document.lines[other]}; keep one of them"
-            )
+            message = f"{key} stands here and in `{other[0]}` on line {document.lines[other]}; keep one of them"
             raise document.error(position, message)
 
 
@@ -187,7 +181,5 @@ def _check_when_settled(grid: Grid) -> None:
     for index, conditional in enumerate(grid.conditionals):
         for key in conditional.when:
             if key in extra:
-                message = (
-                    f"{key} is set by a conditional, and `when` sees the runs before them; match another key"
-                )
+                message = f"{key} is set by a conditional, and `when` sees the runs before them; match another key"
                 raise grid.document.error(("conditional", index, "when", key), message)

@@ -62,8 +62,7 @@ class Sweep:
             "metric": grid.metric,
             "reference": list(grid.reference),
             "runs": [
-                {"name": run.config.name, "signature": run.config.signature, "values": run.values}
-                for run in everything
+                {"name": run.config.name, "signature": run.config.signature, "values": run.values} for run in everything
             ],
         }
         atomic_write(self.folder / "grid.yaml", grid.file.read_bytes())
@@ -122,6 +121,4 @@ def last_words(file: Path) -> str:
 def last_outcome(folder: RunDir, after: int) -> str:
     """What the training noted about the end of its last attempt, if it began one after the first `after`."""
     attempts = read_json(folder.run_file).get("attempts", [])
-    return (
-        str(attempts[-1].get("outcome", "")) if isinstance(attempts, list) and len(attempts) > after else ""
-    )
+    return str(attempts[-1].get("outcome", "")) if isinstance(attempts, list) and len(attempts) > after else ""

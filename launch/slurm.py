@@ -42,17 +42,13 @@ class Resources(BaseModel):
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
-    time: Annotated[int, BeforeValidator(_minutes)] = Field(
-        "1:00:00", validate_default=True, description="minutes"
-    )
+    time: Annotated[int, BeforeValidator(_minutes)] = Field("1:00:00", validate_default=True, description="minutes")
     nodes: int = Field(1, ge=1)
     gpus_per_node: int = Field(0, ge=0, description="0: train on CPUs")
     tasks_per_node: int | None = Field(None, ge=1, description="ranks; default: one per GPU, else 1")
     cpus_per_task: int | None = Field(None, ge=1)
     mem: str | None = Field(None, description='of a node, such as "64G"')
-    setup: tuple[str, ...] = Field(
-        (), description="shell lines at the start of the job, such as `module load cuda`"
-    )
+    setup: tuple[str, ...] = Field((), description="shell lines at the start of the job, such as `module load cuda`")
 
     def parameters(self) -> dict[str, Any]:
         """The same in submitit's words."""
@@ -76,9 +72,7 @@ class SlurmBlock(Resources):
 
     max_parallel: int = Field(256, ge=1, description="jobs of an array that run at a time")
     requeue: int = Field(3, ge=0, description="how often a job that ran out of time goes on in a new one")
-    overrides: tuple[dict[str, Any], ...] = Field(
-        (), description="`{when: {KEY: VALUE}, time: ...}`; later ones win"
-    )
+    overrides: tuple[dict[str, Any], ...] = Field((), description="`{when: {KEY: VALUE}, time: ...}`; later ones win")
 
 
 def resources(block: SlurmBlock, run: grid.Run, where: str) -> Resources:
@@ -92,9 +86,7 @@ def resources(block: SlurmBlock, run: grid.Run, where: str) -> Resources:
     for override in block.overrides:
         when = override.get("when")
         if not isinstance(when, Mapping) or not when:
-            raise UserError(
-                f"{where}: each of overrides needs `when: {{KEY: VALUE}}`, such as model.recurrence: lstm"
-            )
+            raise UserError(f"{where}: each of overrides needs `when: {{KEY: VALUE}}`, such as model.recurrence: lstm")
         try:
             if all(canonical(key, value) == config[key] for key, value in when.items()):
                 values.update({key: value for key, value in override.items() if key != "when"})
@@ -133,9 +125,7 @@ def find(sweep: rundir.Sweep, runs: Sequence[grid.Run]) -> tuple[dict[str, plan.
         for name, job in asked.items():
             word = words.get(job)
             state = from_slurm(word) if word else State.UNKNOWN
-            found[name] = plan.Found(
-                state, f"job {job}" if word else f"SLURM does not know job {job} any more"
-            )
+            found[name] = plan.Found(state, f"job {job}" if word else f"SLURM does not know job {job} any more")
         for name, lost in [(name, f.reason) for name, f in found.items() if f.state is State.SUBMITTING]:
             jobs = scheduler.jobs_named(lost)
             reason = f"a launcher died while submitting; {lost} is in the queue as {', '.join(jobs[:3])}"
@@ -214,9 +204,7 @@ def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console)
     with sweep.locked(wait=False):
         found, trouble = find(sweep, expansion.runs)
         if trouble:
-            raise UserError(
-                f"SLURM does not answer ({trouble}); nothing was submitted, try again when it does"
-            )
+            raise UserError(f"SLURM does not answer ({trouble}); nothing was submitted, try again when it does")
         for run in expansion.runs:
             now = found[run.config.name]
             if now.state is not State.PLANNED:

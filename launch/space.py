@@ -130,22 +130,17 @@ def _check_bounds(document: Document, position: Position, key: str, kind: str, b
 def zipped(document: Document, position: Position, given: Any) -> Axis:
     """The one axis of an entry of `zip`: keys whose lists have one length, and move together."""
     columns = {
-        key: _list(document, (*position, key), key, values)
-        for key, values in document.mapping(position, given).items()
+        key: _list(document, (*position, key), key, values) for key, values in document.mapping(position, given).items()
     }
     lengths = {key: len(values) for key, values in columns.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{key} has {length}" for key, length in lengths.items())
-        raise document.error(
-            position, f"keys that are zipped have lists of one length, but {told}; even them out"
-        )
+        raise document.error(position, f"keys that are zipped have lists of one length, but {told}; even them out")
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     for index, row in enumerate(rows):
         if row in rows[:index]:
             told = ", ".join(f"{key}={shown(value)}" for key, value in row.items())
-            raise document.error(
-                (*position, next(iter(row)), index), f"the zip has {told} twice; keep one of them"
-            )
+            raise document.error((*position, next(iter(row)), index), f"the zip has {told} twice; keep one of them")
     return tuple(rows)
 
 

@@ -33,9 +33,7 @@ class State(StrEnum):
 
 
 LIVE = frozenset({State.SUBMITTING, State.PENDING, State.RUNNING, State.REQUEUED, State.UNKNOWN})
-ENDED_BADLY = frozenset(
-    {State.FAILED, State.OUT_OF_MEMORY, State.TIMED_OUT, State.NODE_FAILED, State.CANCELLED}
-)
+ENDED_BADLY = frozenset({State.FAILED, State.OUT_OF_MEMORY, State.TIMED_OUT, State.NODE_FAILED, State.CANCELLED})
 
 # Signals that come from outside the program: whoever sent them did not judge the run.
 _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2}

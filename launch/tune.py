@@ -34,13 +34,9 @@ class TuneBlock(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    samples: int = Field(
-        10, ge=1, le=100_000, description="configurations drawn at each point of the grid's lists"
-    )
+    samples: int = Field(10, ge=1, le=100_000, description="configurations drawn at each point of the grid's lists")
     seed: int = Field(0, ge=0, description="of the drawing")
-    max_parallel: int | None = Field(
-        None, ge=1, description="runs at a time; default: as many as the resources allow"
-    )
+    max_parallel: int | None = Field(None, ge=1, description="runs at a time; default: as many as the resources allow")
     cpus_per_run: float = Field(1, gt=0)
     gpus_per_run: float = Field(0, ge=0)
     grace_epochs: int = Field(1, ge=1, description="epochs before ASHA may stop a run")
@@ -95,9 +91,12 @@ class Trial:
 
     def cleanup(self) -> None:
         """Called when the run is over, or ASHA has stopped it: then the training saves a checkpoint and ends."""
-        if self.process is None or self.run.result(self.signature):
+        if self.process is None:
             return
-        if self.process.poll() is None:
+        if self.run.result(self.signature):
+            self.process.wait()
+            rundir.note_state(self.run, State.COMPLETE)
+        elif self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
             rundir.note_state(self.run, State.CANCELLED, f"stopped by ASHA after epoch {self.reported}")
@@ -143,9 +142,7 @@ def search(
         pass
 
     class Speaker(tune.Callback):
-        def on_trial_result(
-            self, iteration: int, trials: list, trial: Any, result: dict, **info: Any
-        ) -> None:
+        def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
             name = Path(trial.config["run"]["folder"]).name
             cli.say(f"{name} epoch {result['epoch']} {metric['name']} {result['metric']:.4f}")
 
@@ -166,9 +163,7 @@ def search(
         include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=False, logging_level=logging.ERROR
     )
     try:
-        cli.say(
-            f"Ray dashboard: http://{context.dashboard_url}   curves: tensorboard --logdir {sweep.folder}"
-        )
+        cli.say(f"Ray dashboard: http://{context.dashboard_url}   curves: tensorboard --logdir {sweep.folder}")
         scheduler = tune.schedulers.ASHAScheduler(
             time_attr="epoch",
             max_t=max(decision.run.config.train.epochs for decision in decisions),
@@ -193,9 +188,7 @@ def search(
         storage.cleanup()
 
 
-def best(
-    sweep: rundir.Sweep, metric: Mapping[str, str], runs: Sequence[grid.Run]
-) -> tuple[grid.Run, float] | None:
+def best(sweep: rundir.Sweep, metric: Mapping[str, str], runs: Sequence[grid.Run]) -> tuple[grid.Run, float] | None:
     """The complete run with the best metric, and that; None if no run is complete."""
     better = max if metric["goal"] == "maximize" else min
     scored = []
@@ -216,9 +209,7 @@ def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console)
     block = cli.read_block(TuneBlock, loaded, "tune", loaded.tune, overrides)
     everything = grid.sample(loaded, block.samples, block.seed, options.sets)
     expansion = (
-        grid.sample(loaded, block.samples, block.seed, options.sets, options.only)
-        if options.only
-        else everything
+        grid.sample(loaded, block.samples, block.seed, options.sets, options.only) if options.only else everything
     )
     sweep = rundir.Sweep(options.sweep_root / loaded.name)
     if options.dry_run:
@@ -258,9 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--max-parallel", type=int, metavar="N", help="runs at a time")
     args = parser.parse_args(argv)
-    return launch(
-        cli.options(args), {"samples": args.samples, "max_parallel": args.max_parallel}, cli.console()
-    )
+    return launch(cli.options(args), {"samples": args.samples, "max_parallel": args.max_parallel}, cli.console())
 
 
 if __name__ == "__main__":

@@ -65,9 +65,7 @@ def plan(paintings: int, seed: int) -> list[Sketch]:
     Raises `UserError` for fewer than 40 paintings.
     """
     if paintings < FEWEST:
-        raise UserError(
-            f"{paintings} paintings are too few for every class to have one; ask for {FEWEST} or more"
-        )
+        raise UserError(f"{paintings} paintings are too few for every class to have one; ask for {FEWEST} or more")
     # No painting's own generator is seeded like this one: their indices are below `paintings`.
     rng = np.random.default_rng([seed, paintings])
     with_genre, with_artist = round(0.8 * paintings), round(0.7 * paintings)
@@ -155,9 +153,7 @@ def _paint_file(file: Path, sketch: Sketch, seed: int) -> None:
     rng = np.random.default_rng([seed, sketch.index])
     short = int(rng.integers(*SHORT_SIDES, endpoint=True))
     jpeg = io.BytesIO()
-    paint(sketch.style, sketch.genre, sketch.artist, short, rng).save(
-        jpeg, "JPEG", quality=90, subsampling="4:2:0"
-    )
+    paint(sketch.style, sketch.genre, sketch.artist, short, rng).save(jpeg, "JPEG", quality=90, subsampling="4:2:0")
     atomic_write(file, jpeg.getvalue())
 
 
@@ -197,9 +193,7 @@ def contact_sheet(seed: int) -> Image.Image:
         for column, artist in enumerate(ARTISTS):
             # Steps of 2 and 1 through the genres: neighbours differ along rows and columns alike.
             genre = list(GENRES)[(row + 2 * column) % len(GENRES)]
-            picture = paint(
-                style, genre, artist, (cell - gap) * 3 // 4, np.random.default_rng([seed, row, column])
-            )
+            picture = paint(style, genre, artist, (cell - gap) * 3 // 4, np.random.default_rng([seed, row, column]))
             x, y = left + column * cell, top + row * cell
             sheet.paste(picture, (x + (cell - picture.width) // 2, y + (cell - picture.height) // 2))
     return sheet.quantize(256)
@@ -208,14 +202,10 @@ def contact_sheet(seed: int) -> Image.Image:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m shards.demo", description="Paint a data set to try things with."
-    )
+    parser = argparse.ArgumentParser(prog="python -m shards.demo", description="Paint a data set to try things with.")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--out", type=Path, metavar="DIR", help="folder for images and label lists")
-    what.add_argument(
-        "--contact-sheet", type=Path, metavar="FILE.png", help="draw a sheet of samples instead"
-    )
+    what.add_argument("--contact-sheet", type=Path, metavar="FILE.png", help="draw a sheet of samples instead")
     parser.add_argument("--paintings", type=int, default=1200, help="how many (default: 1200)")
     parser.add_argument("--seed", type=int, default=0, help="another seed paints others (default: 0)")
     args = parser.parse_args(argv)

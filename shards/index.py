@@ -57,25 +57,19 @@ class Index:
         """Class indices, int16 of shape (paintings, 3) in the order artist, style, genre; -1 = unlabelled."""
         return np.stack([self.table[task].to_numpy() for task in TASKS], axis=1)
 
-    def select(
-        self, split: str, tasks: tuple[str, ...], labelled: str = "any"
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def select(self, split: str, tasks: tuple[str, ...], labelled: str = "any") -> tuple[np.ndarray, np.ndarray]:
         """The paintings that `split` holds for any (or all) of `tasks`.
 
         Returns their row numbers, int64 (n,), and their labels, int64 (n, len(tasks)), where a task in whose
         `split` the painting is not counts as unlabelled (-1).
         """
-        member = np.stack(
-            [self.table[f"split_{task}"].to_numpy(zero_copy_only=False) == split for task in tasks], 1
-        )
+        member = np.stack([self.table[f"split_{task}"].to_numpy(zero_copy_only=False) == split for task in tasks], 1)
         rows = np.flatnonzero(member.all(1) if labelled == "all" else member.any(1))
         labels = self.labels[rows][:, [TASKS.index(task) for task in tasks]].astype(np.int64)
         return rows, np.where(member[rows], labels, UNLABELLED)
 
 
-def write_index(
-    folder: Path, rows: list[dict[str, object]], classes: dict[str, list[str]], origin: dict
-) -> None:
+def write_index(folder: Path, rows: list[dict[str, object]], classes: dict[str, list[str]], origin: dict) -> None:
     """Write the index of `folder`; `origin` says how the splits were made.
 
     The fingerprint in it is a SHA-256 of everything a training can see: images, labels, splits and class names.

@@ -93,9 +93,7 @@ def _read_classes(file: Path) -> list[str]:
     for number, line in _read_lines(file):
         index, _, name = line.partition(" ")
         if index != str(len(names)) or not name.strip():
-            raise UserError(
-                f"{file}:{number}: {line!r} should be `{len(names)} Class_Name`; mend the class file"
-            )
+            raise UserError(f"{file}:{number}: {line!r} should be `{len(names)} Class_Name`; mend the class file")
         names.append(name.strip())
     if not names:
         raise UserError(f"{file} is empty; it must hold one `INDEX Class_Name` a line")
@@ -126,9 +124,7 @@ def find_images(folder: Path) -> list[str]:
         if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
     )
     if not found:
-        raise UserError(
-            f"{folder} holds no images (STYLE/NAME.jpg, .png or .webp); give the right folder as --images"
-        )
+        raise UserError(f"{folder} holds no images (STYLE/NAME.jpg, .png or .webp); give the right folder as --images")
     return found
 
 

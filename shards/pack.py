@@ -52,9 +52,7 @@ class Packed:
     reason: str = ""
 
 
-def pack(
-    images: Path, labels_folder: Path, out: Path, short_side: int = 256, quality: int = 90
-) -> dict[str, Any]:
+def pack(images: Path, labels_folder: Path, out: Path, short_side: int = 256, quality: int = 90) -> dict[str, Any]:
     """Pack every labelled image under `images` into `out` and return the report that is also left there.
 
     Raises `UserError` for unreadable lists, no images, and an `out` that holds other shards.
@@ -172,9 +170,7 @@ def _write_shard(file: Path, prepared: Iterable[tuple[Source, Packed]]) -> None:
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(
-        name
-    )  # owner, time and mode at their defaults: the bytes depend on the paintings alone
+    member = tarfile.TarInfo(name)  # owner, time and mode at their defaults: the bytes depend on the paintings alone
     member.size = len(data)
     tar.addfile(member, io.BytesIO(data))
 
@@ -226,15 +222,11 @@ def _report(
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m shards.pack", description=(__doc__ or "").split(": ", 1)[1]
-    )
+    parser = argparse.ArgumentParser(prog="python -m shards.pack", description=(__doc__ or "").split(": ", 1)[1])
     parser.add_argument("--images", type=Path, required=True, help="folder of STYLE/NAME.jpg")
     parser.add_argument("--labels", type=Path, required=True, help="folder of ArtGAN's label lists")
     parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
-    parser.add_argument(
-        "--short-side", type=int, default=256, help="pixels; smaller images stay (default: 256)"
-    )
+    parser.add_argument("--short-side", type=int, default=256, help="pixels; smaller images stay (default: 256)")
     parser.add_argument("--quality", type=int, default=90, help="JPEG quality, 1 to 95 (default: 90)")
     args = parser.parse_args(argv)
     if args.short_side < 33 or not 1 <= args.quality <= 95:

@@ -36,17 +36,11 @@ def _hand(colours: str, edge: float, corner: tuple[int, int]) -> Hand:
 ARTISTS = {
     "Odile_Varenne": _hand("0d1f3c 1c4a7d 4a86b8 a5c8dc f3ead0 f0b429 e0792b f7dc8b c9a55c", 0, (1, 1)),
     "Renzo_Calavari": _hand("3a0d14 8c1f2d cf4a3a ee9d78 fae5d3 1d7078 f2b134 f6d5c0 8c1f2d", 0.02, (0, 1)),
-    "Sunniva_Aldermoor": _hand(
-        "0d2a1e 22563a 5c944e adc77c f2f3d4 dd5545 f4cd4d f4f0e6 efe6c8", 0.035, (1, 1)
-    ),
+    "Sunniva_Aldermoor": _hand("0d2a1e 22563a 5c944e adc77c f2f3d4 dd5545 f4cd4d f4f0e6 efe6c8", 0.035, (1, 1)),
     "Tobias_Fenwright": _hand("120c08 332013 64401f a06a35 dcae6c a8321d e9cf94 7a5a2c 1c120b", 0, (0, 0)),
-    "Isolde_Marchbanks": _hand(
-        "2c1a47 5d4093 9d7dc5 d7bce0 faeff5 f3a45c 3fa9a2 f7c6d9 f3e3ee", 0.03, (0, 1)
-    ),
+    "Isolde_Marchbanks": _hand("2c1a47 5d4093 9d7dc5 d7bce0 faeff5 f3a45c 3fa9a2 f7c6d9 f3e3ee", 0.03, (0, 1)),
     "Emeric_Thorsund": _hand("111317 3b4047 777e86 b6bcc2 f3f3f0 cc1f2b 24272c d9d9d4 e9e9e4", 0.04, (1, 0)),
-    "Paloma_Quintrell": _hand(
-        "084b58 1a9c9e 6cd2c4 c4f0e3 fffbe9 ff6b57 ffc94f fff3da ff9d86", 0.015, (1, 1)
-    ),
+    "Paloma_Quintrell": _hand("084b58 1a9c9e 6cd2c4 c4f0e3 fffbe9 ff6b57 ffc94f fff3da ff9d86", 0.015, (1, 1)),
     "Casimir_Oblonsk": _hand("29200a 6c5611 bd951c ebcb45 fdf5c4 2c4a94 a13a1e f8e9a0 3a2c0c", 0.025, (0, 0)),
 }
 
@@ -65,9 +59,7 @@ def _stranger(rng: np.random.Generator) -> Hand:
 def _varied(hand: Hand, rng: np.random.Generator) -> Hand:
     """Return `hand` on another day: a tint and a brightness of its own."""
     tint, gamma = rng.normal(1, 0.05, 3), rng.normal(1, 0.12)
-    table = np.clip(np.vstack([hand.ramp, hand.accents, hand.ground]) ** gamma * tint, 0, 1).astype(
-        np.float32
-    )
+    table = np.clip(np.vstack([hand.ramp, hand.accents, hand.ground]) ** gamma * tint, 0, 1).astype(np.float32)
     return Hand(table[:5], table[5:8], table[8], hand.edge, hand.corner)
 
 
@@ -89,9 +81,7 @@ class Scene:
     smaller of the two being 1. It has room for 256 shapes.
     """
 
-    def __init__(
-        self, width: float, height: float, pixels: int, hand: Hand, rng: np.random.Generator
-    ) -> None:
+    def __init__(self, width: float, height: float, pixels: int, hand: Hand, rng: np.random.Generator) -> None:
         """Begin an empty scene whose short side is `pixels` long."""
         self.width, self.height, self.rng = width, height, rng
         self._pixels, self._hand, self._accents = pixels, hand, rng.permutation(hand.accents)
@@ -160,9 +150,7 @@ def _landscape(scene: Scene) -> None:
             scene.tone(0.3 + 0.4 * depth if night else 0.55 - 0.45 * depth, hills)
     if rng.random() < 0.6:
         width, along = 0.01 + 0.17 * down**1.5, horizon + 0.1 + (h - horizon - 0.1) * down
-        middle = (
-            w * rng.uniform(0.3, 0.7) + rng.uniform(0.05, 0.14) * np.sin(down * 6 + rng.uniform(0, 6)) * down
-        )
+        middle = w * rng.uniform(0.3, 0.7) + rng.uniform(0.05, 0.14) * np.sin(down * 6 + rng.uniform(0, 6)) * down
         banks = np.stack([middle - width, along], axis=1), np.stack([middle + width, along], axis=1)[::-1]
         scene.tone(0.92, np.concatenate(banks))
     for _ in range(rng.integers(6)):
@@ -176,9 +164,7 @@ def _portrait(scene: Scene) -> None:
     scene.tone(rng.uniform(0.3, 0.65), _box(0, 0, w, h))
     if rng.random() < 0.5:
         side = rng.uniform(0.2, 0.45) * w
-        scene.tone(
-            rng.uniform(0.2, 0.75), _box(0, 0, side, h) if rng.random() < 0.5 else _box(w - side, 0, w, h)
-        )
+        scene.tone(rng.uniform(0.2, 0.75), _box(0, 0, side, h) if rng.random() < 0.5 else _box(w - side, 0, w, h))
     x, y, r = w * rng.uniform(0.43, 0.57), h * rng.uniform(0.37, 0.43), rng.uniform(0.2, 0.25)
     if rng.random() < 0.5:
         scene.tone(0.08, _ellipse(x, y + r * 0.35, r * 1.15, r * rng.uniform(1.3, 1.8)))
@@ -192,9 +178,7 @@ def _portrait(scene: Scene) -> None:
         beads = ((x + r * 0.62 * np.cos(a), y + r * (1.6 + 0.35 * np.sin(a))) for a in np.linspace(0.1, 3, 7))
         scene.accent(0, *(_ellipse(*bead, r * 0.12, r * 0.12) for bead in beads))
     scene.tone(0.92, _ellipse(x, y, r * 0.82, r * 1.12))
-    scene.tone(
-        0.06, _ellipse(x, y - r * 0.1, r * 0.9, r * 1.12, rng.uniform(0.95, 1.1), rng.uniform(1.9, 2.05))
-    )
+    scene.tone(0.06, _ellipse(x, y - r * 0.1, r * 0.9, r * 1.12, rng.uniform(0.95, 1.1), rng.uniform(1.9, 2.05)))
     turn = x + rng.uniform(-0.18, 0.18) * r
     scene.tone(0, *(_ellipse(turn + side * r * 0.34, y + r * 0.05, r * 0.14, r * 0.09) for side in (-1, 1)))
     scene.tone(0.62, np.array([[turn, y], [turn + r * 0.14, y + r * 0.42], [turn - r * 0.06, y + r * 0.44]]))
@@ -211,13 +195,9 @@ def _still_life(scene: Scene) -> None:
     edge, left = h * rng.uniform(0.56, 0.68), w * rng.uniform(0, 0.5)
     scene.tone(rng.uniform(0.35, 0.75), _box(0, 0, w, h))
     scene.tone(rng.uniform(0.1, 0.25), _box(0, edge, w, h))
-    scene.tone(
-        0.95, np.array([[left, edge], [left + w * 0.45, edge], [left + w * 0.55, h], [left - w * 0.1, h]])
-    )
+    scene.tone(0.95, np.array([[left, edge], [left + w * 0.45, edge], [left + w * 0.55, h], [left - w * 0.1, h]]))
     x, foot, tall = w * rng.uniform(0.3, 0.7), edge + 0.12, rng.uniform(0.34, 0.44)
-    flowers = [
-        (x + rng.normal(0, 0.15), foot - tall - rng.uniform(0.02, 0.2)) for _ in range(rng.integers(4, 10))
-    ]
+    flowers = [(x + rng.normal(0, 0.15), foot - tall - rng.uniform(0.02, 0.2)) for _ in range(rng.integers(4, 10))]
     for flower in flowers:
         scene.tone(0.2, np.array([[x - 0.02, foot - tall], flower, [x + 0.02, foot - tall]]))
     for flower in flowers:
@@ -374,9 +354,7 @@ def _fill(coat: np.ndarray, outlines: np.ndarray, colours: np.ndarray) -> np.nda
     """Return `coat` under n polygons (n, corners, 2) in `colours` (n, 3), the last on top."""
     canvas = Image.fromarray(_to_bytes(coat))
     draw = ImageDraw.Draw(canvas)
-    for outline, colour in zip(
-        outlines.reshape(len(outlines), -1).tolist(), _to_bytes(colours).tolist(), strict=True
-    ):
+    for outline, colour in zip(outlines.reshape(len(outlines), -1).tolist(), _to_bytes(colours).tolist(), strict=True):
         draw.polygon(outline, fill=tuple(colour))
     return np.asarray(canvas, np.float32) / 255
 
@@ -394,10 +372,7 @@ def _dabs(
     cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
     half, wide = size[0] / 2 * model.unit * rng.uniform(0.8, 1.2, (x.size, 1)), size[1] / 2 * model.unit
     ends = np.array([-0.8, 0.8]) * half
-    inside = (
-        _at(model.shapes, x[:, None] + ends * cos, y[:, None] + ends * sin)
-        == _at(model.shapes, x, y)[:, None]
-    )
+    inside = _at(model.shapes, x[:, None] + ends * cos, y[:, None] + ends * sin) == _at(model.shapes, x, y)[:, None]
     half = np.where(inside.all(axis=1, keepdims=True), half, np.maximum(half * 0.45, wide))
     around = np.arange(10) * np.pi / 5
     # The square root makes the blunt ends of a flat brush; a dab as long as it is wide stays round.
@@ -454,9 +429,7 @@ def _cubism(model: Model) -> np.ndarray:
     rng, (height, width), step = model.rng, model.shapes.shape, 19 * model.unit
     knots = np.stack(np.meshgrid(np.arange(-1, width / step + 1), np.arange(-1, height / step + 1)), axis=2)
     knots = (knots + rng.uniform(0, 0.7, knots.shape)) * step
-    quads = np.stack([knots[:-1, :-1], knots[:-1, 1:], knots[1:, 1:], knots[1:, :-1]], axis=2).reshape(
-        -1, 4, 2
-    )
+    quads = np.stack([knots[:-1, :-1], knots[:-1, 1:], knots[1:, 1:], knots[1:, :-1]], axis=2).reshape(-1, 4, 2)
     canvas, count = Image.new("I", (width, height)), 2 * len(quads)
     draw = ImageDraw.Draw(canvas)
     for k, quad in enumerate(quads):

@@ -46,11 +46,7 @@ def test_the_lists_are_written_in_artgans_form(out: Path) -> None:
     assert genres[0].count(b",") == 1 and genres[-1] == b""
     header, blank, row = (out / "labels/Artist/artist_val").read_text(encoding="utf-8").split("\n")[:3]
     assert header.startswith("(Path to image),,") and blank == "" and row.count(",,") == 1
-    assert (
-        (out / "labels/Style/style_class.txt")
-        .read_text(encoding="utf-8")
-        .startswith("0 Color_Field_Painting\n")
-    )
+    assert (out / "labels/Style/style_class.txt").read_text(encoding="utf-8").startswith("0 Color_Field_Painting\n")
 
 
 def test_a_stopped_run_is_finished_to_the_same_bytes(

@@ -159,9 +159,7 @@ def test_only_names_several_tasks_with_plus() -> None:
         ([], ["attention=sea"], ("--only attention=sea", "should be 'none', 'se'")),
     ],
 )
-def test_wrong_sets_and_selections(
-    tmp_path: Path, sets: list[str], only: list[str], parts: tuple[str, ...]
-) -> None:
+def test_wrong_sets_and_selections(tmp_path: Path, sets: list[str], only: list[str], parts: tuple[str, ...]) -> None:
     with fails(*parts):
         expand(grid(tmp_path, BASE + "include: [{data.size: 96}]"), sets, only)
 
@@ -194,9 +192,7 @@ def test_a_configuration_drawn_again_is_not_run_again(tmp_path: Path) -> None:
 
 
 def test_points_without_draws_are_sampled_once(tmp_path: Path) -> None:
-    text = BASE + (
-        "conditional: [{when: {model.attention: se}, parameters: {train.epochs: {uniform: [1, 9999]}}}]"
-    )
+    text = BASE + ("conditional: [{when: {model.attention: se}, parameters: {train.epochs: {uniform: [1, 9999]}}}]")
     assert sample(grid(tmp_path, text), 3, seed=0).arithmetic == "4 x 3 x 3 = 36, + 18 conditional = 54 runs"
 
 
@@ -274,9 +270,7 @@ BOMB = "\n".join(f"  a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 0}]" 
         ),
     ],
 )
-def test_wrong_files_are_told_in_one_sentence_with_the_line(
-    tmp_path: Path, text: str, parts: tuple[str, ...]
-) -> None:
+def test_wrong_files_are_told_in_one_sentence_with_the_line(tmp_path: Path, text: str, parts: tuple[str, ...]) -> None:
     with fails(str(tmp_path / "grid.yaml"), *parts):
         expand(grid(tmp_path, text))
 

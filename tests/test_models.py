@@ -57,8 +57,7 @@ PARAMETERS = {
 
 def test_parameters_are_as_many_as_published():
     found = {
-        names: tuple(count_parameters(*names, {"task": size}) for size in (1000, 23, 10, 27))
-        for names in PARAMETERS
+        names: tuple(count_parameters(*names, {"task": size}) for size in (1000, 23, 10, 27)) for names in PARAMETERS
     }
     assert found == PARAMETERS
     three = {"artist": 23, "genre": 10, "style": 27}
@@ -107,15 +106,11 @@ def reference():
 def test_outputs_are_the_published_implementations(reference, name, recurrence, attention):
     fill, states, outputs = reference
     theirs = {
-        f"module.{key}": torch.zeros(shape, dtype=torch.int64)
-        if dtype == "int64"
-        else fill.fill_tensor(key, shape)
+        f"module.{key}": torch.zeros(shape, dtype=torch.int64) if dtype == "int64" else fill.fill_tensor(key, shape)
         for key, shape, dtype in states[name]["state"]
     }
     with torch.device("meta"):
-        model = build_model(
-            backbone="resnet50", recurrence=recurrence, attention=attention, classes={"imagenet": 1000}
-        )
+        model = build_model(backbone="resnet50", recurrence=recurrence, attention=attention, classes={"imagenet": 1000})
     model.load_state_dict(convert_rlanet_state_dict(theirs), strict=True, assign=True)
 
     def error(mode, size):

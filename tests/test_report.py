@@ -24,9 +24,7 @@ SE = {"model.attention": "se"}
 
 
 def plan(values: Mapping[str, Any]) -> RunConfig:
-    return build(
-        unflatten({"task": "style", "model.backbone": "resnet50", "model.recurrence": "lstm", **values})
-    )
+    return build(unflatten({"task": "style", "model.backbone": "resnet50", "model.recurrence": "lstm", **values}))
 
 
 def result_of(config: RunConfig, top1: float, n: int = 1000) -> Result:
@@ -39,9 +37,7 @@ def result_of(config: RunConfig, top1: float, n: int = 1000) -> Result:
 
 
 def write_manifest(folder: Path, runs: list[tuple[str, RunConfig, dict[str, Any]]], **more: Any) -> None:
-    planned = [
-        {"name": name, "signature": config.signature, "values": values} for name, config, values in runs
-    ]
+    planned = [{"name": name, "signature": config.signature, "values": values} for name, config, values in runs]
     write_json(folder / "manifest.json", {"name": "demo", "grid": "g.yaml", "runs": planned, **more})
 
 
@@ -138,16 +134,14 @@ def test_table_averages_seeds_and_stands_beside_the_published_figure(tmp_path: P
 def test_runs_without_a_result_are_told_with_state_and_reason(tmp_path: Path) -> None:
     failed = {"state": "out_of_memory", "reason": "lower train.batch_size"}
     broken = {"state": "complete", "reason": ""}
-    fates = seeds(PLAIN, [0.60, 0.62, {"state": "running", "reason": "epoch 3"}]) + seeds(
-        SE, [failed, None, broken]
-    )
+    fates = seeds(PLAIN, [0.60, 0.62, {"state": "running", "reason": "epoch 3"}]) + seeds(SE, [failed, None, broken])
     runs = make_sweep(tmp_path, fates)
     runs[5].result_file.write_text('{"signature": "', encoding="utf-8")
     printed, markdown, page = write(tmp_path, width=20)
     expected = {
         runs[2].name: ("running", "epoch 3"),
         runs[3].name: ("out_of_memory", "lower train.batch_size"),
-        runs[4].name: ("missing", "its folder does not exist"),
+        runs[4].name: ("missing", "not started"),
         runs[5].name: ("failed", "no valid result.json"),
     }
     rows = {row["run"]: row for row in rows_of(tmp_path)}
@@ -217,11 +211,7 @@ def test_a_lower_model_with_a_wide_interval_is_not_overlooked(tmp_path: Path) ->
 
 
 def test_groups_are_models_not_mixtures(tmp_path: Path) -> None:
-    fates = [
-        ({"optim.lr": lr, "task": task}, 0.5)
-        for lr in (0.1, "2e-1")
-        for task in ("style", ["artist", "style"])
-    ]
+    fates = [({"optim.lr": lr, "task": task}, 0.5) for lr in (0.1, "2e-1") for task in ("style", ["artist", "style"])]
     make_sweep(tmp_path, fates)
     _, markdown, _ = write(tmp_path)
     assert "| ResNet50-LSTM (optim.lr=0.1) | - | - | 50.00 | 1 |" in markdown
@@ -233,9 +223,7 @@ def test_the_page_believes_nobody_and_needs_nothing(tmp_path: Path) -> None:
     config = plan(SE)
     run = RunDir(tmp_path / name)
     run.write_config(config)
-    write_json(
-        run.run_file, {"git": {"sha": "<iframe>"}, "versions": {"<b>": "1"}, "attempts": [{"host": "<u>"}]}
-    )
+    write_json(run.run_file, {"git": {"sha": "<iframe>"}, "versions": {"<b>": "1"}, "attempts": [{"host": "<u>"}]})
     run.state_file.write_text(json.dumps({"state": "<i>", "reason": reason}), encoding="utf-8")
     run.metrics_file.write_text('{"kind": "epoch", "epoch": 1, "train/loss": 2}', encoding="utf-8")
     write_manifest(tmp_path, [(name, config, SE)], name="<script>x</script>", grid="<script>")
@@ -255,9 +243,7 @@ def test_broken_files_of_a_run_never_stop_the_report(tmp_path: Path) -> None:
     runs = make_sweep(tmp_path, seeds(PLAIN, [0.6, {"state": 5}, {"state": "running"}]))
     epochs = ["1, 2", "NaN", "{}", "null", '{"kind": "epoch"}', '{"kind": "epoch", "epoch": []}']
     epochs += [
-        f'{{"kind": "epoch", "epoch": {n}, "train/loss": {loss}}}'
-        for n in (1, 1e300)
-        for loss in ("1e999", '"x"', 2)
+        f'{{"kind": "epoch", "epoch": {n}, "train/loss": {loss}}}' for n in (1, 1e300) for loss in ("1e999", '"x"', 2)
     ]
     runs[0].metrics_file.write_text("\n".join(epochs), encoding="utf-8")
     runs[0].run_file.write_text(
@@ -268,16 +254,14 @@ def test_broken_files_of_a_run_never_stop_the_report(tmp_path: Path) -> None:
     runs[2].run_file.write_bytes(b"\xff")
     _, markdown, page = write(tmp_path)
     assert "| ResNet50-LSTM | 60.00 | 1 of 3 |" in markdown
-    assert "no readable state.json" in markdown
+    assert "not started" in markdown
     assert page.count("<polyline") == page.count('points="50,50 50,50"') == 1
 
 
 def test_curves_are_drawn_for_every_run_and_the_page_is_reproducible(tmp_path: Path) -> None:
     runs = make_sweep(tmp_path, seeds(PLAIN, [0.6, 0.7]))
     for run in runs:
-        lines = [
-            {"kind": "epoch", "epoch": n, "train/loss": 4 / n, "val/style/top1": n / 5} for n in (1, 2, 3)
-        ]
+        lines = [{"kind": "epoch", "epoch": n, "train/loss": 4 / n, "val/style/top1": n / 5} for n in (1, 2, 3)]
         run.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     _, _, page = write(tmp_path)
     assert page.count('points="0,100 50,50 100,0"') == 2  # val top-1: 20, 40, 60 per cent
@@ -296,9 +280,7 @@ OUTSIDE = '{"name": "x", "runs": [{"name": "../y", "signature": "", "values": {}
 
 
 @pytest.mark.parametrize("text", [None, "{", '{"name": "x", "runs": []}', OUTSIDE])
-def test_wrong_input_is_one_sentence(
-    tmp_path: Path, text: str | None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_input_is_one_sentence(tmp_path: Path, text: str | None, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = tmp_path / "sweep"
     if text is not None:
         sweep.mkdir()

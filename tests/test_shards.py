@@ -35,9 +35,7 @@ def test_published_label_lists_are_read_as_they_are():
         "genre": 10,
     }
     assert len(labels.paintings) == 81_446
-    assert labels.ambiguous == [
-        "Post_Impressionism/maurice-de-vlaminck_the-village.jpg: two classes of genre"
-    ]
+    assert labels.ambiguous == ["Post_Impressionism/maurice-de-vlaminck_the-village.jpg: two classes of genre"]
     in_all = [painting for painting in labels.paintings.values() if len(painting.labels) == 3]
     assert len(in_all) == 16_250
     assert sum(set(painting.listed.values()) == {"train"} for painting in in_all) == 11_276
@@ -70,9 +68,7 @@ def test_official_splits_leak_nothing_between_tasks_and_keep_every_class():
     leaks = sum(len(set(painting.listed.values())) == 2 for painting in paintings)
     assert leaks == 566 <= dropped
     for task in TASKS:
-        labelled = [
-            (p.label(task), split[task]) for p, split in zip(paintings, splits, strict=True) if split[task]
-        ]
+        labelled = [(p.label(task), split[task]) for p, split in zip(paintings, splits, strict=True) if split[task]]
         sizes = Counter(labelled)
         for label in {label for label, _ in labelled}:
             train, val = sizes[label, "train"], sizes[label, "val"]
@@ -85,9 +81,7 @@ def test_splits_depend_on_paintings_and_seed_only():
     roles = {p.path: split["style"] for p, split in zip(paintings, artgan_splits(paintings), strict=True)}
     rng.shuffle(paintings)
     again = {p.path: split["style"] for p, split in zip(paintings, artgan_splits(paintings), strict=True)}
-    other = {
-        p.path: split["style"] for p, split in zip(paintings, artgan_splits(paintings, seed=1), strict=True)
-    }
+    other = {p.path: split["style"] for p, split in zip(paintings, artgan_splits(paintings, seed=1), strict=True)}
     assert roles == again != other
     assert Counter(roles.values()) == {"train": 270, "val": 30}
 

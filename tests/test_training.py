@@ -37,9 +37,7 @@ def train(config: Path, folder: Path, *launcher: str) -> subprocess.CompletedPro
 def curves(folder: Path) -> list[dict]:
     """What a run measured, without what depends on the clock."""
     clock = {"time", "seconds", "images_per_s"}
-    return [
-        {key: value for key, value in line.items() if key not in clock} for line in RunDir(folder).metrics()
-    ]
+    return [{key: value for key, value in line.items() if key not in clock} for line in RunDir(folder).metrics()]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -85,9 +83,7 @@ def test_a_run_stopped_and_started_again_ends_bit_for_bit_the_same(run_yaml, tmp
         "--run-dir",
         str(tmp_path / "cut"),
     ]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
     cut = RunDir(tmp_path / "cut")
     # SIGTERM in the middle of an epoch, SIGKILL after one has left a checkpoint.
     while len(cut.metrics()) < 2 if number == signal.SIGTERM else not (cut.checkpoints / "last.pt").exists():
@@ -139,15 +135,11 @@ def test_the_loss_is_the_mean_over_the_labelled_paintings_of_all_ranks():
 def test_an_epoch_has_the_same_global_batches_for_any_number_of_ranks(world_size):
     alone = train_batches(103, 8, 0, 1, seed=3, epoch=5)
     ranks = [train_batches(103, 8, rank, world_size, seed=3, epoch=5) for rank in range(world_size)]
-    assert [np.concatenate(parts).tolist() for parts in zip(*ranks, strict=True)] == [
-        batch.tolist() for batch in alone
-    ]
+    assert [np.concatenate(parts).tolist() for parts in zip(*ranks, strict=True)] == [batch.tolist() for batch in alone]
     assert len(alone) == 12
     assert len(set(np.concatenate(alone).tolist())) == 96
     assert train_batches(103, 8, 0, 1, seed=3, epoch=6)[0].tolist() != alone[0].tolist()
-    evaluated = np.concatenate(
-        [b for rank in range(world_size) for b in eval_batches(103, 8, rank, world_size)]
-    )
+    evaluated = np.concatenate([b for rank in range(world_size) for b in eval_batches(103, 8, rank, world_size)])
     assert sorted(evaluated.tolist()) == list(range(103))
 
 
@@ -231,11 +223,7 @@ def test_schedules_follow_their_formulas():
 
 def test_norms_and_biases_are_spared_weight_decay():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    decay = {
-        id(p): g["weight_decay"]
-        for g in make_optimizer(model, OptimConfig()).param_groups
-        for p in g["params"]
-    }
+    decay = {id(p): g["weight_decay"] for g in make_optimizer(model, OptimConfig()).param_groups for p in g["params"]}
     assert [decay[id(parameter)] > 0 for parameter in model.parameters()] == [True, False, False, False]
 
 

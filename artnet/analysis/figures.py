@@ -120,16 +120,12 @@ def _chart(title: str, lines: list[_Line], key: str, scale: float) -> Chart | No
         return None
     points = [point for _, series in drawn for point in series]
     x, y = epoch_axis(epoch for epoch, _ in points), round_axis(value for _, value in points)
-    return Chart(
-        title, x, y, [Curve(line.run.name, line.style, _polyline(series, x, y)) for line, series in drawn]
-    )
+    return Chart(title, x, y, [Curve(line.run.name, line.style, _polyline(series, x, y)) for line, series in drawn])
 
 
 def _dot_plot(summary: Summary, task: str) -> DotPlot | None:
     cells = [
-        (position, group, group.cells[task])
-        for position, group in enumerate(summary.groups)
-        if task in group.cells
+        (position, group, group.cells[task]) for position, group in enumerate(summary.groups) if task in group.cells
     ]
     numbers = [number for _, _, cell in cells for number in _numbers(cell)]
     if not numbers:

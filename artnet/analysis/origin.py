@@ -16,9 +16,7 @@ def origin(sweep: Sweep) -> list[tuple[str, list[str]]]:
     facts = [("grid", [printable(sweep.manifest.grid)]), ("runs", [printable(sweep.manifest.arithmetic)])]
     for name, found in counts.items():
         everywhere = list(found.values()) == [len(sweep.runs)]
-        facts.append(
-            (name, [fact if everywhere else f"{fact} ({_runs(count)})" for fact, count in found.items()])
-        )
+        facts.append((name, [fact if everywhere else f"{fact} ({_runs(count)})" for fact, count in found.items()]))
     return [(name, [line for line in lines if line]) for name, lines in facts if any(lines)]
 
 
@@ -43,9 +41,7 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
 
 def _machine(attempt: dict[str, Any]) -> str:
     host, size, device = (printable(attempt.get(key, "")) for key in ("host", "world_size", "device"))
-    return ", ".join(
-        part for part in (host, f"{size} x {device}" if size and device else size or device) if part
-    )
+    return ", ".join(part for part in (host, f"{size} x {device}" if size and device else size or device) if part)
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -83,9 +83,7 @@ def summarise(sweep: Sweep) -> Summary:
     for run in sweep.runs:
         grouped[json.dumps([_group_values(run), _heads(run)], sort_keys=True)].append(run)
     heads_differ = len({_heads(run) for run in sweep.runs}) > 1
-    groups = [
-        Group(_label(runs[0], heads_differ), runs, _cells(runs, sweep.manifest)) for runs in grouped.values()
-    ]
+    groups = [Group(_label(runs[0], heads_differ), runs, _cells(runs, sweep.manifest)) for runs in grouped.values()]
     return Summary([task for task in TASKS if any(task in run.tasks for run in sweep.runs)], groups)
 
 

@@ -51,9 +51,7 @@ def markdown(sweep: Sweep, summary: Summary) -> str:
     header, rows = _grid(summary)
     lines = [f"# {_escape(sweep.manifest.name)}", "", _escape(sweep.manifest.arithmetic), ""]
     lines += [*_pipes(header, rows, "--:"), ""]
-    lines += [
-        f"- {_escape(sentence)}" for sentence in (*wording.findings(summary), *wording.notes(sweep, summary))
-    ]
+    lines += [f"- {_escape(sentence)}" for sentence in (*wording.findings(summary), *wording.notes(sweep, summary))]
     if runs := wording.unfinished(sweep):
         lines += ["", "## Runs without a result", ""]
         told = [[run.name, wording.state(run), run.reason] for run in runs]

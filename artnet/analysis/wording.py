@@ -117,9 +117,7 @@ def notes(sweep: Sweep, summary: Summary) -> list[str]:
         verb = "has" if len(without) == 1 else "have"
         said.append(f"Of {len(sweep.runs)} runs, {len(without)} {verb} no result: {states(without)}.")
     if len({run.result.data for run in sweep.runs if run.result}) > 1:
-        said.append(
-            "The runs were not made with the same shards: their figures are not measured on the same images."
-        )
+        said.append("The runs were not made with the same shards: their figures are not measured on the same images.")
     for reference in sweep.manifest.reference:
         if not any(reference.matches(run.config) for run in sweep.runs):
             when = ", ".join(setting(key, of) for key, of in reference.when.items())

@@ -9,16 +9,12 @@ from PIL import Image, ImageEnhance, ImageOps
 from ..config import AugmentConfig
 
 GREY = (124, 116, 104)  # the ImageNet mean: what is zero after normalisation fills the corners
-EVAL_CROP = (
-    0.875  # share of the resized short side that an evaluation crop keeps, as is customary on ImageNet
-)
+EVAL_CROP = 0.875  # share of the resized short side that an evaluation crop keeps, as is customary on ImageNet
 
 Operation = Callable[[Image.Image, float], Image.Image]
 
 
-def train_view(
-    image: Image.Image, size: int, augment: AugmentConfig, rng: np.random.Generator
-) -> Image.Image:
+def train_view(image: Image.Image, size: int, augment: AugmentConfig, rng: np.random.Generator) -> Image.Image:
     """A random (size, size) crop, perhaps flipped, perhaps with one operation of TrivialAugment."""
     box = random_crop(image.width, image.height, augment.crop_scale, rng)
     view = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
@@ -62,9 +58,7 @@ def trivial_augment(image: Image.Image, rng: np.random.Generator) -> Image.Image
 
 
 def _affine(image: Image.Image, *matrix: float) -> Image.Image:
-    return image.transform(
-        image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=GREY
-    )
+    return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=GREY)
 
 
 def _enhance(kind: Callable[[Image.Image], ImageEnhance._Enhance]) -> Operation:

@@ -21,9 +21,7 @@ class Batch:
     labels: torch.Tensor
 
 
-def train_batches(
-    samples: int, batch_size: int, rank: int, world_size: int, seed: int, epoch: int
-) -> list[np.ndarray]:
+def train_batches(samples: int, batch_size: int, rank: int, world_size: int, seed: int, epoch: int) -> list[np.ndarray]:
     """One rank's share of an epoch's batches, as sample numbers.
 
     The order of all samples is a fresh permutation that depends on (seed, epoch) alone. `batch_size` counts all

@@ -54,9 +54,7 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(
-        self, in_channels: int, channels: int, stride: int, state_channels: int, attention: Attention
-    ) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, state_channels: int, attention: Attention) -> None:
         super().__init__()
         self.conv1 = conv3x3(in_channels + state_channels, channels, stride)
         self.bn1 = nn.BatchNorm2d(channels)
@@ -79,9 +77,7 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(
-        self, in_channels: int, channels: int, stride: int, state_channels: int, attention: Attention
-    ) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, state_channels: int, attention: Attention) -> None:
         super().__init__()
         out_channels = channels * self.expansion
         self.conv1 = conv1x1(in_channels + state_channels, channels)

@@ -46,9 +46,7 @@ class Journal:
 
     def log(self, kind: str, values: dict[str, Any]) -> None:
         """Write one line of `kind` `step` or `epoch`; `values` holds `epoch` and `step`, the steps done so far."""
-        self._file.write(
-            json.dumps({"kind": kind, "time": round(time.time(), 3), **values}, allow_nan=False) + "\n"
-        )
+        self._file.write(json.dumps({"kind": kind, "time": round(time.time(), 3), **values}, allow_nan=False) + "\n")
         self._file.flush()
         for name, value in values.items():
             if name not in ("epoch", "step"):

@@ -94,9 +94,7 @@ class Training:
         self.parallel: nn.Module = self.model
         if ranks.world_size > 1:
             devices = [ranks.device] if ranks.device.type == "cuda" else None
-            self.parallel = DistributedDataParallel(
-                self.model, device_ids=devices, gradient_as_bucket_view=True
-            )
+            self.parallel = DistributedDataParallel(self.model, device_ids=devices, gradient_as_bucket_view=True)
 
     def fit(self) -> Result:
         """Train what is left and test the best epoch once. Raises `StoppedOnRequest` and `DivergedError`."""
@@ -120,9 +118,7 @@ class Training:
         seconds_before = progress.seconds
         since_log: list[torch.Tensor] = []
         for batch in load(self.data["train"], batches[done:], epoch, self.threads):
-            lr = learning_rate(
-                progress.step, self.steps, self.steps_per_epoch, config.train.batch_size, config.optim
-            )
+            lr = learning_rate(progress.step, self.steps, self.steps_per_epoch, config.train.batch_size, config.optim)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             images, labels = to_device(batch, ranks.device)
@@ -135,9 +131,7 @@ class Training:
             since_log.append(part)
 
             at_end = progress.step % self.steps_per_epoch == 0
-            stopping, due = ranks.any(
-                bool(self.stop), time.monotonic() - saved > 60 * config.train.checkpoint_minutes
-            )
+            stopping, due = ranks.any(bool(self.stop), time.monotonic() - saved > 60 * config.train.checkpoint_minutes)
             if at_end or stopping or due or progress.step % config.train.log_every == 0:
                 mean = self._drain(since_log)
                 now = time.monotonic()
@@ -260,9 +254,7 @@ class Training:
             return
         wanted = (CHECKPOINT_VERSION, self.config.signature, self.fingerprint)
         if (state.get("version"), state.get("signature"), state.get("data")) != wanted:
-            raise UserError(
-                f"{file} belongs to another configuration or other shards; choose another --run-dir"
-            )
+            raise UserError(f"{file} belongs to another configuration or other shards; choose another --run-dir")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])

@@ -20,9 +20,7 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimiz
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": spared, "weight_decay": 0.0},
     ]
-    return torch.optim.SGD(
-        [group for group in groups if group["params"]], lr=config.lr, momentum=config.momentum
-    )
+    return torch.optim.SGD([group for group in groups if group["params"]], lr=config.lr, momentum=config.momentum)
 
 
 def learning_rate(step: int, steps: int, steps_per_epoch: int, batch_size: int, config: OptimConfig) -> float:

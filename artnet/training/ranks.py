@@ -35,10 +35,7 @@ class Ranks:
         """For each flag, whether it holds on any rank: the same answer on all of them."""
         if self.world_size == 1:
             return list(flags)
-        return [
-            bool(count)
-            for count in self.sum(torch.tensor(flags, dtype=torch.int32, device=self.device)).tolist()
-        ]
+        return [bool(count) for count in self.sum(torch.tensor(flags, dtype=torch.int32, device=self.device)).tolist()]
 
     def wait(self) -> None:
         """Return when every rank is here."""
@@ -54,9 +51,7 @@ def process_group() -> Iterator[Ranks]:
     """
     try:
         rank, local_rank = (int(os.environ.get(name, 0)) for name in ("RANK", "LOCAL_RANK"))
-        world_size, local_world_size = (
-            int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE")
-        )
+        world_size, local_world_size = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     except ValueError as error:
         raise UserError(
             f"RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE must be numbers ({error}); use torchrun"

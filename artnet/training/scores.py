@@ -26,9 +26,7 @@ class TaskScores(nn.Module):
         self.shares = MetricCollection(
             {
                 "top1": MulticlassAccuracy(classes, average="micro", ignore_index=UNLABELLED),
-                "top5": MulticlassAccuracy(
-                    classes, top_k=min(5, classes), average="micro", ignore_index=UNLABELLED
-                ),
+                "top5": MulticlassAccuracy(classes, top_k=min(5, classes), average="micro", ignore_index=UNLABELLED),
                 "macro_f1": MulticlassF1Score(classes, average="macro", ignore_index=UNLABELLED),
             }
         )
