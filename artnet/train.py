@@ -1,4 +1,4 @@
-"""`torchrun -m artnet.train --config RUN.yaml --data SHARDS`: train one run. Plain `python -m` trains it in one process.
+"""`torchrun -m artnet.train --config RUN.yaml --data SHARDS`: train one run; `python -m` does it in one process.
 
 Starting it again goes on from the last checkpoint; a complete run is left alone. Exit codes: 0 complete, 2 wrong
 input, 75 stopped on request (SIGTERM, SIGINT, SIGUSR2): run it again to go on, 1 everything else.
@@ -71,8 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for task, scores in result.tasks.items():
             test = scores.test
             print(
-                f"{task}: test top-1 {100 * test.top1:.1f} %, top-5 {100 * test.top5:.1f} %, macro-F1 {test.macro_f1:.3f} "
-                f"on {test.n} paintings (commonest class {100 * scores.majority:.1f} %), best epoch {result.best_epoch}"
+                f"{task}: test top-1 {100 * test.top1:.1f} %, top-5 {100 * test.top5:.1f} %, "
+                f"macro-F1 {test.macro_f1:.3f} on {test.n} paintings (commonest class {100 * scores.majority:.1f} %), best epoch {result.best_epoch}"
             )
         print(f"{run.path} is complete")
     return 0

@@ -101,7 +101,8 @@ def check_data(sweep: Sweep, runs: Sequence[Run]) -> None:
         seen = folder.run().get("data", {}).get("fingerprint", fingerprints[shards])
         if seen != fingerprints[shards]:
             raise UserError(
-                f"{folder.path} was trained on other data than {shards} holds now; give another --runs, or delete that run"
+                f"{folder.path} was trained on other data than {shards} holds now; "
+                "give another --runs, or delete that run"
             )
 
 

@@ -177,9 +177,8 @@ class Machine:
         if active.bar is not None:
             self.bars.remove_task(active.bar)
         done = 1 + sum(other.process is not None for other in self.ended)
-        cli.say(
-            f"{self._progress_line(active)}: {state.replace('_', ' ')}{f', {reason}' if reason else ''} ({done} of {self.total})"
-        )
+        told = state.replace("_", " ") + (f", {reason}" if reason else "")
+        cli.say(f"{self._progress_line(active)}: {told} ({done} of {self.total})")
         return True
 
     def _show(self, active: Active) -> None:

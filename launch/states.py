@@ -67,7 +67,10 @@ _SLURM = {
 
 
 def from_slurm(word: str) -> State:
-    """The state that SLURM's word means for a run without a result, as in `CANCELLED by 1000`; unknown words stay unknown."""
+    """The state that SLURM's word (as in `CANCELLED by 1000`) means for a run without a result.
+
+    Words that SLURM may add one day are unknown, not bad.
+    """
     return _SLURM.get(word.partition(" ")[0].rstrip("+"), State.UNKNOWN)
 
 

@@ -108,8 +108,8 @@ def _read_rows(file: Path, classes: int) -> Iterator[tuple[str, int]]:
             continue  # the artist lists' header
         if not path or not label.isdecimal() or int(label) >= classes:
             raise UserError(
-                f"{file}:{number}: {line[:120]!r} should be `STYLE/NAME.jpg,CLASS` with a class from 0 to {classes - 1}; "
-                "mend the list"
+                f"{file}:{number}: {line[:120]!r} should be `STYLE/NAME.jpg,CLASS` with a class "
+                f"from 0 to {classes - 1}; mend the list"
             )
         yield path, int(label)
 

@@ -192,7 +192,10 @@ def test_wrong_input_ends_in_one_sentence(run_yaml, tmp_path, changes, said):
 
 
 def test_a_loss_that_is_no_number_is_no_result(run_yaml, tmp_path):
-    diverge = "from artnet.training import loop; loop.learning_rate = lambda *_: 1e30; from artnet.train import main; exit(main())"
+    diverge = (
+        "from artnet import train; from artnet.training import loop; "
+        "loop.learning_rate = lambda *_: 1e30; exit(train.main())"
+    )
     ended = python("-c", diverge, "--config", run_yaml(), "--run-dir", tmp_path / "run")
     assert ended.returncode == 1, ended.stderr
     assert "lower optim.lr" in ended.stderr

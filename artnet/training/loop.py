@@ -31,7 +31,7 @@ from .stop import StopRequest
 CHECKPOINT_VERSION = 1
 
 
-class StoppedOnRequest(Exception):  # noqa: N818 - it is no error
+class StoppedOnRequest(Exception):
     """A signal asked for it: the checkpoint is saved, start the run again to go on."""
 
 
@@ -77,8 +77,8 @@ class Training:
         self.steps_per_epoch = len(self.data["train"]) // config.train.batch_size
         if not self.steps_per_epoch:
             raise UserError(
-                f"train.batch_size {config.train.batch_size} is more than the {len(self.data['train'])} training paintings "
-                f"in {index.folder}; make it smaller"
+                f"train.batch_size {config.train.batch_size} is more than the {len(self.data['train'])} "
+                f"training paintings in {index.folder}; make it smaller"
             )
         self.steps = self.steps_per_epoch * config.train.epochs
         self.fingerprint = index.fingerprint
