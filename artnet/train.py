@@ -72,7 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             test = scores.test
             print(
                 f"{task}: test top-1 {100 * test.top1:.1f} %, top-5 {100 * test.top5:.1f} %, "
-                f"macro-F1 {test.macro_f1:.3f} on {test.n} paintings (commonest class {100 * scores.majority:.1f} %), best epoch {result.best_epoch}"
+                f"macro-F1 {test.macro_f1:.3f} on {test.n} paintings "
+                f"(commonest class {100 * scores.majority:.1f} %), best epoch {result.best_epoch}"
             )
         print(f"{run.path} is complete")
     return 0
