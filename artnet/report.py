@@ -35,7 +35,7 @@ def write(folder: Path, console: Console | None = None) -> None:
     atomic_write(folder / "results.csv", results_csv(sweep))
     atomic_write(folder / "results.md", markdown(sweep, summary))
     atomic_write(folder / PAGE_NAME, page(sweep, summary))
-    console.print(Text(str(folder / PAGE_NAME)), soft_wrap=True)
+    console.print(Text(f"report page: {folder / PAGE_NAME}"), soft_wrap=True)
 
 
 @command

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .errors import UserError, command
 from .files import atomic_write
-from .painting import ARTISTS, GENRES, STYLES, paint
+from .hands import ARTISTS
+from .painting import STYLES, paint
 from .progress import progress
+from .scene import GENRES
 
 FEWEST = 40  # with fewer, a rare class would have no painting at all
 SHORT_SIDES = (96, 128)  # pixels, both included
@@ -101,8 +104,8 @@ def write(out: Path, paintings: int, seed: int) -> None:
     """
     sketches = plan(paintings, seed)
     _claim(out, json.dumps({"paintings": paintings, "seed": seed}))
-    files = [out / "images" / sketch.path for sketch in sketches]
-    todo = [(file, sketch, seed) for file, sketch in zip(files, sketches, strict=True) if not file.exists()]
+    images = out / "images"
+    todo = [sketch for sketch in sketches if not (images / sketch.path).exists()]
     if todo:
         # spawn: the progress bar runs a thread, and a forked thread's locks stay locked
         context = multiprocessing.get_context("spawn")
@@ -112,7 +115,7 @@ def write(out: Path, paintings: int, seed: int) -> None:
         ):
             # The workers start here and inherit the mask: Ctrl-C is for this process alone.
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            painted = pool.map(_paint_file, *zip(*todo, strict=True), chunksize=16)
+            painted = pool.map(partial(_paint_file, images, seed), todo, chunksize=16)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             for _ in painted:
                 advance()
@@ -148,23 +151,20 @@ def _follow_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _paint_file(file: Path, sketch: Sketch, seed: int) -> None:
-    """Paint one picture as a JPEG. Its generator is its own: the bytes do not depend on who paints when."""
+def _paint_file(images: Path, seed: int, sketch: Sketch) -> None:
+    """Paint one JPEG under `images`. Its generator is its own: the bytes do not depend on who paints when."""
     rng = np.random.default_rng([seed, sketch.index])
     short = int(rng.integers(*SHORT_SIDES, endpoint=True))
     jpeg = io.BytesIO()
     paint(sketch.style, sketch.genre, sketch.artist, short, rng).save(jpeg, "JPEG", quality=90, subsampling="4:2:0")
-    atomic_write(file, jpeg.getvalue())
+    atomic_write(images / sketch.path, jpeg.getvalue())
 
 
 def _label_lists(sketches: Sequence[Sketch]) -> dict[str, str]:
     """Return the content of each file under `labels`, in the form ArtGAN gave it."""
     styles, genres, artists = sorted(STYLES), sorted(GENRES), sorted(ARTISTS)
-    lists = {
-        "Style/style_class.txt": "".join(f"{k} {name}\n" for k, name in enumerate(styles)),
-        "Genre/genre_class": "".join(f"{k} {name}\n" for k, name in enumerate(genres)),
-        "Artist/artist_class": "".join(f"{k} {name}\n" for k, name in enumerate(artists)),
-    }
+    classes = {"Style/style_class.txt": styles, "Genre/genre_class": genres, "Artist/artist_class": artists}
+    lists = {file: "".join(f"{k} {name}\n" for k, name in enumerate(names)) for file, names in classes.items()}
     for split in ("train", "val"):
         chosen = [sketch for sketch in sketches if sketch.split == split]
         style_rows = (f"{s.path},{styles.index(s.style)}\r\n" for s in chosen)

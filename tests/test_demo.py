@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from shards import demo
+from shards.hands import ARTISTS
 from shards.labels import TASKS, read_labels
-from shards.painting import ARTISTS, GENRES, STYLES, paint
+from shards.painting import STYLES, paint
+from shards.scene import GENRES
 
 PAINTINGS = 48
 
