@@ -120,7 +120,7 @@ def test_table_averages_seeds_and_stands_beside_the_published_figure(tmp_path: P
     assert "| ResNet50-LSTM + SE | 65.15 ± 0.07 | 2 | 64.3 |" in markdown
     assert "| majority class | 12.50 |  |  |" in markdown
     assert "No run of this sweep matches the published one with model.attention=cbam." in markdown
-    assert printed.splitlines()[-1] == str(tmp_path / "report.html")
+    assert printed.splitlines()[-1] == f"report page: {tmp_path / 'report.html'}"
     seen = Page(page).text
     for text in ("62.00 ± 2.00", "57.03 to 66.97", "64.3", "1,000", "70.00", "0.500", "25,000,000", "5 runs"):
         assert text in printed + seen
@@ -128,7 +128,7 @@ def test_table_averages_seeds_and_stands_beside_the_published_figure(tmp_path: P
     assert page.count('class="published"') == 1
     narrow = write(tmp_path, width=30)[0]
     assert "62.00 ± 2.00" in narrow
-    assert narrow.splitlines()[-1] == str(tmp_path / "report.html")
+    assert narrow.splitlines()[-1] == f"report page: {tmp_path / 'report.html'}"
 
 
 def test_runs_without_a_result_are_told_with_state_and_reason(tmp_path: Path) -> None:
