@@ -14,9 +14,7 @@ Light to import (no torch): launchers and reports read hundreds of these.
 """
 
 import contextlib
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shards.errors import UserError
-from shards.files import atomic_write
+from shards.files import atomic_write, is_locked, locked, remove_leftovers
 
 from . import config as run_config
 
@@ -110,7 +108,7 @@ class RunDir:
         return read_json(self.state_file)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl`, in order; a line cut short by a crash is left out."""
+        """The lines of `metrics.jsonl`, in order; what is none, such as a line cut short by a crash, is left out."""
         try:
             lines = self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
@@ -119,7 +117,7 @@ class RunDir:
         for line in lines:
             with contextlib.suppress(ValueError, RecursionError):
                 value = json.loads(line)
-                if isinstance(value, dict):
+                if isinstance(value, dict) and all(isinstance(value.get(key), int) for key in ("epoch", "step")):
                     found.append(value)
         return found
 
@@ -129,36 +127,21 @@ class RunDir:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process. The system lets go of it when the process dies, however it dies.
-
-        Raises `UserError` if another process has it.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.lock_file, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
+        """Hold the run for this process. Raises `UserError` if another process trains it."""
+        # Whoever asks whether the run is locked holds the lock for a moment: that is no reason to give up.
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                stack.enter_context(locked(self.lock_file, wait_s=1))
+            except BlockingIOError:
                 raise UserError(
                     f"{self.path} is being trained by another process; wait for it or choose another --run-dir"
                 ) from None
+            remove_leftovers(self.checkpoints)
             yield
-        finally:
-            os.close(handle)
 
     def is_locked(self) -> bool:
         """Whether a process on this machine is training here now."""
-        try:
-            handle = os.open(self.lock_file, os.O_RDWR)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        finally:
-            os.close(handle)
-        return False
+        return is_locked(self.lock_file)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shards.errors import UserError, command
+from shards.index import read_index
 
 from .config import RunConfig, load
 from .rundir import EXIT_STOPPED, RunDir
@@ -41,26 +42,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="where the run lives (default: runs/NAME)")
     args = parser.parse_args(argv)
     config, run = prepare(args.config, args.data, args.run_dir)
-    if run.result(config.signature):
+    index = read_index(config.data.shards)  # type: ignore[arg-type]  # prepare() made sure of it
+    if result := run.result(config.signature):
+        if result.data != index.fingerprint:
+            raise UserError(f"{run.path} is complete, but on other data than {index.folder}; choose another --run-dir")
         print(f"{run.path} is complete already")
         return 0
-
-    # torch takes seconds to import: wrong input is told before
-    from shards.index import read_index
-
-    from .training.loop import DivergedError, StoppedOnRequest, train
-    from .training.ranks import process_group
-    from .training.stop import StopRequest
-
-    stop = StopRequest()
-    index = read_index(config.data.shards)  # type: ignore[arg-type]  # prepare() made sure of it
     first = int(os.environ.get("RANK", "0") or 0) == 0
     with run.locked() if first else contextlib.nullcontext():
         if first:
             run.write_config(config)
+        # torch takes seconds to import: wrong input is told, and the run is locked, before
+        from .training.loop import StoppedOnRequest, train
+        from .training.losses import DivergedError
+        from .training.ranks import process_group
+        from .training.stop import StopRequest
+
         try:
             with process_group() as ranks:
-                result = train(config, index, run, ranks, stop)
+                result = train(config, index, run, ranks, StopRequest())
         except StoppedOnRequest as stopped:
             print(f"{run.name}: {stopped}; start it again to go on", file=sys.stderr)
             return EXIT_STOPPED

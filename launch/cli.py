@@ -1,7 +1,6 @@
 """What the three doors share: the options, and the way from a grid file to a plan."""
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -133,11 +132,6 @@ def console() -> Console:
     """The console for results: as wide as the text where nobody watches, so that no line is broken or cut."""
     plain = Console()
     return plain if plain.is_terminal else Console(width=max(200, plain.width))
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def say(message: str) -> None:

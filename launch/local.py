@@ -23,6 +23,7 @@ from artnet.rundir import EXIT_STOPPED, RunDir
 from launch import cli, grid, plan, rundir
 from launch.states import State, after_exit
 from shards.errors import command
+from shards.workers import cores
 
 POLL_S = 0.2
 PLAIN_EVERY_S = 30.0  # between two lines about progress where nobody watches a bar
@@ -49,7 +50,7 @@ class Slots:
 
     def environment(self, slot: int) -> dict[str, str]:
         """What a run in this slot finds in its environment: its own GPUs, its share of the cores."""
-        threads = max(1, cli.cores() // (self.parallel * self.processes))
+        threads = max(1, cores() // (self.parallel * self.processes))
         environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
         if self.gpus:
             own = self.gpus[slot * self.processes :][: self.processes]

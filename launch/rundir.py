@@ -1,20 +1,18 @@
 """A sweep's folder: what launchers write into it."""
 
 import contextlib
-import fcntl
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from artnet.rundir import RunDir, read_json, write_json
 from shards.errors import UserError
-from shards.files import atomic_write
+from shards.files import atomic_write, locked, locked_patiently
 
 from .grid import Expansion, Grid, Run
 from .plan import Found
-from .states import State, on_this_machine
+from .states import LIVE, State, on_this_machine
 
 
 class Sweep:
@@ -30,25 +28,17 @@ class Sweep:
     @contextlib.contextmanager
     def locked(self, wait: bool) -> Iterator[None]:
         """Be the only launcher at work here: wait for another one to end, or raise `UserError`."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-        try:
+        lock, busy = self.folder / ".lock", f"another launcher is at work on {self.folder}"
+        if wait:
+            with locked_patiently(lock, busy):
+                yield
+            return
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                if not wait:
-                    raise UserError(
-                        f"another launcher is at work on {self.folder}; wait for it or stop it, then run this again"
-                    ) from None
-                print(
-                    f"another launcher is at work on {self.folder}; waiting for it to end",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                stack.enter_context(locked(lock, wait_s=0))
+            except BlockingIOError:
+                raise UserError(f"{busy}; wait for it or stop it, then run this again") from None
             yield
-        finally:
-            os.close(handle)
 
     def commit(self, grid: Grid, expansion: Expansion, everything: Sequence[Run]) -> None:
         """Write the manifest, a copy of the grid file and the configuration of each run to be started.
@@ -81,6 +71,8 @@ def find_run(folder: RunDir, signature: str) -> Found:
     """How a run is found by looking at its folder alone."""
     recorded = folder.state()
     complete = folder.result(signature) is not None
+    if not complete and recorded.get("launcher") == "slurm" and recorded.get("state") in LIVE:
+        return Found(State(recorded["state"]), "as launch/slurm.py last saw it")
     state = on_this_machine(complete, folder.is_locked(), str(recorded.get("state", "")))
     if state is State.INTERRUPTED and recorded.get("state") != State.INTERRUPTED:
         return Found(state, "its launcher and its process are gone")

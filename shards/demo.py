@@ -8,12 +8,7 @@ genre too, or a hand nobody else has, but no label says which. Three in ten are 
 import argparse
 import io
 import json
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,11 +17,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .errors import UserError, command
-from .files import atomic_write
+from .files import atomic_write, locked_patiently, remove_leftovers
 from .hands import ARTISTS
 from .painting import STYLES, paint
 from .progress import progress
 from .scene import GENRES
+from .workers import each
 
 FEWEST = 40  # with fewer, a rare class would have no painting at all
 SHORT_SIDES = (96, 128)  # pixels, both included
@@ -98,32 +94,23 @@ def write(out: Path, paintings: int, seed: int) -> None:
     """Paint the data set into the folder `out`: `images`, `labels`, and its settings in `demo.json`.
 
     What is there already stays, so a run that was stopped is finished by the next with the same bytes.
-    One process may write a folder at a time. The paintings are spread over all cores by processes that
+    The paintings are spread over all cores by processes that
     import the caller's main module. Raises `UserError` for too few paintings and for an `out` that is a
     file or holds anything but this demo, `OSError` where it cannot write.
     """
     sketches = plan(paintings, seed)
     _claim(out, json.dumps({"paintings": paintings, "seed": seed}))
-    images = out / "images"
-    todo = [sketch for sketch in sketches if not (images / sketch.path).exists()]
-    if todo:
-        # spawn: the progress bar runs a thread, and a forked thread's locks stay locked
-        context = multiprocessing.get_context("spawn")
-        with (
-            ProcessPoolExecutor(os.cpu_count(), context, initializer=_follow_parent) as pool,
-            progress("painting", len(todo)) as advance,
-        ):
-            # The workers start here and inherit the mask: Ctrl-C is for this process alone.
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            painted = pool.map(partial(_paint_file, images, seed), todo, chunksize=16)
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            for _ in painted:
-                advance()
-    for leftover in out.rglob(".*.tmp"):
-        leftover.unlink()
-    for name, content in _label_lists(sketches).items():
-        if not (out / "labels" / name).exists():
-            atomic_write(out / "labels" / name, content)
+    with locked_patiently(out / ".lock", f"another process is painting into {out}"):
+        remove_leftovers(out)
+        images = out / "images"
+        todo = [sketch for sketch in sketches if not (images / sketch.path).exists()]
+        if todo:
+            with each(partial(_paint_file, images, seed), todo) as painted, progress("painting", len(todo)) as advance:
+                for _ in painted:
+                    advance()
+        for name, content in _label_lists(sketches).items():
+            if not (out / "labels" / name).exists():
+                atomic_write(out / "labels" / name, content)
 
 
 def _claim(out: Path, settings: str) -> None:
@@ -137,18 +124,6 @@ def _claim(out: Path, settings: str) -> None:
         raise UserError(f"{out} holds images or labels that are no demo; choose another --out")
     else:
         atomic_write(file, settings)
-
-
-def _follow_parent() -> None:
-    """Make this worker end when its parent has been killed: it would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _paint_file(images: Path, seed: int, sketch: Sketch) -> None:
@@ -211,19 +186,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.seed < 0:
         raise UserError(f"the seed {args.seed} is negative; give one from 0 up")
-    try:
-        if args.contact_sheet:
-            png = io.BytesIO()
-            contact_sheet(args.seed).save(png, "PNG", optimize=True)
-            atomic_write(args.contact_sheet, png.getvalue())
-            print(f"contact sheet in {args.contact_sheet}")
-        else:
-            write(args.out, args.paintings, args.seed)
-            print(f"{args.paintings:,} paintings in {args.out}")
-    except OSError as error:
-        raise UserError(
-            f"cannot write {error.filename2 or error.filename}: {error.strerror}; choose another place"
-        ) from error
+    if args.contact_sheet:
+        png = io.BytesIO()
+        contact_sheet(args.seed).save(png, "PNG", optimize=True)
+        atomic_write(args.contact_sheet, png.getvalue())
+        print(f"contact sheet in {args.contact_sheet}")
+    else:
+        write(args.out, args.paintings, args.seed)
+        print(f"{args.paintings:,} paintings in {args.out}")
     return 0
 
 

@@ -20,7 +20,8 @@ class UserError(Exception):
 def command(main: Main) -> Main:
     """Turn a `main(argv) -> exit code` into one that reports `UserError` on stderr and returns 2.
 
-    A reader that closes the pipe early (`| head`) and Ctrl-C end it without a traceback too.
+    A file system that refuses is told in the same way. A reader that closes the pipe early (`| head`) and Ctrl-C end
+    it without a traceback too.
     """
 
     @functools.wraps(main)
@@ -36,5 +37,9 @@ def command(main: Main) -> Main:
             # The interpreter flushes stdout once more at exit; give it somewhere to flush to.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            print(f"error: {where}{error.strerror or error}; mend that and run this again", file=sys.stderr)
+            return 2
 
     return wrapped

@@ -1,8 +1,12 @@
-"""Files that are either wholly there or not there at all."""
+"""Files that are either wholly there or not there at all, and folders that one process has for itself."""
 
 import contextlib
+import fcntl
+import math
 import os
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -43,3 +47,57 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     """Write `content` to `path` through `atomic_open`."""
     with atomic_open(path, "w" if isinstance(content, str) else "wb") as file:
         file.write(content)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what `atomic_open` left under `folder` when its process was killed. Hold the folder's lock for it."""
+    for leftover in folder.rglob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked_patiently(file: Path, busy: str) -> Iterator[None]:
+    """Hold the lock `file`; if another process has it, say `busy` on stderr and wait for as long as it takes."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(file, wait_s=0))
+        except BlockingIOError:
+            print(f"{busy}; waiting for it to end", file=sys.stderr, flush=True)
+            stack.enter_context(locked(file, wait_s=math.inf))
+        yield
+
+
+@contextlib.contextmanager
+def locked(file: Path, wait_s: float) -> Iterator[None]:
+    """Hold the lock `file`, made if need be; wait up to `wait_s` seconds for it.
+
+    The system lets go of it when the process dies, however it dies. Raises `BlockingIOError` if another process
+    still has it.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        until = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_locked(file: Path) -> bool:
+    """Whether a process on this machine holds the lock `file`."""
+    try:
+        with file.open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,4 +1,4 @@
-"""What an image file is turned into before it is packed: a baseline sRGB JPEG of the chosen short side. Pure."""
+"""What an image file is turned into before it is packed: a baseline RGB JPEG of the chosen short side. Pure."""
 
 import io
 

@@ -106,7 +106,7 @@ def _read_rows(file: Path, classes: int) -> Iterator[tuple[str, int]]:
         path, label = path.rstrip(", "), label.strip()
         if number == 1 and not label.isdecimal():
             continue  # the artist lists' header
-        if not path or not label.isdecimal() or int(label) >= classes:
+        if not path or not label.isdecimal() or len(label) > 6 or int(label) >= classes:
             raise UserError(
                 f"{file}:{number}: {line[:120]!r} should be `STYLE/NAME.jpg,CLASS` with a class "
                 f"from 0 to {classes - 1}; mend the list"

@@ -8,27 +8,27 @@ import argparse
 import hashlib
 import io
 import json
-import multiprocessing
-import os
 import re
 import tarfile
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import UserError, command
-from .files import atomic_open, atomic_write
+from .files import atomic_open, atomic_write, locked_patiently, remove_leftovers
 from .images import UnreadableImageError, to_jpeg
 from .index import INDEX_NAME, read_index, write_index
 from .labels import TASKS, Labels, Painting, find_images, match_files, read_labels
 from .progress import progress
-from .splits import SPLITS, artgan_splits
+from .splits import SPLITS, artgan_splits, separate_copies
+from .workers import each
 
 SHARD_SAMPLES = 1000
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -70,19 +70,28 @@ def pack(images: Path, labels_folder: Path, out: Path, short_side: int = 256, qu
         for file, path in sorted(matched.items(), key=lambda pair: hashlib.sha256(pair[1].encode()).digest())
     ]
     _claim(out, sources, labels)
+    with locked_patiently(out / ".lock", f"another process is packing into {out}"):
+        remove_leftovers(out)
+        return _pack(out, sources, labels, files, matched)
+
+
+def _pack(
+    out: Path, sources: Sequence[Source], labels: Labels, files: Sequence[str], matched: dict[str, str]
+) -> dict[str, Any]:
     shards = [sources[start : start + SHARD_SAMPLES] for start in range(0, len(sources), SHARD_SAMPLES)]
     names = [f"wikiart-{number:06d}.tar" for number in range(len(shards))]
     _write_missing([(out / name, shard) for name, shard in zip(names, shards, strict=True)])
     rows = [row for name in names for row in _index_rows(out / name)]
     if not rows:
-        raise UserError(
-            f"no image under {images} could be read, {sources[0].file} for one: {_prepare(sources[0]).reason}"
-        )
+        raise UserError(f"no image could be read, {sources[0].file} for one: {_prepare(sources[0]).reason}")
     splits = artgan_splits([labels.paintings[str(row["path"])] for row in rows])
+    splits = separate_copies(splits, [str(row["sha256"]) for row in rows])
     for row, split in zip(rows, splits, strict=True):
         row.update({f"split_{task}": role for task, role in split.items()})
     report = _report(labels, files, matched, sources, rows)
-    atomic_write(out / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    # File names need not be UTF-8.
+    text = json.dumps(report, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    atomic_write(out / "report.json", text + b"\n")
     write_index(out, rows, labels.classes, {"protocol": "artgan", "seed": 0})
     return report
 
@@ -117,20 +126,14 @@ def _write_missing(shards: Sequence[tuple[Path, Sequence[Source]]]) -> None:
     todo = [(file, sources) for file, sources in shards if not file.exists()]
     if not todo:
         return
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    # spawn: the progress bar runs a thread, and a forked thread's locks stay locked
-    context = multiprocessing.get_context("spawn")
     total = sum(len(sources) for _, sources in todo)
-    with (
-        ProcessPoolExecutor(workers, mp_context=context) as pool,
-        progress("packing paintings", total) as advance,
-    ):
+    with progress("packing paintings", total) as advance:
         for file, sources in todo:
-            prepared = pool.map(_prepare, sources, chunksize=16)
-            _write_shard(file, zip(sources, _each(prepared, advance), strict=True))
+            with each(_prepare, sources) as prepared:
+                _write_shard(file, _counted(zip(sources, prepared, strict=True), advance))
 
 
-def _each(items: Iterable[Packed], advance: Any) -> Iterator[Packed]:
+def _counted(items: Iterable[Item], advance: Callable[[], None]) -> Iterator[Item]:
     for item in items:
         yield item
         advance()

@@ -32,6 +32,22 @@ def artgan_splits(paintings: Sequence[Painting], seed: int = 0) -> list[dict[str
     return rows
 
 
+def separate_copies(splits: Sequence[dict[str, str]], contents: Sequence[str]) -> list[dict[str, str]]:
+    """Keep copies of one image, packed under several names, from standing on both sides of a split.
+
+    `contents` says which rows are copies: they have the same string. Where their roles differ, only those in test
+    (or, without one, in val) keep theirs; the others have no part in any task.
+    """
+    roles: dict[str, set[str]] = {}
+    for split, content in zip(splits, contents, strict=True):
+        roles.setdefault(content, set()).update(role for role in split.values() if role)
+    kept = {content: max(found, key=SPLITS.index) for content, found in roles.items() if found}
+    return [
+        {task: role if role == kept.get(content) else "" for task, role in split.items()}
+        for split, content in zip(splits, contents, strict=True)
+    ]
+
+
 def stratified_sample(paintings: Sequence[Painting], share: float, seed: int) -> list[Painting]:
     """A share of the paintings in which every class of every task has about its share, and at least one of three.
 

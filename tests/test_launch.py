@@ -179,7 +179,7 @@ def test_the_plan_starts_what_is_missing_and_leaves_what_lives_or_failed():
 
 def test_each_run_gets_its_own_gpus_and_its_share_of_the_cores(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(local.cli, "cores", lambda: 8)
+    monkeypatch.setattr(local, "cores", lambda: 8)
     places = local.slots(local.LocalBlock(processes=2, max_parallel=9), ["4", "5", "6", "7"])
     assert places.parallel == 2
     assert [places.environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in (0, 1)] == ["4,5", "6,7"]

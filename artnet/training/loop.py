@@ -1,7 +1,6 @@
 """The training of one run, from its configuration to `result.json`."""
 
 import math
-import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from shards.errors import UserError
 from shards.index import Index
 from shards.reader import Reader
+from shards.workers import cores
 
 from ..config import RunConfig
 from ..data.dataset import SplitData, load_split
@@ -23,9 +23,10 @@ from ..rundir import Result, RunDir, Scores, TaskResult, write_json
 from . import checkpoint, provenance
 from .inputs import forward, to_device
 from .journal import Journal
-from .losses import masked_loss
+from .losses import DivergedError, masked_loss
 from .optim import learning_rate, make_optimizer
 from .ranks import Ranks
+from .scores import evaluate
 from .stop import StopRequest
 
 CHECKPOINT_VERSION = 1
@@ -33,10 +34,6 @@ CHECKPOINT_VERSION = 1
 
 class StoppedOnRequest(Exception):
     """A signal asked for it: the checkpoint is saved, start the run again to go on."""
-
-
-class DivergedError(Exception):
-    """The loss is no number any more."""
 
 
 @dataclass
@@ -82,7 +79,7 @@ class Training:
             )
         self.steps = self.steps_per_epoch * config.train.epochs
         self.fingerprint = index.fingerprint
-        self.threads = config.data.threads or max(1, (os.cpu_count() or 1) // ranks.local_world_size)
+        self.threads = config.data.threads or max(1, cores() // ranks.local_world_size)
         self.classes: dict[str, int] = {task: len(index.classes[task]) for task in config.task}
 
         torch.manual_seed(config.seed)
@@ -185,19 +182,17 @@ class Training:
         progress.loss = 0.0
         if journal:
             journal.log("epoch", {"epoch": epoch, "step": progress.step, **values})
+        # In this order: a kill in between leaves a last.pt that is the best, which `_resume` saves again.
+        self._save("last.pt")
         if progress.best_epoch == epoch:
             self._save("best.pt")
-        self._save("last.pt")
         if progress.step < self.steps and all(self.ranks.any(bool(self.stop))):
             raise StoppedOnRequest(
                 f"stopped by {self.stop.name or 'a signal'} after epoch {epoch} of {self.config.train.epochs}"
             )
 
     def _evaluate(self, split: str) -> dict[str, dict[str, Any]]:
-        from .scores import (
-            evaluate,
-        )  # torchmetrics takes seconds to import: not for --help, not for wrong input
-
+        self.ranks.same_buffers(self.model)
         scores = evaluate(self.model, self.data[split], self.classes, self.ranks, self.threads)
         return {task: score.model_dump() for task, score in scores.items()}
 
@@ -258,6 +253,8 @@ class Training:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
+        if self.progress.step == self.progress.best_epoch * self.steps_per_epoch:
+            self._save("best.pt")
 
     def unreadable(self) -> list[str]:
         """Keys of the images that this rank could not decode."""

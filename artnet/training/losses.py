@@ -10,6 +10,10 @@ from shards.labels import UNLABELLED
 from .ranks import Ranks
 
 
+class DivergedError(Exception):
+    """The loss is no number any more."""
+
+
 def masked_loss(
     logits: Mapping[str, torch.Tensor], labels: torch.Tensor, smoothing: float, ranks: Ranks
 ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from shards.errors import UserError
 
@@ -36,6 +37,12 @@ class Ranks:
         if self.world_size == 1:
             return list(flags)
         return [bool(count) for count in self.sum(torch.tensor(flags, dtype=torch.int32, device=self.device)).tolist()]
+
+    def same_buffers(self, model: nn.Module) -> None:
+        """Give every rank the first one's buffers: the statistics of batch norms differ after a training step."""
+        if self.world_size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
 
     def wait(self) -> None:
         """Return when every rank is here."""

@@ -1,5 +1,6 @@
 """How good a model is on a split: top-1, top-5, macro-F1 and negative log-likelihood of each head."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -15,6 +16,7 @@ from ..data.dataset import SplitData
 from ..data.loader import eval_batches, load
 from ..rundir import Scores
 from .inputs import forward, to_device
+from .losses import DivergedError
 from .ranks import Ranks
 
 
@@ -28,9 +30,11 @@ class TaskScores(nn.Module):
                 "top1": MulticlassAccuracy(classes, average="micro", ignore_index=UNLABELLED),
                 "top5": MulticlassAccuracy(classes, top_k=min(5, classes), average="micro", ignore_index=UNLABELLED),
                 "macro_f1": MulticlassF1Score(classes, average="macro", ignore_index=UNLABELLED),
-            }
+            },
+            # Groups are guessed from the first batch: one in which top-1 and top-5 agree would join them for good.
+            compute_groups=False,
         )
-        self.loss = SumMetric()
+        self.loss = SumMetric(nan_strategy="disable")
         self.labelled = SumMetric()
 
     def update(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
@@ -40,10 +44,12 @@ class TaskScores(nn.Module):
         self.labelled.update((labels != UNLABELLED).sum())
 
     def compute(self) -> Scores:
-        """The scores over all ranks. Every rank must call it."""
+        """The scores over all ranks. Every rank must call it. Raises `DivergedError` if the loss is no number."""
         shares = {name: float(value) for name, value in self.shares.compute().items()}
-        n = int(self.labelled.compute())
-        return Scores(loss=float(self.loss.compute()) / max(n, 1), n=n, **shares)
+        n, loss = int(self.labelled.compute()), float(self.loss.compute())
+        if not math.isfinite(loss):
+            raise DivergedError(f"the loss in evaluation is {loss}; lower optim.lr or lengthen optim.warmup")
+        return Scores(loss=loss / max(n, 1), n=n, **shares)
 
 
 @torch.inference_mode()
