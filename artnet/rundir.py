@@ -117,7 +117,7 @@ class RunDir:
         for line in lines:
             with contextlib.suppress(ValueError, RecursionError):
                 value = json.loads(line)
-                if isinstance(value, dict) and all(isinstance(value.get(key), int) for key in ("epoch", "step")):
+                if isinstance(value, dict):
                     found.append(value)
         return found
 

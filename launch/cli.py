@@ -1,6 +1,7 @@
 """What the three doors share: the options, and the way from a grid file to a plan."""
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -82,6 +83,13 @@ def read_block(
             message = f"{name}.{explain(error)}"
         where = f"--{key.replace('_', '-')}" if key in given else grid.where(name, *([key] if key else []))
         raise UserError(f"{where}: {message}") from None
+
+
+def check_environment(grid: Grid) -> None:
+    """Make sure that what `env_from` names is set: runs inherit it. Raises `UserError`; no value is ever written."""
+    for name in grid.env_from:
+        if name not in os.environ:
+            raise UserError(f"{grid.where('env_from')}: {name} is not set; export it before launching")
 
 
 def check_data(sweep: Sweep, runs: Sequence[Run]) -> None:

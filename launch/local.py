@@ -123,13 +123,16 @@ class Machine:
         for number, decision in enumerate(running, start=1):
             folder = self.sweep.run(decision.run)
             # A run of unknown place gets a negative number: it takes none of ours.
-            self.active[folder.state().get("slot", -number)] = Active(decision, folder)
+            slot = folder.state().get("slot", -number)
+            self.active[-number if slot in self.active else slot] = Active(decision, folder)
             cli.say(f"{folder.name}: still running since an earlier launch, waiting for it")
         spoken = time.monotonic()
         while self.active or (waiting and not self.stopping):
             for slot in range(self.slots.parallel):
                 if slot not in self.active and waiting and not self.stopping:
                     self.active[slot] = self._start(waiting.pop(0), slot)
+                    if self.stopping:  # the signal came while it was being started
+                        self.active[slot].process.send_signal(signal.SIGTERM)
             for slot, active in list(self.active.items()):
                 self._show(active)
                 if self.stopping and active.process is None:
@@ -171,7 +174,12 @@ class Machine:
             return False
         complete = active.folder.result(active.decision.run.config.signature) is not None
         state, reason = State.COMPLETE, ""
-        if not complete:
+        if not complete and active.folder.is_locked():
+            active.process = None  # a process of an earlier launch was faster: wait for that one
+            return False
+        if not complete and self.stopping:
+            state, reason = State.INTERRUPTED, "stopped on request"
+        elif not complete:
             outcome = rundir.last_outcome(active.folder, active.attempts_before)
             state, reason = after_exit(code, outcome, rundir.last_words(active.logs / "stderr"))
         rundir.note_state(active.folder, state, reason, exit_code=code)
@@ -209,6 +217,7 @@ def launch(options: cli.Options, overrides: Mapping[str, int | None], console: C
         decisions = plan.decide(expansion.runs, sweep.find(expansion.runs), options.retry)
         cli.show_plan(console, loaded, expansion, decisions, dry_run=True)
         return 0
+    cli.check_environment(loaded)
     cli.check_data(sweep, expansion.runs)
     with sweep.locked(wait=True):
         decisions = plan.decide(expansion.runs, sweep.find(expansion.runs), options.retry)

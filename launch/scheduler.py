@@ -1,5 +1,6 @@
 """Asking SLURM about jobs: one squeue and one sacct for any number of them."""
 
+import contextlib
 import subprocess
 from collections.abc import Sequence
 
@@ -40,9 +41,15 @@ def job_states(ids: Sequence[str]) -> dict[str, str]:
     return {number: known[number] for number in ids if number in known}
 
 
-def jobs_named(name: str) -> list[str]:
-    """Ids of the jobs of this user with this name that are in the queue. Raises `SchedulerSilentError`."""
-    return _ask(["squeue", "--noheader", "--array", "--me", f"--name={name}", "--format=%i"]).split()
+def job_named(name: str) -> str | None:
+    """The id of this user's job, or of the whole array, with this name. Raises `SchedulerSilentError`."""
+    answers = _ask(["squeue", "--noheader", "--me", f"--name={name}", "--format=%i"]).split()
+    if not answers:
+        # Without accounting, a job that has ended cannot be found: then it is as if there had been none.
+        with contextlib.suppress(SchedulerSilentError):
+            columns = ["--noheader", "--parsable2", "--allocations", "--starttime=now-7days", "--format=JobID"]
+            answers = _ask(["sacct", *columns, f"--name={name}"]).split()
+    return answers[0].partition("_")[0] if answers else None
 
 
 def _ask(command: list[str]) -> str:

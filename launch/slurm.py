@@ -16,6 +16,7 @@ from submitit.core.utils import FailedJobError
 
 from artnet import report
 from artnet.config import canonical, flatten
+from artnet.rundir import RunDir
 from launch import cli, grid, plan, rundir, scheduler
 from launch.job import TrainJob
 from launch.states import ENDED_BADLY, LIVE, State, from_slurm
@@ -109,6 +110,7 @@ def find(sweep: rundir.Sweep, runs: Sequence[grid.Run]) -> tuple[dict[str, plan.
     """
     found = {}
     asked: dict[str, str] = {}
+    lost: dict[str, dict[str, Any]] = {}
     trouble = ""
     for run in runs:
         name, folder = run.config.name, sweep.run(run)
@@ -116,28 +118,30 @@ def find(sweep: rundir.Sweep, runs: Sequence[grid.Run]) -> tuple[dict[str, plan.
         is_job = recorded.get("launcher") == "slurm" and recorded.get("state") in LIVE | {State.INTERRUPTED}
         if folder.result(run.config.signature) or not is_job:
             found[name] = rundir.find_run(folder, run.config.signature)
-        elif "job" in recorded:
-            asked[name] = recorded["job"]
+        elif recorded.get("job"):
+            asked[name] = str(recorded["job"])
         else:
-            found[name] = plan.Found(State.SUBMITTING, str(recorded.get("job_name", "")))
+            lost[name] = recorded
     try:
+        for name, recorded in lost.items():  # a launcher died between submitting the job and noting its id
+            job = scheduler.job_named(str(recorded.get("job_name")))
+            if job is None:
+                found[name] = plan.Found(State.PLANNED)
+            else:
+                asked[name] = f"{job}_{recorded['position']}" if recorded["of"] > 1 else job
+                rundir.note_state(RunDir(sweep.folder / name), State.PENDING, job=asked[name])
         words = scheduler.job_states(list(asked.values()))
         for name, job in asked.items():
-            word = words.get(job)
-            state = from_slurm(word) if word else State.UNKNOWN
-            found[name] = plan.Found(state, f"job {job}" if word else f"SLURM does not know job {job} any more")
-        for name, lost in [(name, f.reason) for name, f in found.items() if f.state is State.SUBMITTING]:
-            jobs = scheduler.jobs_named(lost)
-            reason = f"a launcher died while submitting; {lost} is in the queue as {', '.join(jobs[:3])}"
-            found[name] = plan.Found(State.UNKNOWN, reason) if jobs else plan.Found(State.PLANNED)
+            if job in words:
+                found[name] = plan.Found(from_slurm(words[job]), f"job {job}")
+            else:  # it has left the queue, and there is no accounting: the run itself knows how it ended
+                outcome = rundir.last_outcome(RunDir(sweep.folder / name), 0)
+                failed = outcome.startswith("failed")
+                found[name] = plan.Found(State.FAILED if failed else State.INTERRUPTED, outcome or f"job {job} is gone")
     except scheduler.SchedulerSilentError as error:
         trouble = str(error)
-        unanswered = [
-            name
-            for name in [run.config.name for run in runs]
-            if name not in found or found[name].state is State.SUBMITTING
-        ]
-        found.update({name: plan.Found(State.UNKNOWN, "SLURM does not answer") for name in unanswered})
+        for name in asked.keys() | lost.keys():
+            found.setdefault(name, plan.Found(State.UNKNOWN, "SLURM does not answer"))
     return found, trouble
 
 
@@ -158,8 +162,9 @@ def submit(
     for asked, group in groups.items():
         folders = [sweep.run(decision.run) for decision in group]
         job_name = f"artnet-{sweep.folder.name}-{secrets.token_hex(4)}"
-        for folder in folders:
-            rundir.note_state(folder, State.SUBMITTING, launcher="slurm", job_name=job_name)
+        for position, folder in enumerate(folders):
+            place: dict[str, Any] = {"job": None, "job_name": job_name, "position": position, "of": len(folders)}
+            rundir.note_state(folder, State.SUBMITTING, launcher="slurm", **place)
         executor = submitit.SlurmExecutor(sweep.folder / "slurm", max_num_timeout=block.requeue)
         executor.update_parameters(
             job_name=job_name,
@@ -200,6 +205,7 @@ def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console)
         return 0
     if not shutil.which("sbatch"):
         raise UserError(no_slurm)
+    cli.check_environment(loaded)
     cli.check_data(sweep, expansion.runs)
     with sweep.locked(wait=False):
         found, trouble = find(sweep, expansion.runs)

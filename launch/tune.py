@@ -19,7 +19,7 @@ from rich.console import Console
 
 from artnet import config as run_config
 from artnet import report
-from artnet.rundir import RunDir
+from artnet.rundir import EXIT_STOPPED, RunDir
 from launch import cli, grid, plan, rundir
 from launch.local import training_command
 from launch.states import State, after_exit
@@ -129,10 +129,25 @@ class Trial:
             )
 
 
+def check_metric(loaded: grid.Grid, runs: Sequence[grid.Run]) -> None:
+    """Make sure that every run reports the grid's metric. Raises `UserError`."""
+    for run in runs:
+        heads = [f"val/{task}/{score}" for task in run.config.task for score in ("top1", "top5", "macro_f1", "loss")]
+        reported = ("val/top1", "val/loss", "train/loss", *heads)
+        if loaded.metric["name"] not in reported:
+            raise UserError(
+                f"{loaded.where('metric', 'name')}: no run reports {loaded.metric['name']!r}; "
+                f"{run.config.name} reports {', '.join(reported)}"
+            )
+
+
 def search(
     sweep: rundir.Sweep, block: TuneBlock, metric: Mapping[str, str], decisions: Sequence[plan.Decision]
-) -> None:
-    """Let Ray Tune run the plan. What is left as it is takes part with what it reported, so that ASHA can compare."""
+) -> bool:
+    """Let Ray Tune run the plan. What is left as it is takes part with what it reported, so that ASHA can compare.
+
+    Returns whether every run came to its end, its own or ASHA's: not so after Ctrl-C.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the run directories hold the curves already
     import ray
@@ -146,6 +161,10 @@ def search(
             name = Path(trial.config["run"]["folder"]).name
             cli.say(f"{name} epoch {result['epoch']} {metric['name']} {result['metric']:.4f}")
 
+        def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+            ended.add(Path(trial.config["run"]["folder"]).name)
+
+    ended: set[str] = set()
     known = [d for d in decisions if d.action is plan.Action.LEAVE and sweep.run(d.run).epochs()]
     wanted = [d for d in decisions if d.action is not plan.Action.LEAVE]
     space = [
@@ -186,6 +205,10 @@ def search(
     finally:
         ray.shutdown()
         storage.cleanup()
+    cut_off = [folder for d in wanted if (folder := sweep.run(d.run)).name not in ended]
+    for folder in cut_off:
+        rundir.note_state(folder, State.INTERRUPTED, "stopped on request")
+    return not cut_off
 
 
 def best(sweep: rundir.Sweep, metric: Mapping[str, str], runs: Sequence[grid.Run]) -> tuple[grid.Run, float] | None:
@@ -204,7 +227,10 @@ def best(sweep: rundir.Sweep, metric: Mapping[str, str], runs: Sequence[grid.Run
 
 
 def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console) -> int:
-    """Run a search on this machine. Returns the exit code: 0, or 1 if no run is complete."""
+    """Run a search on this machine. Returns the exit code: 0, or 75 if it was stopped.
+
+    Raises `UserError` for what is wrong with the grid, and if no run is complete at the end.
+    """
     loaded = grid.load(options.grid)
     block = cli.read_block(TuneBlock, loaded, "tune", loaded.tune, overrides)
     everything = grid.sample(loaded, block.samples, block.seed, options.sets)
@@ -216,6 +242,8 @@ def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console)
         decisions = plan.decide(expansion.runs, sweep.find(expansion.runs), options.retry)
         cli.show_plan(console, loaded, expansion, decisions, dry_run=True)
         return 0
+    check_metric(loaded, everything.runs)
+    cli.check_environment(loaded)
     cli.check_data(sweep, expansion.runs)
     with sweep.locked(wait=True):
         # A process that an earlier launch left behind is waited for: its run is reported like any other.
@@ -226,10 +254,14 @@ def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console)
         decisions = plan.decide(expansion.runs, found, options.retry)
         sweep.commit(loaded, expansion, everything.runs)
         cli.show_plan(console, loaded, expansion, decisions, dry_run=False)
+        finished = True
         if any(decision.action is not plan.Action.LEAVE for decision in decisions):
-            search(sweep, block, loaded.metric, decisions)
+            finished = search(sweep, block, loaded.metric, decisions)
         report.write(sweep.folder, console)
         winner = best(sweep, loaded.metric, everything.runs)
+    if not finished:
+        cli.say("stopped; run the same command again to go on")
+        return EXIT_STOPPED
     if winner is None:
         raise UserError(f"no run of {sweep.folder} is complete; its runs' attempts/*/stderr say why")
     run, value = winner

@@ -38,8 +38,9 @@ def command(main: Main) -> Main:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
         except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            print(f"error: {where}{error.strerror or error}; mend that and run this again", file=sys.stderr)
+            file = error.filename2 or error.filename  # of a rename, the name that the user knows
+            where = f"{file}: " if file else ""
+            print(f"error: {where}{error.strerror or error}; choose another place or mend it", file=sys.stderr)
             return 2
 
     return wrapped

@@ -109,11 +109,11 @@ def test_the_contact_sheet_is_a_png_1200_pixels_wide(tmp_path: Path) -> None:
     [
         (["--out", "{out}", "--paintings", "50", "--seed", "3"], "other settings"),
         (["--out", "{out}/demo.json"], "is a file"),
-        (["--out", "{out}/demo.json/below"], "cannot write"),
+        (["--out", "{out}/demo.json/below"], "choose another place"),
         (["--out", "{new}", "--paintings", "0"], "too few"),
         (["--out", "{new}", "--seed", "-1"], "negative"),
         (["--contact-sheet", "{new}", "--seed", "-1"], "negative"),
-        (["--contact-sheet", "{out}"], "cannot write"),
+        (["--contact-sheet", "{out}"], "choose another place"),
     ],
 )
 def test_wrong_input_ends_in_one_sentence(

@@ -154,6 +154,33 @@ def test_what_is_found_on_this_machine():
     assert on_this_machine(False, False, "") is State.PLANNED
 
 
+def test_a_run_that_slurm_has_is_left_to_it(tmp_path):
+    folder = RunDir(tmp_path / "run")
+    for state in ("submitting", "pending", "running"):
+        rundir.note_state(folder, State(state), launcher="slurm", job="7")
+        assert rundir.find_run(folder, "signature").state is State(state)
+
+
+def test_jobs_are_found_again_by_name_or_by_what_the_run_says(tmp_path, monkeypatch):
+    runs = [Run(build(unflatten({**TINY, "seed": seed})), {}) for seed in range(4)]
+    sweep = rundir.Sweep(tmp_path)
+    lost, gone, failed, queued = (sweep.run(run) for run in runs)
+    rundir.note_state(lost, State.SUBMITTING, launcher="slurm", job=None, job_name="artnet-x", position=1, of=2)
+    for folder, job in ((gone, "8"), (failed, "9"), (queued, "10")):
+        rundir.note_state(folder, State.RUNNING, launcher="slurm", job=job)
+    failed.run_file.write_text('{"attempts": [{"outcome": "failed: no more"}]}')
+    answers = {"squeue": "22_0|PENDING\n22_1|PENDING\n10|RUNNING\n", "--name=artnet-x": "22_[0-1]\n", "sacct": ""}
+    monkeypatch.setattr(
+        slurm.scheduler, "_ask", lambda command: next(answers[key] for key in reversed(answers) if key in command)
+    )
+    found, trouble = slurm.find(sweep, runs)
+    assert not trouble
+    assert [found[folder.name].state for folder in (lost, gone, failed, queued)] == [
+        State.PENDING, State.INTERRUPTED, State.FAILED, State.RUNNING,
+    ]  # fmt: skip
+    assert lost.state()["job"] == "22_1"
+
+
 def test_words_of_slurm_become_states_and_silence_is_never_failure():
     assert from_slurm("CANCELLED by 1000") is State.CANCELLED
     assert from_slurm("NODE_FAIL") is State.NODE_FAILED
@@ -206,6 +233,8 @@ def test_two_processes_train_one_run_of_a_grid(grid_yaml):
         ("slurm", {"slurm": {"time": 28800}}, ("--dry-run",), "in quotes"),
         ("slurm", {"slurm": {"overrides": [{"when": {"model.depth": 1}}]}}, ("--dry-run",), "model.depth"),
         ("tune", {"tune": {"samples": 0}}, (), "tune.samples"),
+        ("tune", {"metric": {"name": "val/genre/top1"}}, (), "no run reports 'val/genre/top1'"),
+        ("local", {"env_from": ["NOT_SET_ANYWHERE"]}, (), "NOT_SET_ANYWHERE is not set"),
     ],
 )
 def test_wrong_input_ends_in_one_sentence_and_starts_nothing(grid_yaml, monkeypatch, door, blocks, options, said):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import webdataset
@@ -22,7 +23,7 @@ from shards.index import read_index
 from shards.labels import TASKS, Painting, find_images, match_files, read_labels
 from shards.pack import pack, sample_key
 from shards.reader import Reader
-from shards.splits import artgan_splits
+from shards.splits import artgan_splits, separate_copies
 
 
 @needs_wikiart
@@ -83,6 +84,38 @@ def test_splits_depend_on_paintings_and_seed_only():
     other = {p.path: split["style"] for p, split in zip(paintings, artgan_splits(paintings, seed=1), strict=True)}
     assert roles == again != other
     assert Counter(roles.values()) == {"train": 270, "val": 30}
+
+
+def test_copies_of_one_image_never_stand_on_two_sides():
+    splits = [
+        {"artist": "train", "style": "train"},
+        {"artist": "", "style": "test"},
+        {"artist": "val", "style": ""},
+        {"artist": "train", "style": ""},
+        {"artist": "train", "style": ""},
+    ]
+    assert separate_copies(splits, ["a", "a", "b", "b", "c"]) == [
+        {"artist": "", "style": ""},
+        {"artist": "", "style": "test"},
+        {"artist": "val", "style": ""},
+        {"artist": "", "style": ""},
+        {"artist": "train", "style": ""},
+    ]
+
+
+def test_a_packer_killed_alone_takes_its_workers_with_it(paintings, tmp_path):
+    command = [sys.executable, "-m", "shards.pack", "--images", paintings / "images", "--labels", paintings / "labels"]
+    process = subprocess.Popen([*map(str, command), "--out", str(tmp_path / "out")], cwd=ROOT)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while len(workers := children.read_text().split()) < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    until = time.monotonic() + 20
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(

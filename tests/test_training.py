@@ -19,10 +19,12 @@ from artnet.config import OptimConfig, build, load, unflatten
 from artnet.data.dataset import load_split
 from artnet.data.loader import eval_batches, train_batches
 from artnet.data.loader import load as load_batches
+from artnet.models import build_model
 from artnet.rundir import EXIT_STOPPED, RunDir
-from artnet.training.losses import masked_loss
+from artnet.training.losses import DivergedError, masked_loss
 from artnet.training.optim import learning_rate, make_optimizer
 from artnet.training.ranks import Ranks
+from artnet.training.scores import TaskScores, evaluate
 from shards.index import read_index
 from shards.labels import TASKS
 from shards.reader import Reader
@@ -111,6 +113,42 @@ def test_two_ranks_train_and_count_every_test_painting_once(run_yaml, tmp_path, 
         task: len(index.select("test", (task,))[0]) for task in TASKS
     }
     assert RunDir(tmp_path / "two").run()["attempts"][0]["world_size"] == 2
+    # The published val scores are those of the published model, though each rank has its own batch statistics.
+    config = RunDir(tmp_path / "two").config()
+    model = build_model(**config.model.model_dump(), classes={task: len(index.classes[task]) for task in TASKS})
+    model.load_state_dict(torch.load(tmp_path / "two" / "checkpoints" / "best.pt", weights_only=True)["model"])
+    val = evaluate(
+        model, load_split(config, index, Reader(index), "val"), {t: len(index.classes[t]) for t in TASKS}, ALONE, 1
+    )
+    for task in TASKS:
+        assert result.tasks[task].val.loss == pytest.approx(val[task].loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("first", ["unlabelled", "all right"])
+def test_scores_are_those_counted_by_hand_whatever_the_first_batch_is_like(first):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(300, 7, generator=generator)
+    labels = torch.randint(-1, 7, (300,), generator=generator)
+    labels[:20] = -1 if first == "unlabelled" else logits[:20].argmax(1)
+    scorer = TaskScores(7)
+    for start in range(0, 300, 20):
+        scorer.update(logits[start : start + 20], labels[start : start + 20])
+    scores = scorer.compute()
+    known = labels >= 0
+    right, guess, truth = logits[known].topk(5).indices == labels[known, None], logits[known].argmax(1), labels[known]
+    f1 = [2 * ((guess == c) & (truth == c)).sum() / ((guess == c).sum() + (truth == c).sum()) for c in range(7)]
+    assert scores.n == known.sum()
+    assert scores.top1 == pytest.approx(right[:, 0].float().mean().item())
+    assert scores.top5 == pytest.approx(right.any(1).float().mean().item())
+    assert scores.macro_f1 == pytest.approx(torch.stack(f1).mean().item())
+    assert scores.loss == pytest.approx(nn.functional.cross_entropy(logits[known], truth).item(), rel=1e-5)
+
+
+def test_scores_of_a_model_that_gives_no_numbers_are_none():
+    scorer = TaskScores(3)
+    scorer.update(torch.full((4, 3), torch.nan), torch.tensor([0, 1, 2, -1]))
+    with pytest.raises(DivergedError):
+        scorer.compute()
 
 
 def test_the_loss_is_the_mean_over_the_labelled_paintings_of_all_ranks():

@@ -18,7 +18,7 @@ class Journal:
     """Writes the run's metrics. Going on at `step` drops what an earlier attempt wrote after it."""
 
     def __init__(self, run: RunDir, step: int, steps: int) -> None:
-        kept = [line for line in run.metrics() if line.get("step", 0) <= step]
+        kept = [line for line in run.metrics() if isinstance(line.get("step"), int) and line["step"] <= step]
         atomic_write(run.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = run.metrics_file.open("a", encoding="utf-8")
         self._board = SummaryWriter(run.tensorboard, purge_step=step + 1)
