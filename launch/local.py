@@ -16,7 +16,7 @@ from types import FrameType
 
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from artnet import report
 from artnet.rundir import EXIT_STOPPED, RunDir
@@ -126,6 +126,7 @@ class Machine:
             slot = folder.state().get("slot", -number)
             self.active[-number if slot in self.active else slot] = Active(decision, folder)
             cli.say(f"{folder.name}: still running since an earlier launch, waiting for it")
+        overall = self.bars.add_task("all runs", total=self.total, shown=f"0 of {self.total}")
         spoken = time.monotonic()
         while self.active or (waiting and not self.stopping):
             for slot in range(self.slots.parallel):
@@ -143,6 +144,7 @@ class Machine:
                     if active.process is None and found.state is State.INTERRUPTED:
                         waiting.insert(0, active.decision)
                     self.ended.append(active)
+                    self.bars.update(overall, completed=self._done, shown=f"{self._done} of {self.total}")
             if not self.bars.console.is_terminal and time.monotonic() - spoken > PLAIN_EVERY_S:
                 spoken = time.monotonic()
                 cli.say(", ".join(map(self._progress_line, self.active.values())))
@@ -185,10 +187,14 @@ class Machine:
         rundir.note_state(active.folder, state, reason, exit_code=code)
         if active.bar is not None:
             self.bars.remove_task(active.bar)
-        done = 1 + sum(other.process is not None for other in self.ended)
         told = state.replace("_", " ") + (f", {reason}" if reason else "")
-        cli.say(f"{self._progress_line(active)}: {told} ({done} of {self.total})")
+        cli.say(f"{self._progress_line(active)}: {told} ({self._done + 1} of {self.total})")
         return True
+
+    @property
+    def _done(self) -> int:
+        """How many runs of our own have ended; those of earlier launches are not in the total."""
+        return sum(active.process is not None for active in self.ended)
 
     def _show(self, active: Active) -> None:
         if active.bar is None or not self.bars.console.is_terminal:
@@ -223,12 +229,7 @@ def launch(options: cli.Options, overrides: Mapping[str, int | None], console: C
         decisions = plan.decide(expansion.runs, sweep.find(expansion.runs), options.retry)
         sweep.commit(loaded, expansion, everything.runs)
         cli.show_plan(console, loaded, expansion, decisions, dry_run=False)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(20),
-            TextColumn("{task.fields[shown]}"),
-            TimeElapsedColumn(),
-        )
+        columns = (TextColumn("{task.description}"), BarColumn(10), TextColumn("{task.fields[shown]}"))
         stopped = False
         todo = sum(decision.action is not plan.Action.LEAVE for decision in decisions)
         if todo or any(decision.state is State.RUNNING for decision in decisions):
