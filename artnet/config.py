@@ -165,6 +165,10 @@ class RunConfig(Section):
             raise ValueError(f"task: {', '.join(self.task)} names a task twice; name each once")
         return self
 
+    def with_shards(self, shards: Path) -> Self:
+        """The same run on the shards of that folder, as an absolute path: a run may start in any folder."""
+        return self.model_copy(update={"data": self.data.model_copy(update={"shards": shards.resolve()})})
+
     @property
     def eval_size(self) -> int:
         """Side of an evaluated image in pixels."""

@@ -24,7 +24,7 @@ def prepare(config_file: Path, shards: Path | None, folder: Path | None) -> tupl
     shards = shards or config.data.shards
     if shards is None:
         raise UserError(f"{config_file} names no data.shards; add it or give --data SHARDS")
-    config = config.model_copy(update={"data": config.data.model_copy(update={"shards": shards.resolve()})})
+    config = config.with_shards(shards)
     run = RunDir((folder or Path("runs") / config.name).resolve())
     if run.config_file.exists() and run.config().signature != config.signature:
         raise UserError(f"{run.path} holds another run, of {run.config_file}; choose another --run-dir")

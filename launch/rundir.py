@@ -58,9 +58,9 @@ class Sweep:
         atomic_write(self.folder / "grid.yaml", grid.file.read_bytes())
         write_json(self.folder / "manifest.json", manifest)
         for run in expansion.runs:
-            folder = self.run(run)
-            if not folder.result(run.config.signature):
-                folder.write_config(run.config)
+            folder, shards = self.run(run), run.config.data.shards
+            if shards and not folder.result(run.config.signature):
+                folder.write_config(run.config.with_shards(shards))
 
     def find(self, runs: Sequence[Run]) -> dict[str, Found]:
         """How each run is found by looking at its folder alone."""

@@ -290,7 +290,8 @@ def test_a_preempted_job_checkpoints_and_goes_on(run_yaml, tmp_path):
 
 
 def test_a_search_runs_under_ray_reports_each_epoch_and_saves_the_best(grid_yaml, shards):
-    fixed = {**TINY, "data.shards": str(shards), "train.epochs": 2}
+    # A relative path, as in sweeps/search.yaml: Ray's workers start in a folder of their own.
+    fixed = {**TINY, "data.shards": os.path.relpath(shards, ROOT), "train.epochs": 2}
     grid = grid_yaml(
         parameters={"optim.lr": {"loguniform": [0.01, 0.2]}, "augment.policy": {"choice": ["none", "trivial"]}},
         fixed={key: value for key, value in fixed.items() if key != "augment.policy"},
