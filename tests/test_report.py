@@ -1,5 +1,6 @@
 """The report: figures against hand-computed ones, nothing left out, nothing believed."""
 
+import base64
 import csv
 import json
 import re
@@ -9,13 +10,17 @@ from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from artnet import report
-from artnet.analysis.figures import epoch_axis, round_axis
+from artnet.analysis import figures
+from artnet.analysis.results import read_sweep
 from artnet.analysis.statistics import estimate, t_quantile, wilson_interval
+from artnet.analysis.summary import summarise
 from artnet.config import RunConfig, build, unflatten
 from artnet.rundir import Result, RunDir, Scores, TaskResult, write_json
 
@@ -77,6 +82,12 @@ def write(folder: Path, width: int = 80) -> tuple[str, str, str]:
     return console.export_text(), markdown, (folder / "report.html").read_text(encoding="utf-8")
 
 
+def points(figure: Figure) -> list[tuple[list[float], list[float]]]:
+    """The x and y of every line and row of dots in a figure that has any."""
+    lines = [line.get_data() for line in figure.axes[0].lines]
+    return [(list(x), pytest.approx(list(y))) for x, y in lines if len(x)]
+
+
 class Page(HTMLParser):
     """What a browser would see: tags, links and text."""
 
@@ -125,7 +136,14 @@ def test_table_averages_seeds_and_stands_beside_the_published_figure(tmp_path: P
     for text in ("62.00 ± 2.00", "57.03 to 66.97", "64.3", "1,000", "70.00", "0.500", "25,000,000", "5 runs"):
         assert text in printed + seen
     assert seen.count("57.03 to 66.97") == 2  # in the sentence and in the table
-    assert page.count('class="published"') == 1
+    ((task, figure),) = figures.dot_plots(summarise(read_sweep(tmp_path)))
+    assert (task, [label.get_text() for label in figure.axes[0].get_yticklabels()]) == (
+        "style", ["ResNet50-LSTM", "ResNet50-LSTM + SE"],
+    )  # fmt: skip
+    interval, seeds_of_first, mean, *_, published = points(figure)
+    assert interval[0] == pytest.approx([57.0317, 66.9683], abs=1e-4)
+    assert (seeds_of_first, mean, published) == (([60, 62, 64], [0] * 3), ([62], [0]), ([64.3], [1]))
+    assert page.count('<img src="data:image/svg+xml;base64,') == 1
     narrow = write(tmp_path, width=30)[0]
     assert "62.00 ± 2.00" in narrow
     assert narrow.splitlines()[-1] == f"report page: {tmp_path / 'report.html'}"
@@ -220,17 +238,25 @@ def test_groups_are_models_not_mixtures(tmp_path: Path) -> None:
 
 def test_the_page_believes_nobody_and_needs_nothing(tmp_path: Path) -> None:
     name, reason = '<script>"&|`', "</td><img src=x onerror=alert(1)> | \x1b[31m\ud800 [bold]"
-    config = plan(SE)
+    config, values = plan(SE), {**SE, "optim.lr": "$\\frac<b>"}
     run = RunDir(tmp_path / name)
     run.write_config(config)
     write_json(run.run_file, {"git": {"sha": "<iframe>"}, "versions": {"<b>": "1"}, "attempts": [{"host": "<u>"}]})
     run.state_file.write_text(json.dumps({"state": "<i>", "reason": reason}), encoding="utf-8")
     run.metrics_file.write_text('{"kind": "epoch", "epoch": 1, "train/loss": 2}', encoding="utf-8")
-    write_manifest(tmp_path, [(name, config, SE)], name="<script>x</script>", grid="<script>")
+    more = {"name": "<script>x</script>", "grid": "<script>", "reference": [{"when": {}, "style": 60}]}
+    write_manifest(tmp_path, [(name, config, values)], **more)
     printed, markdown, page = write(tmp_path)
     seen = Page(page)
-    assert not seen.tags & {"script", "img", "iframe", "b", "i", "u", "object", "embed", "base"}
-    assert seen.links == ["data:,", "./%3Cscript%3E%22%26%7C%60/"]
+    assert not seen.tags & {"script", "iframe", "b", "i", "u", "object", "embed", "base"}
+    icon, dots, curve, link = seen.links
+    assert (icon, link) == ("data:,", "./%3Cscript%3E%22%26%7C%60/")
+    for picture in (dots, curve):
+        kind, _, content = picture.partition(",")
+        assert kind == "data:image/svg+xml;base64"
+        svg = ElementTree.fromstring(base64.b64decode(content))  # noqa: S314  # made here
+        assert not {part.tag.rpartition("}")[2] for part in svg.iter()} & {"script", "image", "a", "b"}
+        assert ("$\\frac<b>" in "".join(svg.itertext())) is (picture is dots)
     assert name in seen.text
     assert "[bold]" in printed
     assert "\x1b" not in printed + markdown + page
@@ -252,10 +278,11 @@ def test_broken_files_of_a_run_never_stop_the_report(tmp_path: Path) -> None:
     runs[0].config_file.write_text("task: [", encoding="utf-8")
     runs[1].state_file.write_text("[]", encoding="utf-8")
     runs[2].run_file.write_bytes(b"\xff")
-    _, markdown, page = write(tmp_path)
+    _, markdown, _ = write(tmp_path)
     assert "| ResNet50-LSTM | 60.00 | 1 of 3 |" in markdown
     assert "not started" in markdown
-    assert page.count("<polyline") == page.count('points="50,50 50,50"') == 1
+    ((_, figure),) = figures.learning_curves(summarise(read_sweep(tmp_path)))
+    assert points(figure) == [([1], [2])]
 
 
 def test_curves_are_drawn_for_every_run_and_the_page_is_reproducible(tmp_path: Path) -> None:
@@ -263,17 +290,24 @@ def test_curves_are_drawn_for_every_run_and_the_page_is_reproducible(tmp_path: P
     for run in runs:
         lines = [{"kind": "epoch", "epoch": n, "train/loss": 4 / n, "val/style/top1": n / 5} for n in (1, 2, 3)]
         run.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    _, _, page = write(tmp_path)
-    assert page.count('points="0,100 50,50 100,0"') == 2  # val top-1: 20, 40, 60 per cent
-    assert page.count('points="0,0 50,66.67 100,88.89"') == 2  # training loss: 4, 2, 1.33 from 4 to 1
-    assert write(tmp_path)[2] == page
+    drawn = list(figures.learning_curves(summarise(read_sweep(tmp_path))))
+    assert [title for title, _ in drawn] == ["style: val top-1, per cent", "style: training loss"]
+    assert [points(figure) for _, figure in drawn] == [
+        [([1, 2, 3], [20, 40, 60])] * 2,
+        [([1, 2, 3], [4, 2, 4 / 3])] * 2,
+    ]
+    assert write(tmp_path)[2] == write(tmp_path)[2]
 
 
-def test_axes_have_round_numbers() -> None:
-    assert [label for _, label in round_axis([61.2, 63.9]).ticks] == ["61", "62", "63", "64"]
-    assert [label for _, label in round_axis([0.61, 0.94]).ticks] == ["0.6", "0.7", "0.8", "0.9", "1.0"]
-    assert [label for _, label in epoch_axis([1, 3]).ticks] == ["1", "2", "3"]
-    assert round_axis([5, 5]).at(5) == 50
+def test_models_look_different_and_the_same_on_all_figures(tmp_path: Path) -> None:
+    assert len({figures.look(position) for position in range(24)}) == 24
+    runs = make_sweep(tmp_path, seeds(PLAIN, [0.6]) + seeds(SE, [0.7]))
+    for run in runs:
+        run.metrics_file.write_text('{"kind": "epoch", "epoch": 1, "train/loss": 2}', encoding="utf-8")
+    summary = summarise(read_sweep(tmp_path))
+    ((_, dots),), ((_, curves),) = figures.dot_plots(summary), figures.learning_curves(summary)
+    colours = [[line.get_color() for line in figure.axes[0].lines] for figure in (dots, curves)]
+    assert [colour for colour in dict.fromkeys(colours[0]) if colour in figures.COLOURS] == colours[1]
 
 
 OUTSIDE = '{"name": "x", "runs": [{"name": "../y", "signature": "", "values": {}}]}'

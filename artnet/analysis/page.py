@@ -24,8 +24,8 @@ def page(sweep: Sweep, summary: Summary) -> str:
         summary=summary,
         words=wording,
         value=value,
-        style=figures.style,
-        dot_plots=figures.dot_plots(summary),
-        charts=figures.charts(summary),
+        look=figures.look,
+        dot_plots=figures.pictures(figures.dot_plots(summary)),
+        curves=figures.pictures(figures.learning_curves(summary)),
         origin=origin(sweep),
     )

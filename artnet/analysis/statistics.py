@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scipy.special import stdtrit
+
 CONFIDENCE = 0.95
 
 
@@ -47,23 +49,4 @@ def wilson_interval(share: float, n: int) -> tuple[float, float]:
 
 def t_quantile(freedom: int) -> float:
     """The t that 95 % of Student's distribution lie within, from -t to t; `freedom` is a whole number."""
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        if _t_within(middle, freedom) < CONFIDENCE:
-            low = middle
-        else:
-            high = middle
-    return math.sqrt(freedom) * math.tan(low)
-
-
-def _t_within(angle: float, freedom: int) -> float:
-    """P(|T| <= sqrt(freedom) tan(angle)): Abramowitz and Stegun, 26.7.3 (odd) and 26.7.4 (even)."""
-    odd = freedom % 2
-    term = math.cos(angle) if odd else 1.0
-    series = 0.0
-    for power in range(odd, freedom - 1, 2):
-        series += term
-        term *= math.cos(angle) ** 2 * (power + 1) / (power + 2)
-    within = math.sin(angle) * series
-    return 2 / math.pi * (angle + within) if odd else within
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
