@@ -150,6 +150,7 @@ def search(
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the run directories hold the curves already
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # which would point to a folder of Ray's that is gone when it ends
     import ray
     from ray import tune
 

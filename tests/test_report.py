@@ -256,7 +256,6 @@ def test_the_page_believes_nobody_and_needs_nothing(tmp_path: Path) -> None:
         assert kind == "data:image/svg+xml;base64"
         svg = ElementTree.fromstring(base64.b64decode(content))  # noqa: S314  # made here
         assert not {part.tag.rpartition("}")[2] for part in svg.iter()} & {"script", "image", "a", "b"}
-        assert ("$\\frac<b>" in "".join(svg.itertext())) is (picture is dots)
     assert name in seen.text
     assert "[bold]" in printed
     assert "\x1b" not in printed + markdown + page
@@ -297,6 +296,15 @@ def test_curves_are_drawn_for_every_run_and_the_page_is_reproducible(tmp_path: P
         [([1, 2, 3], [4, 2, 4 / 3])] * 2,
     ]
     assert write(tmp_path)[2] == write(tmp_path)[2]
+
+
+@pytest.mark.filterwarnings("error")  # matplotlib only warns where a label leaves no room for the dots
+def test_long_labels_leave_room_for_the_dots(tmp_path: Path) -> None:
+    drawn = {"augment.policy": "trivial", "augment.crop_scale": 0.4619, "optim.schedule": "step", "optim.lr": 0.03464}
+    make_sweep(tmp_path, seeds(PLAIN | drawn, [0.6]))
+    ((_, figure),) = figures.dot_plots(summarise(read_sweep(tmp_path)))
+    figures.pictures([("style", figure)])
+    assert figure.axes[0].get_position().width > 0.3
 
 
 def test_models_look_different_and_the_same_on_all_figures(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from .summary import Cell, Group, Summary
 COLOURS = ("#0b6bb5", "#d55e00", "#00875f", "#a8448c", "#b57f00", "#3a9bd1", "#6f4fb3", "#6d6d6d")
 DASHES = ((), (6, 3), (2, 2))  # lengths drawn and left out, in line widths: 24 models look different
 INK = "#1c1e21"
+LABEL_WIDTH = 34  # characters in a line of a model's label: they leave half of the figure to the dots
 PLOTTED = 1e6  # a curve that goes beyond would show nothing else
 
 _LOOK = Path(__file__).with_suffix(".mplstyle")
@@ -66,7 +68,9 @@ def dot_plots(summary: Summary) -> Iterator[tuple[str, Figure]]:
 
 
 def _dot_plot(rows: list[tuple[Look, Group, Cell]]) -> Figure:
-    figure, axes = _figure(0.55 + 0.32 * len(rows))
+    labels = [textwrap.fill(group.label, LABEL_WIDTH) for _, group, _ in rows]
+    lines = max(label.count("\n") + 1 for label in labels)
+    figure, axes = _figure(0.55 + (0.14 + 0.18 * lines) * len(rows))
     for row, (drawn, _, cell) in enumerate(rows):
         if estimate := cell.estimate:
             seeds = [100 * score.test.top1 for score in cell.scores]
@@ -80,7 +84,7 @@ def _dot_plot(rows: list[tuple[Look, Group, Cell]]) -> Figure:
         axes.annotate(
             wording.spread(cell.estimate), (1, row), (8, 0), ("axes fraction", "data"), "offset points", va="center"
         )
-    axes.set_yticks(range(len(rows)), [group.label for _, group, _ in rows], color=INK)
+    axes.set_yticks(range(len(rows)), labels, color=INK)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.tick_params("y", length=0)
     axes.grid(axis="y", visible=False)
