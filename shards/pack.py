@@ -23,7 +23,7 @@ from .images import UnreadableImageError, to_jpeg
 from .index import INDEX_NAME, read_index, write_index
 from .labels import TASKS, Labels, Painting, find_images, match_files, read_labels
 from .progress import progress
-from .splits import SPLITS, artgan_splits, separate_copies
+from .splits import SPLITS, add_options, check_options, make_splits, print_sizes
 from .workers import each
 
 SHARD_SAMPLES = 1000
@@ -52,8 +52,13 @@ class Packed:
     reason: str = ""
 
 
-def pack(images: Path, labels_folder: Path, out: Path, short_side: int = 256, quality: int = 90) -> dict[str, Any]:
+def pack(
+    images: Path, labels_folder: Path, out: Path, short_side: int = 256, quality: int = 90,
+    protocol: str = "artgan", seed: int = 0, keep_leaks: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """Pack every labelled image under `images` into `out` and return the report that is also left there.
+
+    The other arguments are those of `splits.make_splits`; other splits of what is packed already pack nothing.
 
     Raises `UserError` for unreadable lists, no images, and an `out` that holds other shards.
     """
@@ -72,28 +77,28 @@ def pack(images: Path, labels_folder: Path, out: Path, short_side: int = 256, qu
     _claim(out, sources, labels)
     with locked_patiently(out / ".lock", f"another process is packing into {out}"):
         remove_leftovers(out)
-        return _pack(out, sources, labels, files, matched)
+        rows = _pack(out, sources)
+        paintings = [labels.paintings[str(row["path"])] for row in rows]
+        splits = make_splits(protocol, paintings, seed, [str(row["sha256"]) for row in rows], keep_leaks)
+        for row, split in zip(rows, splits, strict=True):
+            row.update({f"split_{task}": role for task, role in split.items()})
+        report = _report(labels, files, matched, sources, rows)
+        # File names need not be UTF-8.
+        text = json.dumps(report, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        atomic_write(out / "report.json", text + b"\n")
+        write_index(out, rows, labels.classes, {"protocol": protocol, "seed": seed})
+        return report
 
 
-def _pack(
-    out: Path, sources: Sequence[Source], labels: Labels, files: Sequence[str], matched: dict[str, str]
-) -> dict[str, Any]:
+def _pack(out: Path, sources: Sequence[Source]) -> list[dict[str, Any]]:
+    """Write the shards that are missing and return the index rows of all, without splits."""
     shards = [sources[start : start + SHARD_SAMPLES] for start in range(0, len(sources), SHARD_SAMPLES)]
     names = [f"wikiart-{number:06d}.tar" for number in range(len(shards))]
     _write_missing([(out / name, shard) for name, shard in zip(names, shards, strict=True)])
     rows = [row for name in names for row in _index_rows(out / name)]
     if not rows:
         raise UserError(f"no image could be read, {sources[0].file} for one: {_prepare(sources[0]).reason}")
-    splits = artgan_splits([labels.paintings[str(row["path"])] for row in rows])
-    splits = separate_copies(splits, [str(row["sha256"]) for row in rows])
-    for row, split in zip(rows, splits, strict=True):
-        row.update({f"split_{task}": role for task, role in split.items()})
-    report = _report(labels, files, matched, sources, rows)
-    # File names need not be UTF-8.
-    text = json.dumps(report, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
-    atomic_write(out / "report.json", text + b"\n")
-    write_index(out, rows, labels.classes, {"protocol": "artgan", "seed": 0})
-    return report
+    return rows
 
 
 def _claim(out: Path, sources: Sequence[Source], labels: Labels) -> None:
@@ -231,15 +236,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
     parser.add_argument("--short-side", type=int, default=256, help="pixels; smaller images stay (default: 256)")
     parser.add_argument("--quality", type=int, default=90, help="JPEG quality, 1 to 95 (default: 90)")
+    add_options(parser)
     args = parser.parse_args(argv)
     if args.short_side < 33 or not 1 <= args.quality <= 95:
         raise UserError("--short-side must be at least 33 pixels and --quality from 1 to 95")
-    report = pack(args.images, args.labels, args.out, args.short_side, args.quality)
+    check_options(args)
+    how = (args.short_side, args.quality, args.protocol, args.seed, args.keep_leaks)
+    report = pack(args.images, args.labels, args.out, *how)
     index = read_index(args.out)
     shards = len(set(index.table["shard"].to_pylist()))
     print(f"{report['packed']} paintings in {shards} shards in {args.out}")
-    for task, sizes in report["splits"].items():
-        print(f"  {task:9}" + "".join(f"{split} {sizes[split]:<8,}" for split in SPLITS))
+    print_sizes(report["splits"])
     notes = {
         "unreadable and left out": len(report["unreadable"]),
         "images in no label list": len(report["images_without_label"]),
