@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import math
 import os
 import sys
@@ -47,6 +48,12 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     """Write `content` to `path` through `atomic_open`."""
     with atomic_open(path, "w" if isinstance(content, str) else "wb") as file:
         file.write(content)
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -26,7 +26,7 @@ from .files import atomic_write
 from .labels import TASKS, UNLABELLED
 
 INDEX_NAME = "index.parquet"
-VERSION = 1
+VERSION = 2
 SCHEMA = pa.schema(
     [
         ("key", pa.string()),
@@ -45,12 +45,16 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Index:
-    """The table of a folder of shards. `classes` maps each task to its class names, in the order of the indices."""
+    """The table of a folder of shards. `classes` maps each task to its class names, in the order of the indices.
+
+    `checksums` has the SHA-256, in hex, of every shard's file.
+    """
 
     folder: Path
     table: pa.Table
     classes: dict[str, list[str]]
     fingerprint: str
+    checksums: dict[str, str]
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -69,8 +73,10 @@ class Index:
         return rows, np.where(member[rows], labels, UNLABELLED)
 
 
-def write_index(folder: Path, rows: list[dict[str, object]], classes: dict[str, list[str]], origin: dict) -> None:
-    """Write the index of `folder`; `origin` says how the splits were made.
+def write_index(
+    folder: Path, rows: list[dict[str, object]], classes: dict[str, list[str]], checksums: dict[str, str], origin: dict
+) -> None:
+    """Write the index of `folder`; `checksums` are those of the shards, `origin` says how the splits were made.
 
     The fingerprint in it is a SHA-256 of everything a training can see: images, labels, splits and class names.
     """
@@ -78,7 +84,13 @@ def write_index(folder: Path, rows: list[dict[str, object]], classes: dict[str, 
     digest = hashlib.sha256(json.dumps([VERSION, classes]).encode())
     for name in SCHEMA.names:
         digest.update("\n".join(map(str, table[name].to_pylist())).encode())
-    about = {"version": VERSION, "classes": classes, "fingerprint": digest.hexdigest(), **origin}
+    about = {
+        "version": VERSION,
+        "classes": classes,
+        "fingerprint": digest.hexdigest(),
+        "checksums": checksums,
+        **origin,
+    }
     table = table.replace_schema_metadata({"artnet": json.dumps(about)})
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
@@ -96,6 +108,7 @@ def read_index(folder: Path) -> Index:
         if about["version"] != VERSION:
             raise UserError(f"{file} is of version {about['version']}, not {VERSION}; pack the shards again")
         table = table.select(SCHEMA.names).cast(SCHEMA)
-        return Index(folder, table, {task: about["classes"][task] for task in TASKS}, about["fingerprint"])
+        classes = {task: about["classes"][task] for task in TASKS}
+        return Index(folder, table, classes, about["fingerprint"], dict(about["checksums"]))
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file} is broken ({error}); pack the shards again") from None

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import UserError, command
-from .files import atomic_open, atomic_write, locked_patiently, remove_leftovers
+from .files import atomic_open, atomic_write, file_sha256, locked_patiently, remove_leftovers
 from .images import UnreadableImageError, to_jpeg
 from .index import INDEX_NAME, read_index, write_index
 from .labels import TASKS, Labels, Painting, find_images, match_files, read_labels
@@ -86,7 +86,8 @@ def pack(
         # File names need not be UTF-8.
         text = json.dumps(report, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
         atomic_write(out / "report.json", text + b"\n")
-        write_index(out, rows, labels.classes, {"protocol": protocol, "seed": seed})
+        checksums = {name: file_sha256(out / name) for name in sorted({str(row["shard"]) for row in rows})}
+        write_index(out, rows, labels.classes, checksums, {"protocol": protocol, "seed": seed})
         return report
 
 

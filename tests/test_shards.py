@@ -24,6 +24,7 @@ from shards.labels import TASKS, Painting, find_images, match_files, read_labels
 from shards.pack import pack, sample_key
 from shards.reader import Reader
 from shards.splits import artgan_splits, separate_copies
+from shards.verify import main as verify
 
 
 @needs_wikiart
@@ -258,3 +259,35 @@ def test_a_shard_cut_short_is_refused(shards, tmp_path):
     tar.write_bytes(tar.read_bytes()[:5000])
     with pytest.raises(UserError, match="cut short"):
         Reader(read_index(copy))
+
+
+def _flip(tar: Path, at: int) -> None:
+    with tar.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 1]))
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda tar, row: _flip(tar, row["offset"] + row["length"] // 2), "1 of 200 images are damaged, {key}"),
+        (lambda tar, row: _flip(tar, row["offset"] - 512), "not all of their names and labels"),
+        (lambda tar, row: _flip(tar, tar.stat().st_size - 1), "has changed since it was packed"),
+        (lambda tar, row: os.truncate(tar, row["offset"]), "is cut short"),
+        (lambda tar, row: tar.unlink(), "is missing, with 200 paintings"),
+    ],
+)
+def test_any_flipped_byte_truncation_or_missing_shard_is_found(shards, tmp_path, capsys, harm, said):
+    copy = tmp_path / "shards"
+    shutil.copytree(shards, copy)
+    assert verify([str(copy)]) == 0
+    (tar,) = copy.glob("*.tar")
+    row = read_index(copy).table.slice(57, 1).to_pylist()[0]
+    harm(tar, row)
+    assert verify([str(copy)]) == 1
+    error = capsys.readouterr().err.splitlines()
+    assert error[0].startswith(f"{tar} ")
+    assert said.format(key=row["key"]) in error[0]
+    assert len(error) == 2
