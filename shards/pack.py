@@ -108,7 +108,7 @@ def _claim(out: Path, sources: Sequence[Source], labels: Labels) -> None:
     for source in sources:
         inputs.update(f"{source.painting.path}\0{source.file.stat().st_size}\n".encode())
     claim = {
-        "version": 1,
+        "version": 2,
         "short_side": sources[0].short_side,
         "quality": sources[0].quality,
         "shard_samples": SHARD_SAMPLES,

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import webdataset
 from conftest import ROOT, WIKIART, needs_wikiart, python
-from PIL import Image
+from PIL import Image, ImageCms
 
 from shards.errors import UserError
 from shards.images import UnreadableImageError, to_jpeg
@@ -189,23 +190,18 @@ def test_unreadable_images_are_left_out_and_listed_with_their_reason(paintings, 
 
 
 def test_odd_images_become_upright_rgb_and_small_clean_ones_stay_as_they_are():
-    def encode(image: Image.Image, kind: str, **options: object) -> bytes:
-        buffer = io.BytesIO()
-        image.save(buffer, kind, **options)
-        return buffer.getvalue()
-
-    clean = encode(Image.new("RGB", (80, 50), "red"), "JPEG")
+    clean = _encode(Image.new("RGB", (80, 50), "red"), "JPEG")
     assert to_jpeg(clean, 64, 90) == (clean, 80, 50)
     exif = Image.Exif()
     exif[0x0112] = 6
     odd = [
-        encode(Image.new("CMYK", (300, 200)), "JPEG"),
-        encode(Image.new("L", (300, 200)), "JPEG"),
-        encode(Image.new("P", (300, 200)), "PNG"),
-        encode(Image.new("RGBA", (300, 200)), "WEBP"),
-        encode(Image.new("I;16", (300, 200)), "PNG"),
-        encode(Image.new("RGB", (200, 300)), "JPEG", exif=exif),
-        encode(Image.new("RGB", (300, 200)), "JPEG", progressive=True),
+        _encode(Image.new("CMYK", (300, 200)), "JPEG"),
+        _encode(Image.new("L", (300, 200)), "JPEG"),
+        _encode(Image.new("P", (300, 200)), "PNG"),
+        _encode(Image.new("RGBA", (300, 200)), "WEBP"),
+        _encode(Image.new("I;16", (300, 200)), "PNG"),
+        _encode(Image.new("RGB", (200, 300)), "JPEG", exif=exif),
+        _encode(Image.new("RGB", (300, 200)), "JPEG", progressive=True),
     ]
     for data in odd:
         jpeg, width, height = to_jpeg(data, 64, 90)
@@ -219,6 +215,44 @@ def test_odd_images_become_upright_rgb_and_small_clean_ones_stay_as_they_are():
             assert not image.info.get("progressive")
     with pytest.raises(UnreadableImageError):
         to_jpeg(clean[:300], 64, 90)
+
+
+def _encode(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _colour(data: bytes) -> list[int]:
+    """The colour of the middle of what an image file is packed as."""
+    with Image.open(io.BytesIO(to_jpeg(data, 64, 95)[0])) as image:
+        assert "icc_profile" not in image.info
+        return list(image.getpixel((image.width // 2, image.height // 2)))
+
+
+def test_colours_are_those_a_viewer_would_show():
+    # A profile whose red is green, made of the built-in one: two entries of its table change names.
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = profile.replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
+    swapped = swapped.replace(b"rXYZ", b"????", 1).replace(b"gXYZ", b"rXYZ", 1).replace(b"????", b"gXYZ", 1)
+    red = Image.new("RGB", (60, 60), (255, 0, 0))
+    near = {"abs": 6}
+    assert _colour(_encode(red, "JPEG", icc_profile=swapped, quality=95)) == pytest.approx([0, 255, 0], **near)
+    transparent = red.copy()
+    transparent.putalpha(0)
+    assert _colour(_encode(transparent, "PNG")) == pytest.approx([255, 255, 255], **near)
+    assert _colour(_encode(Image.new("I;16", (60, 60), 0x8000), "PNG")) == pytest.approx([128, 128, 128], **near)
+    assert _colour(_encode(red, "PNG", icc_profile=b"no profile")) == pytest.approx([255, 0, 0], **near)
+
+
+def test_a_large_scan_is_packed_and_a_bomb_is_not():
+    scan = _encode(Image.new("L", (15_000, 15_000), 80), "JPEG")
+    assert to_jpeg(scan, 64, 90)[1:] == (64, 64)
+    bomb = bytearray(_encode(Image.new("L", (8, 8)), "PNG"))
+    bomb[16:24] = (60_000).to_bytes(4) * 2  # what it says its size is
+    bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4)
+    with pytest.raises(UnreadableImageError, match="bomb"):
+        to_jpeg(bytes(bomb), 64, 90)
 
 
 def test_a_killed_packing_goes_on_and_ends_with_the_same_bytes(paintings, shards, tmp_path):
