@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from ..config import AugmentConfig
+from .decode import Box, resized_crop
 
 GREY = (124, 116, 104)  # the ImageNet mean: what is zero after normalisation fills the corners
 EVAL_CROP = 0.875  # share of the resized short side that an evaluation crop keeps, as is customary on ImageNet
@@ -14,25 +15,28 @@ EVAL_CROP = 0.875  # share of the resized short side that an evaluation crop kee
 Operation = Callable[[Image.Image, float], Image.Image]
 
 
-def train_view(image: Image.Image, size: int, augment: AugmentConfig, rng: np.random.Generator) -> Image.Image:
-    """A random (size, size) crop, perhaps flipped, perhaps with one operation of TrivialAugment."""
-    box = random_crop(image.width, image.height, augment.crop_scale, rng)
-    view = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+def train_view(pixels: np.ndarray, size: int, augment: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    """A random (size, size, 3) crop of an image (h, w, 3), perhaps flipped, perhaps with one operation of
+    TrivialAugment; uint8.
+    """
+    height, width, _ = pixels.shape
+    view = resized_crop(pixels, random_crop(width, height, augment.crop_scale, rng), size)
     if rng.random() < augment.flip:
-        view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        view = view[:, ::-1]
     if augment.policy == "trivial":
-        view = trivial_augment(view, rng)
+        view = np.asarray(trivial_augment(Image.fromarray(view), rng))
     return view
 
 
-def eval_view(image: Image.Image, size: int) -> Image.Image:
-    """The (size, size) centre of the image, resized so that the crop keeps 87.5 % of the shorter side."""
-    side = EVAL_CROP * min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+def eval_view(pixels: np.ndarray, size: int) -> np.ndarray:
+    """The centre of an image (h, w, 3), uint8 (size, size, 3): the crop keeps 87.5 % of the shorter side."""
+    height, width, _ = pixels.shape
+    side = round(EVAL_CROP * min(width, height))
+    left, top = (width - side) // 2, (height - side) // 2
+    return resized_crop(pixels, (left, top, left + side, top + side), size)
 
 
-def random_crop(width: int, height: int, scale: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
+def random_crop(width: int, height: int, scale: float, rng: np.random.Generator) -> Box:
     """A box of at least `scale` of the area and an aspect ratio between 3:4 and 4:3, in pixels.
 
     Inception's crop (Szegedy et al., "Going deeper with convolutions", CVPR 2015). Where ten draws do not fit into

@@ -1,11 +1,9 @@
 """One split of the shards as arrays: which paintings, with which labels, decoded how."""
 
-import io
 import threading
 from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image
 
 from shards.errors import UserError
 from shards.index import Index
@@ -13,6 +11,7 @@ from shards.reader import Reader
 
 from ..config import RunConfig
 from .augment import eval_view, train_view
+from .decode import decode
 
 
 @dataclass
@@ -47,16 +46,15 @@ class SplitData:
         """
         row = int(self.rows[item])
         try:
-            with Image.open(io.BytesIO(self.reader[row])) as encoded:
-                picture = encoded.convert("RGB")
+            pixels = decode(self.reader[row])
         except Exception:  # decoders raise anything at all on hostile bytes
             with self._lock:
                 self.broken.add(str(self.index.table["key"][row]))
             return None
         if self.split != "train":
-            return np.asarray(eval_view(picture, self.size))
+            return eval_view(pixels, self.size)
         rng = np.random.default_rng([self.config.seed, epoch, row])
-        return np.asarray(train_view(picture, self.size, self.config.augment, rng))
+        return train_view(pixels, self.size, self.config.augment, rng)
 
     def majority_share(self, task: str) -> float:
         """The share of the commonest class among the paintings labelled for `task`: what guessing it would score."""
