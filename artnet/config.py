@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from shards.errors import UserError
+from shards.files import is_url
 
 TASKS = ("artist", "style", "genre")
 Task = Literal["artist", "style", "genre"]
@@ -80,7 +81,9 @@ class ModelConfig(Section):
 class DataConfig(Section):
     """Which paintings, at which size."""
 
-    shards: Path | None = Field(None, description="folder made by shards.pack", json_schema_extra=_NO_EFFECT)
+    shards: str | None = Field(
+        None, description="folder made by shards.pack, or the URL of one", json_schema_extra=_NO_EFFECT
+    )
     labelled: Literal["any", "all"] = Field(
         "any", description="with several tasks: paintings labelled for any of them, or for all"
     )
@@ -165,9 +168,10 @@ class RunConfig(Section):
             raise ValueError(f"task: {', '.join(self.task)} names a task twice; name each once")
         return self
 
-    def with_shards(self, shards: Path) -> Self:
-        """The same run on the shards of that folder, as an absolute path: a run may start in any folder."""
-        return self.model_copy(update={"data": self.data.model_copy(update={"shards": shards.resolve()})})
+    def with_shards(self, shards: str) -> Self:
+        """The same run on the shards of that URL or folder, made absolute: a run may start in any folder."""
+        absolute = shards if is_url(shards) else str(Path(shards).resolve())
+        return self.model_copy(update={"data": self.data.model_copy(update={"shards": absolute})})
 
     @property
     def eval_size(self) -> int:

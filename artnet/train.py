@@ -13,16 +13,17 @@ from pathlib import Path
 
 from shards.errors import UserError, command
 from shards.index import read_index
+from shards.remote import local_folder
 
 from .config import RunConfig, load
 from .rundir import EXIT_STOPPED, RunDir
 
 
-def prepare(config_file: Path, shards: Path | None, folder: Path | None) -> tuple[RunConfig, RunDir]:
+def prepare(config_file: Path, shards: str | None, folder: Path | None) -> tuple[RunConfig, RunDir]:
     """The configuration and run directory that the arguments mean. Raises `UserError` if they contradict."""
     config = load(config_file)
     shards = shards or config.data.shards
-    if shards is None:
+    if not shards:
         raise UserError(f"{config_file} names no data.shards; add it or give --data SHARDS")
     config = config.with_shards(shards)
     run = RunDir((folder or Path("runs") / config.name).resolve())
@@ -36,13 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m artnet.train", description=(__doc__ or "").split(": ", 1)[1])
     parser.add_argument("--config", type=Path, required=True, metavar="RUN.yaml", help="the run's configuration")
-    parser.add_argument(
-        "--data", type=Path, metavar="SHARDS", help="folder of shards (default: the config's data.shards)"
-    )
+    parser.add_argument("--data", metavar="SHARDS", help="folder or URL of shards (default: the config's data.shards)")
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="where the run lives (default: runs/NAME)")
     args = parser.parse_args(argv)
     config, run = prepare(args.config, args.data, args.run_dir)
-    index = read_index(config.data.shards)  # type: ignore[arg-type]  # prepare() made sure of it
+    index = read_index(local_folder(config.data.shards))  # type: ignore[arg-type]  # prepare() made sure of it
     if result := run.result(config.signature):
         if result.data != index.fingerprint:
             raise UserError(f"{run.path} is complete, but on other data than {index.folder}; choose another --run-dir")

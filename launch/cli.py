@@ -16,6 +16,7 @@ from rich.table import Table
 from artnet.config import explain
 from shards.errors import UserError
 from shards.index import read_index
+from shards.remote import local_folder
 
 from .grid import Expansion, Grid, Run
 from .plan import Action, Decision, summary
@@ -97,13 +98,13 @@ def check_data(sweep: Sweep, runs: Sequence[Run]) -> None:
 
     Raises `UserError` naming what is missing, or the run that saw other data.
     """
-    fingerprints: dict[Path, str] = {}
+    fingerprints: dict[str, str] = {}
     for run in runs:
         shards = run.config.data.shards
-        if shards is None:
+        if not shards:
             raise UserError("the grid names no data.shards; add it under fixed, or give --data SHARDS")
         if shards not in fingerprints:
-            fingerprints[shards] = read_index(shards).fingerprint
+            fingerprints[shards] = read_index(local_folder(shards)).fingerprint
         folder = sweep.run(run)
         seen = folder.run().get("data", {}).get("fingerprint", fingerprints[shards])
         if seen != fingerprints[shards]:

@@ -21,14 +21,16 @@ os.umask(_UMASK)
 def atomic_open(path: Path, mode: str = "wb") -> Iterator[IO]:
     """Open a temporary neighbour of `path` for writing; flush it to disk and rename it when the block ends well.
 
-    On any error the temporary file is removed and `path` stays as it was. `mode` is "wb" or "w"
-    (UTF-8). A process killed in between leaves at most a file named `.NAME.*.tmp`.
+    The file's `name` is its path, for those who can write only by name. On any error the temporary file is removed and
+    `path` stays as it was. `mode` is "wb" or "w" (UTF-8). A process killed in between leaves at most a file named
+    `.NAME.*.tmp`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
     temporary = Path(name)
     try:
-        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
+        with temporary.open(mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -48,6 +50,11 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     """Write `content` to `path` through `atomic_open`."""
     with atomic_open(path, "w" if isinstance(content, str) else "wb") as file:
         file.write(content)
+
+
+def is_url(name: str | Path) -> bool:
+    """Whether this is a URL (`https://...`), which a `Path` would mangle."""
+    return "://" in str(name)
 
 
 def file_sha256(path: Path) -> str:
