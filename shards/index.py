@@ -6,6 +6,7 @@ shard         file name of its tar
 offset length where its encoded image lies in that tar, bytes
 width height  pixels
 sha256        of the encoded image, hex
+phash         64 bits that are nearly the same for copies of one painting (shards/copies.py)
 artist style genre                              class index, -1 = unlabelled
 split_artist split_style split_genre split_combined    train, val, test or empty
 """
@@ -26,7 +27,7 @@ from .files import atomic_write
 from .labels import TASKS, UNLABELLED
 
 INDEX_NAME = "index.parquet"
-VERSION = 2
+VERSION = 3
 SCHEMA = pa.schema(
     [
         ("key", pa.string()),
@@ -37,6 +38,7 @@ SCHEMA = pa.schema(
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("sha256", pa.string()),
+        ("phash", pa.uint64()),
         *((task, pa.int16()) for task in TASKS),
         *((f"split_{task}", pa.string()) for task in (*TASKS, "combined")),
     ]

@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
+from .copies import copy_groups, perceptual_hash
 from .errors import UserError, command
 from .files import atomic_open, atomic_write, file_sha256, locked_patiently, remove_leftovers
 from .images import UnreadableImageError, to_jpeg
@@ -43,12 +46,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Packed:
-    """What became of a `Source`: JPEG bytes with their size in pixels, or the reason why there are none."""
+    """What became of a `Source`: JPEG bytes with size in pixels and hash, or the reason why there are none."""
 
     key: str
     jpeg: bytes = b""
     width: int = 0
     height: int = 0
+    phash: int = 0
     reason: str = ""
 
 
@@ -79,10 +83,11 @@ def pack(
         remove_leftovers(out)
         rows = _pack(out, sources)
         paintings = [labels.paintings[str(row["path"])] for row in rows]
-        splits = make_splits(protocol, paintings, seed, [str(row["sha256"]) for row in rows], keep_leaks)
+        copies = copy_groups(np.array([row["phash"] for row in rows], np.uint64))
+        splits = make_splits(protocol, paintings, seed, copies, keep_leaks)
         for row, split in zip(rows, splits, strict=True):
             row.update({f"split_{task}": role for task, role in split.items()})
-        report = _report(labels, files, matched, sources, rows)
+        report = _report(labels, files, matched, sources, rows, copies)
         # File names need not be UTF-8.
         text = json.dumps(report, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
         atomic_write(out / "report.json", text + b"\n")
@@ -108,7 +113,7 @@ def _claim(out: Path, sources: Sequence[Source], labels: Labels) -> None:
     for source in sources:
         inputs.update(f"{source.painting.path}\0{source.file.stat().st_size}\n".encode())
     claim = {
-        "version": 2,
+        "version": 3,
         "short_side": sources[0].short_side,
         "quality": sources[0].quality,
         "shard_samples": SHARD_SAMPLES,
@@ -148,7 +153,8 @@ def _counted(items: Iterable[Item], advance: Callable[[], None]) -> Iterator[Ite
 def _prepare(source: Source) -> Packed:
     key = sample_key(source.painting.path)
     try:
-        return Packed(key, *to_jpeg(source.file.read_bytes(), source.short_side, source.quality))
+        jpeg, width, height = to_jpeg(source.file.read_bytes(), source.short_side, source.quality)
+        return Packed(key, jpeg, width, height, perceptual_hash(jpeg))
     except (UnreadableImageError, OSError) as error:
         return Packed(key, reason=str(error))
 
@@ -172,6 +178,7 @@ def _write_shard(file: Path, prepared: Iterable[tuple[Source, Packed]]) -> None:
                 "path": source.painting.path,
                 "width": packed.width,
                 "height": packed.height,
+                "phash": packed.phash,
                 **{task: source.painting.label(task) for task in TASKS},
             }
             _add(tar, f"{packed.key}.jpg", packed.jpeg)
@@ -211,8 +218,12 @@ def _report(
     matched: dict[str, str],
     sources: Sequence[Source],
     rows: Sequence[dict],
+    copies: Sequence[str],
 ) -> dict[str, Any]:
     packed = {row["path"] for row in rows}
+    groups: dict[str, list[str]] = {}
+    for row, copy in zip(rows, copies, strict=True):
+        groups.setdefault(copy, []).append(row["path"])
     broken = [source for source in sources if source.painting.path not in packed]
     return {
         "packed": len(rows),
@@ -220,6 +231,7 @@ def _report(
         "images_without_label": sorted(set(files) - set(matched)),
         "listed_without_image": len(labels.paintings) - len(matched),
         "ambiguous": labels.ambiguous,
+        "near_duplicates": sorted(sorted(group) for group in groups.values() if len(group) > 1),
         "splits": {
             task: {split: count[split] for split in SPLITS}
             for task in (*TASKS, "combined")
@@ -253,6 +265,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "images in no label list": len(report["images_without_label"]),
         "listed paintings without an image": report["listed_without_image"],
         "paintings with two classes in one task": len(report["ambiguous"]),
+        "groups of near-duplicates, which share a role": len(report["near_duplicates"]),
     }
     for what, count in notes.items():
         if count:
