@@ -52,11 +52,11 @@ def read_labels(folder: Path) -> Labels:
     clashes: set[tuple[str, str]] = set()
     digest = hashlib.sha256()
     for task in TASKS:
-        class_file = _find(folder, f"{task}_class")
-        classes[task] = _read_classes(class_file)
+        class_file = find_list(folder, f"{task}_class")
+        classes[task] = read_classes(class_file)
         digest.update(class_file.read_bytes())
         for listed in ("train", "val"):
-            file = _find(folder, f"{task}_{listed}")
+            file = find_list(folder, f"{task}_{listed}")
             digest.update(file.read_bytes())
             for path, label in _read_rows(file, len(classes[task])):
                 painting = paintings.setdefault(path, Painting(path))
@@ -69,7 +69,8 @@ def read_labels(folder: Path) -> Labels:
     return Labels(classes, paintings, ambiguous, digest.hexdigest())
 
 
-def _find(folder: Path, stem: str) -> Path:
+def find_list(folder: Path, stem: str) -> Path:
+    """The one file named `stem` under `folder`, with or without an extension. Raises `UserError`."""
     found = sorted(p for p in folder.rglob(f"{stem}*") if p.is_file() and p.name.partition(".")[0] == stem)
     if len(found) != 1:
         problem = f"several files named {stem}" if found else f"no file named {stem}"
@@ -88,7 +89,8 @@ def _read_lines(file: Path) -> Iterator[tuple[int, str]]:
             yield number, line.strip()
 
 
-def _read_classes(file: Path) -> list[str]:
+def read_classes(file: Path) -> list[str]:
+    """The names of a class file, in the order of their indices. Raises `UserError` naming file and line."""
     names: list[str] = []
     for number, line in _read_lines(file):
         index, _, name = line.partition(" ")
