@@ -27,6 +27,7 @@ from .index import INDEX_NAME, read_index, write_index
 from .labels import TASKS, Labels, Painting, find_images, match_files, read_labels
 from .progress import progress
 from .splits import SPLITS, add_options, check_options, make_splits, print_sizes
+from .summary import write_summary
 from .workers import each
 
 SHARD_SAMPLES = 1000
@@ -93,6 +94,7 @@ def pack(
         atomic_write(out / "report.json", text + b"\n")
         checksums = {name: file_sha256(out / name) for name in sorted({str(row["shard"]) for row in rows})}
         write_index(out, rows, labels.classes, checksums, {"protocol": protocol, "seed": seed})
+        write_summary(read_index(out))
         return report
 
 
@@ -232,6 +234,11 @@ def _report(
         "listed_without_image": len(labels.paintings) - len(matched),
         "ambiguous": labels.ambiguous,
         "near_duplicates": sorted(sorted(group) for group in groups.values() if len(group) > 1),
+        "classes": {
+            task: {name: count[label] for label, name in enumerate(labels.classes[task])}
+            for task in TASKS
+            if (count := Counter(row[task] for row in rows))
+        },
         "splits": {
             task: {split: count[split] for split in SPLITS}
             for task in (*TASKS, "combined")

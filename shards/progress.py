@@ -6,9 +6,19 @@ import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 PLAIN_EVERY_S = 5.0
+
+
+class SpeedColumn(ProgressColumn):
+    """Items a second."""
+
+    def render(self, task: Task) -> Text:
+        """What the bar shows."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.1f}/s" if speed else "")
 
 
 @contextlib.contextmanager
@@ -16,18 +26,26 @@ def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
     """Show how far `what` has come on stderr; the block calls the given function after each of `total` items."""
     console = Console(stderr=True)
     if console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            SpeedColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=console) as bar:
             task = bar.add_task(what, total=total)
             yield lambda: bar.advance(task)
         return
-    done, shown = 0, time.monotonic()
+    done, start = 0, time.monotonic()
+    shown = start
 
     def advance() -> None:
         nonlocal done, shown
         done += 1
-        if time.monotonic() - shown >= PLAIN_EVERY_S:
-            shown = time.monotonic()
-            print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
+        now = time.monotonic()
+        if now - shown >= PLAIN_EVERY_S:
+            shown = now
+            print(f"{what}: {done} of {total}, {done / (now - start):,.1f}/s", file=sys.stderr, flush=True)
 
     yield advance
