@@ -78,7 +78,7 @@ def _dot_plot(rows: list[tuple[Look, Group, Cell]]) -> Figure:
             axes.plot(seeds, [row] * len(seeds), "o", color=drawn.colour, alpha=0.35, markersize=6, markeredgewidth=0)
             axes.plot(100 * estimate.mean, row, "o", color=drawn.colour, markersize=9)
         axes.plot(
-            cell.published, [row] * len(cell.published), "o", label="published",
+            cell.published, [row] * len(cell.published), "o",
             markersize=10, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.5,
         )  # fmt: skip
         axes.annotate(
