@@ -89,6 +89,9 @@ class DataConfig(Section):
     )
     size: int = Field(224, ge=33, le=1024, description="side of a training crop, pixels")
     eval_size: int | None = Field(None, ge=33, le=1024, description="side in evaluation, pixels; default: size")
+    sampler: Literal["shuffle", "class_balanced"] = Field(
+        "shuffle", description="an epoch of every painting once, or of as many from each class"
+    )
     threads: int | None = Field(
         None, ge=1, le=256, description="decoding threads per rank; default: its share of the cores",
         json_schema_extra=_NO_EFFECT,
@@ -166,6 +169,8 @@ class RunConfig(Section):
     def _check_tasks(self) -> Self:
         if len(set(self.task)) != len(self.task):
             raise ValueError(f"task: {', '.join(self.task)} names a task twice; name each once")
+        if self.data.sampler == "class_balanced" and len(self.task) > 1:
+            raise ValueError("data.sampler: class_balanced balances the classes of one task; name one as task")
         return self
 
     def with_shards(self, shards: str) -> Self:

@@ -24,8 +24,9 @@ from torchvision.io import decode_jpeg
 from torchvision.transforms import v2
 
 from artnet.config import build, unflatten
-from artnet.data.dataset import load_split
-from artnet.data.loader import load, train_batches
+from artnet.data.dataset import SplitData
+from artnet.data.loader import load
+from artnet.data.sampler import train_batches
 from shards.index import read_index
 from shards.pack import pack
 from shards.reader import Reader
@@ -62,8 +63,9 @@ def peers(images: Path, shards: Path) -> dict[str, Pipeline]:
             unflatten({"task": "style", "augment.policy": policy, "augment.crop_scale": CROP_SCALE, "data.size": SIZE})
         )
         index = read_index(shards)
-        data = load_split(config, index, Reader(index), "train")
-        return lambda: (batch.images for batch in load(data, train_batches(len(data), BATCH, 0, 1, 0, 0), 0, WORKERS))
+        data = SplitData(config, "train", index, Reader(index))
+        batches = train_batches(len(data), BATCH, rank=0, world_size=1)
+        return lambda: (batch.images for batch in load(data, data.plan(epoch=0), batches, WORKERS))
 
     return {
         "torchvision ImageFolder, PIL": image_folder(),

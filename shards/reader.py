@@ -1,10 +1,15 @@
 """Random access to the images of the shards, through the index and memory maps."""
 
+import hashlib
 import mmap
 from pathlib import Path
 
 from .errors import UserError
 from .index import Index
+
+
+class DamagedError(Exception):
+    """An image is no longer as it was packed. The message is the reason."""
 
 
 class Reader:
@@ -15,22 +20,33 @@ class Reader:
         shards = index.table["shard"].to_pylist()
         self._offsets = index.table["offset"].to_pylist()
         self._lengths = index.table["length"].to_pylist()
+        self._checksums = index.table["sha256"].to_pylist()
+        self._sound = bytearray(len(shards))
         ends: dict[str, int] = {}
         for shard, offset, length in zip(shards, self._offsets, self._lengths, strict=True):
             ends[shard] = max(ends.get(shard, 0), offset + length)
         maps = {shard: _map(index.folder / shard, end) for shard, end in ends.items()}
         self._maps = [maps[shard] for shard in shards]
 
-    def __getitem__(self, row: int) -> bytes:
-        """The encoded image of a row, as it was packed."""
+    def __getitem__(self, row: int) -> memoryview:
+        """The encoded image of a row, as it was packed: a view of the file, read from disk only where it is used.
+
+        Its checksum is compared the first time: decoders take bytes that were zeroed on a disk for an image. Raises
+        `DamagedError`.
+        """
         offset = self._offsets[row]
-        return self._maps[row][offset : offset + self._lengths[row]]
+        image = self._maps[row][offset : offset + self._lengths[row]]
+        if not self._sound[row]:
+            if hashlib.sha256(image).hexdigest() != self._checksums[row]:
+                raise DamagedError("its bytes have changed since it was packed")
+            self._sound[row] = True
+        return image
 
 
-def _map(file: Path, end: int) -> mmap.mmap:
+def _map(file: Path, end: int) -> memoryview:
     try:
         with file.open("rb") as handle:
-            mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+            mapped = memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read ({error}); copy or pack the shards again") from None
     if len(mapped) < end:

@@ -1,16 +1,51 @@
-"""artnet/data: what a decoder and a crop make of a painting is what Pillow makes of it."""
+"""artnet/data: views are Pillow's, epochs are exact, and damage is found, named and bounded."""
 
 import io
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+import torch
+from conftest import TINY, python
+from PIL import Image, ImageEnhance, ImageOps
 
-from artnet.config import AugmentConfig
-from artnet.data.augment import eval_view, train_view
+from artnet.config import AugmentConfig, build, unflatten
+from artnet.data.dataset import SplitData
 from artnet.data.decode import decode, resized_crop
+from artnet.data.loader import load
+from artnet.data.plan import eval_plan, random_boxes, train_plan
+from artnet.data.sampler import class_balanced, eval_batches, shuffled, train_batches
+from artnet.data.trivial import GREY, IDENTITY, OPERATIONS
+from artnet.rundir import RunDir
+from shards.errors import UserError
 from shards.index import read_index
 from shards.reader import Reader
+
+
+def split(shards: Path, name: str = "train", **changes: object) -> SplitData:
+    """A split of packed demo paintings, at 33 pixels."""
+    config = build(unflatten({**TINY, **{key.replace("__", "."): value for key, value in changes.items()}}))
+    index = read_index(shards)
+    return SplitData(config, name, index, Reader(index))
+
+
+def images(data: SplitData, epoch: int = 0, threads: int = 2, batch_size: int = 16, start: int = 0) -> torch.Tensor:
+    """All views of an epoch that one rank alone sees, from batch `start` on."""
+    batches = train_batches(len(data), batch_size, 0, 1)[start:]
+    return torch.cat([batch.images for batch in load(data, data.plan(epoch), batches, threads)])
+
+
+def damage(shards: Path, copy: Path, rows: list[int]) -> None:
+    """Copy shards and zero a part of the given rows' image data, as a failing disk does."""
+    shutil.copytree(shards, copy)
+    for painting in read_index(copy).table.take(rows).to_pylist():
+        with (copy / painting["shard"]).open("r+b") as tar:
+            tar.seek(painting["offset"] + painting["length"] // 2)
+            tar.write(b"\0" * 40)
 
 
 def psnr(got: np.ndarray, wanted: np.ndarray) -> float:
@@ -19,26 +54,211 @@ def psnr(got: np.ndarray, wanted: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("size", [33, 64, 80, 160])  # shrinks much, shrinks, about keeps, enlarges
-def test_crops_are_pillows_antialiased_ones(shards, size):
+def test_crops_are_pillows_antialiased_ones_and_flips_mirror(shards, size):
     reader = Reader(read_index(shards))
+    box = (7, 5, 7 + 81, 5 + 85)
     for row in range(0, 200, 10):
-        jpeg = reader[row]
-        with Image.open(io.BytesIO(jpeg)) as image:
-            box = (7, 5, 7 + 81, 5 + 85)
+        with Image.open(io.BytesIO(reader[row])) as image:
             wanted = np.asarray(image.crop(box).resize((size, size), Image.Resampling.BILINEAR))
-        assert psnr(resized_crop(decode(jpeg), box, size), wanted) > 45
+        crop, mirrored = np.empty((2, size, size, 3), np.uint8)
+        pixels = decode(reader[row])
+        resized_crop(pixels, np.array(box), False, crop)
+        resized_crop(pixels, np.array(box), True, mirrored)
+        assert psnr(crop, wanted) > 45
+        assert np.array_equal(crop, mirrored[:, ::-1])
 
 
 def test_a_jpeg_that_is_not_whole_is_refused(shards):
-    jpeg = Reader(read_index(shards))[0]
+    jpeg = bytes(Reader(read_index(shards))[0])
     for broken in (jpeg[: len(jpeg) // 2], b"", b"\0" * 100):
         with pytest.raises(ValueError, match=r"\S"):
             decode(broken)
 
 
-def test_a_crop_stays_inside_and_a_flip_mirrors():
-    pixels = np.arange(90 * 60 * 3, dtype=np.uint32).reshape(60, 90, 3).astype(np.uint8)
-    whole = AugmentConfig(policy="none", crop_scale=1, flip=0)
-    views = [train_view(pixels, 60, whole.model_copy(update={"flip": p}), np.random.default_rng(1)) for p in (0, 1)]
-    assert np.array_equal(views[0], views[1][:, ::-1])
-    assert np.array_equal(eval_view(pixels, 52), pixels[4:56, 19:71])
+def test_random_crops_stay_inside_and_keep_area_and_shape():
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(30, 600, (5000, 2))
+    boxes = random_boxes(sizes, 0.25, rng)
+    width, height = (boxes[:, 2:] - boxes[:, :2]).T
+    assert (boxes[:, :2] >= 0).all()
+    assert (boxes[:, 2:] <= sizes).all()
+    usual = sizes.max(1) < 2 * sizes.min(1)
+    area, aspect = width * height / sizes.prod(1), width / height
+    assert area[usual].min() > 0.25 - 0.03
+    assert area[usual].max() > 0.95
+    assert 0.7 < aspect.min() < 0.8
+    assert 1.25 < aspect.max() < 1.4
+    assert random_boxes(np.array([[1000, 40]]), 0.9, rng).tolist() == [[473, 0, 526, 40]]
+
+
+def test_evaluation_looks_at_the_centre_of_every_painting_once():
+    plan = eval_plan(np.array([[90, 60], [60, 90]]))
+    assert plan.order.tolist() == [0, 1]
+    assert plan.boxes.tolist() == [[19, 4, 71, 56], [4, 19, 56, 71]]
+    assert not plan.flips.any()
+    assert set(plan.operations) == {IDENTITY}
+
+
+def pillow(image: Image.Image) -> list[Callable[[float], Image.Image]]:
+    """Pillow's own operations, in the order of `OPERATIONS`."""
+
+    def affine(*matrix: float) -> Image.Image:
+        return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=GREY)
+
+    return [
+        lambda s: image,
+        lambda s: affine(1, 0.99 * s, 0, 0, 1, 0),
+        lambda s: affine(1, 0, 0, 0.99 * s, 1, 0),
+        lambda s: affine(1, 0, 32 * s * image.width / 224, 0, 1, 0),
+        lambda s: affine(1, 0, 0, 0, 1, 32 * s * image.height / 224),
+        lambda s: image.rotate(135 * s, Image.Resampling.BILINEAR, fillcolor=GREY),
+        lambda s: ImageEnhance.Brightness(image).enhance(1 + 0.99 * s),
+        lambda s: ImageEnhance.Color(image).enhance(1 + 0.99 * s),
+        lambda s: ImageEnhance.Contrast(image).enhance(1 + 0.99 * s),
+        lambda s: ImageEnhance.Sharpness(image).enhance(1 + 0.99 * s),
+        lambda s: ImageOps.posterize(image, 8 - round(6 * abs(s))),
+        lambda s: ImageOps.solarize(image, round(256 * (1 - abs(s)))),
+        lambda s: ImageOps.autocontrast(image),
+        lambda s: ImageOps.equalize(image),
+    ]
+
+
+@pytest.mark.parametrize("number", range(len(OPERATIONS)))
+def test_trivial_augment_does_what_pillow_does(shards, number):
+    reader = Reader(read_index(shards))
+    for row, strength in zip(range(0, 200, 20), (-1, -0.7, -0.4, -0.1, 0, 0.1, 0.3, 0.5, 0.8, 1), strict=True):
+        pixels = decode(reader[row])[:64, :64].copy()
+        wanted = np.asarray(pillow(Image.fromarray(pixels))[number](strength)).astype(int)
+        got = OPERATIONS[number](pixels, strength).astype(int)
+        # By the median, because pixels on the corner's edge blend with the filling or do not.
+        assert np.median(abs(got - wanted)) <= 1
+        assert (abs(got - wanted) > 6).mean() < 0.08
+
+
+def test_augmentation_is_drawn_as_configured():
+    order, sizes = np.arange(3000), np.full((3000, 2), 100)
+
+    def plan(**changes: object):
+        return train_plan(order, sizes, AugmentConfig(**changes), seed=0, epoch=0)
+
+    assert plan(flip=0.3).flips.mean() == pytest.approx(0.3, abs=0.03)
+    assert set(plan(policy="none").operations) == {IDENTITY}
+    drawn = plan(policy="trivial")
+    assert min(Counter(drawn.operations.tolist()).values()) > 0.7 * 3000 / len(OPERATIONS)
+    assert len(set(drawn.operations)) == len(OPERATIONS)
+    assert (drawn.strengths.min(), drawn.strengths.max()) == (-1, 1)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_an_epoch_has_the_same_global_batches_for_any_number_of_ranks(world_size):
+    alone = train_batches(103, 8, 0, 1)
+    ranks = [train_batches(103, 8, rank, world_size) for rank in range(world_size)]
+    assert [np.concatenate(parts).tolist() for parts in zip(*ranks, strict=True)] == [batch.tolist() for batch in alone]
+    assert np.concatenate(alone).tolist() == list(range(96))
+    evaluated = np.concatenate([b for rank in range(world_size) for b in eval_batches(103, 8, rank, world_size)])
+    assert sorted(evaluated.tolist()) == list(range(103))
+
+
+def test_every_epoch_shows_every_sample_once_in_a_thorough_order_of_its_own():
+    epochs = [shuffled(10_000, seed=0, epoch=epoch) for epoch in range(3)]
+    for order in epochs:
+        assert sorted(order.tolist()) == list(range(10_000))
+        # Even the first batch of 64 comes from everywhere, and what is packed side by side is shown far apart.
+        assert len(set(order[:64] // 1000)) >= 9
+        assert np.median(abs(np.diff(np.argsort(order)))) > 2000
+    assert np.mean(epochs[0] == epochs[1]) < 0.001
+    assert not np.array_equal(epochs[0], shuffled(10_000, seed=1, epoch=0))
+
+
+def test_class_balanced_epochs_show_each_class_as_often_and_each_sample_as_evenly_as_can_be():
+    labels = np.repeat([0, 1, 2], [700, 290, 10])
+    first, second = (class_balanced(labels, seed=0, epoch=epoch) for epoch in range(2))
+    assert len(first) == len(labels)
+    counts = Counter(labels[first].tolist())
+    assert max(counts.values()) - min(counts.values()) <= 1
+    shown = Counter(first.tolist())
+    assert {shown[sample] for sample in range(990, 1000)} <= {33, 34}
+    assert {shown[sample] for sample in range(700, 990)} <= {1, 2}
+    assert set(first[labels[first] == 0]) != set(second[labels[second] == 0])
+
+
+def test_a_run_can_ask_for_class_balance_of_one_task(shards):
+    data = split(shards, data__sampler="class_balanced")
+    shown = np.bincount(data.labels[data.plan(0).order, 0])
+    assert np.ptp(shown[shown > 0]) <= 1
+    with pytest.raises(UserError, match=r"data\.sampler"):
+        split(shards, data__sampler="class_balanced", task=["artist", "style"])
+
+
+def test_views_do_not_depend_on_threads_and_none_is_lost(shards):
+    data = split(shards, augment__policy="trivial")
+    one = images(data, threads=1)
+    assert one.shape == (len(data) // 16 * 16, 33, 33, 3)
+    assert one.dtype == torch.uint8
+    for threads in (2, 5):
+        assert torch.equal(one, images(data, threads=threads))
+    assert torch.equal(one[48:], images(data, start=3))
+    assert not torch.equal(one, images(data, epoch=1))
+
+
+def test_ranks_see_other_paintings_every_epoch(shards):
+    data = split(shards)
+    first, second = (data.plan(epoch).order[np.concatenate(train_batches(len(data), 16, 0, 2))] for epoch in range(2))
+    assert 0.3 < len(set(first.tolist()) & set(second.tolist())) / len(first) < 0.7
+
+
+def test_a_damaged_painting_is_replaced_counted_and_named_once(shards, tmp_path, capfd):
+    sound = split(shards)
+    row = int(sound.rows[5])
+    damage(shards, tmp_path / "copy", [row])
+    data = split(tmp_path / "copy")
+    # A set large enough to bear one in a thousand: every painting many times over, the damaged one once.
+    others = np.delete(data.rows, 5)
+    data.rows = np.concatenate([[row], np.tile(others, 1 + 1500 // len(others))])
+    data.labels = np.zeros((len(data.rows), 1), np.int64)
+    plan = data.plan(0)
+    place = int(np.flatnonzero(plan.order == 0)[0])
+    for _ in range(2):
+        (batch,) = load(data, plan, [np.array([place - 1, place, place + 1])], 1)
+    assert torch.equal(batch.images[1], batch.images[2])
+    assert not torch.equal(batch.images[0], batch.images[1])
+    key = read_index(shards).table["key"][row].as_py()
+    assert data.damaged == {key}
+    assert capfd.readouterr().err.count(key) == 1
+
+
+def test_evaluation_leaves_a_damaged_painting_out_and_counts_no_other_twice(shards, tmp_path, monkeypatch):
+    damage(shards, tmp_path / "copy", [int(split(shards, "val").rows[2])])
+    data = split(tmp_path / "copy", "val")
+    monkeypatch.setattr("artnet.data.dataset.TOLERATED", 0.5)
+    labels = torch.cat([batch.labels for batch in load(data, data.plan(0), eval_batches(len(data), 8, 0, 1), 2)])
+    expected = data.labels.copy()
+    expected[2] = -1
+    assert np.array_equal(labels.numpy(), expected)
+
+
+def test_too_much_damage_stops_the_run(run_yaml, shards, tmp_path):
+    damage(shards, tmp_path / "copy", [int(split(shards).rows[0])])
+    config = run_yaml(data__shards=str(tmp_path / "copy"), train__epochs=2)
+    ended = python("-m", "artnet.train", "--config", config, "--run-dir", tmp_path / "run")
+    assert ended.returncode == 2
+    assert "0.1 %" in ended.stderr.splitlines()[-1]
+    assert len(RunDir(tmp_path / "run").run()["attempts"][0]["damaged"]) == 1
+
+
+def test_ranks_tell_each_other_what_is_damaged(shards):
+    data = split(shards)
+    with pytest.raises(UserError, match=r"shards\.verify"):
+        data.note_damaged({"a-peers-key"})
+
+
+def test_memory_stays_flat_over_epochs(shards):
+    data = split(shards, augment__policy="trivial")
+
+    def after(epochs: range) -> int:
+        for epoch in epochs:
+            images(data, epoch)
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    settled = after(range(10))
+    assert after(range(10, 60)) - settled < 8 * 2**20

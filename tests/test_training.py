@@ -12,13 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, TINY, python
+from conftest import ROOT, python
 from torch import nn
 
-from artnet.config import OptimConfig, build, load, unflatten
-from artnet.data.dataset import load_split
-from artnet.data.loader import eval_batches, train_batches
-from artnet.data.loader import load as load_batches
+from artnet.config import OptimConfig, load
+from artnet.data.dataset import SplitData
 from artnet.models import build_model
 from artnet.rundir import EXIT_STOPPED, RunDir
 from artnet.training.losses import DivergedError, masked_loss
@@ -118,7 +116,7 @@ def test_two_ranks_train_and_count_every_test_painting_once(run_yaml, tmp_path, 
     model = build_model(**config.model.model_dump(), classes={task: len(index.classes[task]) for task in TASKS})
     model.load_state_dict(torch.load(tmp_path / "two" / "checkpoints" / "best.pt", weights_only=True)["model"])
     val = evaluate(
-        model, load_split(config, index, Reader(index), "val"), {t: len(index.classes[t]) for t in TASKS}, ALONE, 1
+        model, SplitData(config, "val", index, Reader(index)), {t: len(index.classes[t]) for t in TASKS}, ALONE, 1
     )
     for task in TASKS:
         assert result.tasks[task].val.loss == pytest.approx(val[task].loss, rel=1e-4)
@@ -167,49 +165,6 @@ def test_the_loss_is_the_mean_over_the_labelled_paintings_of_all_ranks():
     loss.backward()
     assert not logits["artist"].grad.any()
     assert torch.isfinite(logits["style"].grad).all()
-
-
-@pytest.mark.parametrize("world_size", [1, 2, 4])
-def test_an_epoch_has_the_same_global_batches_for_any_number_of_ranks(world_size):
-    alone = train_batches(103, 8, 0, 1, seed=3, epoch=5)
-    ranks = [train_batches(103, 8, rank, world_size, seed=3, epoch=5) for rank in range(world_size)]
-    assert [np.concatenate(parts).tolist() for parts in zip(*ranks, strict=True)] == [batch.tolist() for batch in alone]
-    assert len(alone) == 12
-    assert len(set(np.concatenate(alone).tolist())) == 96
-    assert train_batches(103, 8, 0, 1, seed=3, epoch=6)[0].tolist() != alone[0].tolist()
-    evaluated = np.concatenate([b for rank in range(world_size) for b in eval_batches(103, 8, rank, world_size)])
-    assert sorted(evaluated.tolist()) == list(range(103))
-
-
-def test_batches_do_not_depend_on_the_number_of_threads(shards):
-    config = build(unflatten({**TINY, "augment.policy": "trivial"}))
-    index = read_index(shards)
-
-    def images(threads: int, epoch: int) -> torch.Tensor:
-        data = load_split(config, index, Reader(index), "train")
-        batches = train_batches(len(data), 16, 0, 1, 0, epoch)
-        return torch.stack([batch.images for batch in load_batches(data, batches, epoch, threads)])
-
-    one = images(1, 0)
-    assert one.shape[1:] == (16, 33, 33, 3)
-    assert one.dtype == torch.uint8
-    assert torch.equal(one, images(3, 0))
-    assert not torch.equal(one, images(1, 1))
-
-
-def test_an_image_broken_after_packing_is_left_out_and_named(run_yaml, shards, tmp_path):
-    copy = tmp_path / "shards"
-    shutil.copytree(shards, copy)
-    index = read_index(copy)
-    row = int(index.select("train", ("style",))[0][0])
-    painting = index.table.slice(row, 1).to_pylist()[0]
-    with (copy / painting["shard"]).open("r+b") as tar:
-        tar.seek(painting["offset"])
-        tar.write(b"\0" * painting["length"])
-    ended = train(run_yaml(data__shards=str(copy)), tmp_path / "run")
-    assert ended.returncode == 0, ended.stderr
-    assert painting["key"] in ended.stderr
-    assert RunDir(tmp_path / "run").run()["attempts"][0]["unreadable"] == [painting["key"]]
 
 
 @pytest.mark.parametrize(

@@ -1,74 +1,106 @@
-"""One split of the shards as arrays: which paintings, with which labels, decoded how."""
+"""One split of the shards: which paintings, with which labels, and which of them turned out to be damaged."""
 
+import sys
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from functools import cached_property
 
 import numpy as np
 
 from shards.errors import UserError
 from shards.index import Index
-from shards.reader import Reader
+from shards.reader import DamagedError, Reader
 
 from ..config import RunConfig
-from .augment import eval_view, train_view
+from . import sampler
 from .decode import decode
+from .plan import Plan, eval_plan, train_plan
+
+TOLERATED = 0.001  # share of a split's paintings that may be damaged before the run stops
 
 
-@dataclass
 class SplitData:
     """The paintings of one split that a run uses. `labels` is int64 (n, tasks), -1 = unlabelled.
 
-    `broken` collects the keys of images that could not be decoded; it is filled while the split is read.
+    `damaged` holds the keys of what could not be read so far, by this rank or those it was told of.
     """
 
-    config: RunConfig
-    split: str
-    index: Index
-    rows: np.ndarray
-    labels: np.ndarray
-    reader: Reader
-    broken: set[str] = field(default_factory=set)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, config: RunConfig, split: str, index: Index, reader: Reader) -> None:
+        """Select a split of the index for a run. Raises `UserError` if a task has no labelled painting in it."""
+        self.config, self.split, self.index = config, split, index
+        self.rows, self.labels = index.select(split, config.task, config.data.labelled)
+        for column, task in enumerate(config.task):
+            if not (self.labels[:, column] >= 0).any():
+                raise UserError(
+                    f"{index.folder} holds no painting labelled for {task} in {split}; pack more or drop the task"
+                )
+        self.damaged: set[str] = set()
+        self._reader = reader
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
+    def is_train(self) -> bool:
+        """Whether this split is trained on: shuffled and augmented."""
+        return self.split == "train"
+
+    @property
     def size(self) -> int:
-        """Side of the images in pixels."""
-        return self.config.data.size if self.split == "train" else self.config.eval_size
+        """Side of the views in pixels."""
+        return self.config.data.size if self.is_train else self.config.eval_size
 
-    def image(self, item: int, epoch: int) -> np.ndarray | None:
-        """The `item`-th painting, uint8 (size, size, 3): augmented in train, the centre elsewhere.
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """Width and height of each painting as packed, int64 (n, 2), pixels."""
+        columns = [self.index.table[name].to_numpy() for name in ("width", "height")]
+        sizes: np.ndarray = np.stack(columns, 1)[self.rows].astype(np.int64)
+        return sizes
 
-        Depends on the run's seed, the epoch and the painting alone. None if it cannot be decoded: then its key
-        is in `broken`.
+    def plan(self, epoch: int) -> Plan:
+        """What the given epoch shows. Every sample of val and test, once, in a fixed order."""
+        if not self.is_train:
+            return eval_plan(self.sizes)
+        seed = self.config.seed
+        if self.config.data.sampler == "class_balanced":
+            order = sampler.class_balanced(self.labels[:, 0], seed, epoch)
+        else:
+            order = sampler.shuffled(len(self), seed, epoch)
+        return train_plan(order, self.sizes[order], self.config.augment, seed, epoch)
+
+    def pixels(self, sample: int, scratch: np.ndarray) -> np.ndarray | None:
+        """A painting as packed, uint8 (height, width, 3), in `scratch`; None, and noted, if it is damaged.
+
+        Raises `UserError` when too many are.
         """
-        row = int(self.rows[item])
+        row = int(self.rows[sample])
         try:
-            pixels = decode(self.reader[row])
-        except Exception:  # decoders raise anything at all on hostile bytes
-            with self._lock:
-                self.broken.add(str(self.index.table["key"][row]))
+            pixels = decode(self._reader[row], scratch)
+        except (DamagedError, ValueError) as error:
+            self.note_damaged([str(self.index.table["key"][row])], str(error))
             return None
-        if self.split != "train":
-            return eval_view(pixels, self.size)
-        rng = np.random.default_rng([self.config.seed, epoch, row])
-        return train_view(pixels, self.size, self.config.augment, rng)
+        width, height = self.sizes[sample]
+        if pixels.shape[:2] != (height, width):
+            self.note_damaged([str(self.index.table["key"][row])], "its size is not that of the index")
+            return None
+        return pixels
+
+    def note_damaged(self, keys: Iterable[str], reason: str = "") -> None:
+        """Remember damaged paintings, saying so once for each. Raises `UserError` when they are too many."""
+        with self._lock:
+            fresh = sorted(set(keys) - self.damaged)
+            self.damaged.update(fresh)
+        for key in fresh if reason else []:
+            print(f"{self.index.folder}: {key} of {self.split} is damaged and left out: {reason}", file=sys.stderr)
+        if len(self.damaged) > TOLERATED * len(self):
+            raise UserError(
+                f"{len(self.damaged):,} of the {len(self):,} paintings of {self.split} in {self.index.folder} are "
+                f"damaged, more than {100 * TOLERATED:g} %; `python -m shards.verify` names them, pack them again"
+            )
 
     def majority_share(self, task: str) -> float:
         """The share of the commonest class among the paintings labelled for `task`: what guessing it would score."""
         labels = self.labels[:, self.config.task.index(task)]
         counts = np.bincount(labels[labels >= 0])
         return float(counts.max() / counts.sum())
-
-
-def load_split(config: RunConfig, index: Index, reader: Reader, split: str) -> SplitData:
-    """Select a split of the index for a run. Raises `UserError` if a task has no labelled painting in it."""
-    rows, labels = index.select(split, config.task, config.data.labelled)
-    for column, task in enumerate(config.task):
-        if not (labels[:, column] >= 0).any():
-            raise UserError(
-                f"{index.folder} holds no painting labelled for {task} in {split}; pack more paintings or drop the task"
-            )
-    return SplitData(config, split, index, rows, labels, reader)

@@ -1,4 +1,4 @@
-"""The order of samples, and batches of them decoded by threads."""
+"""Batches of views, decoded by threads ahead of their reader."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from shards.labels import UNLABELLED
+
 from .dataset import SplitData
+from .decode import resized_crop
+from .plan import Plan
+from .trivial import IDENTITY, OPERATIONS
 
 PREFETCH = 4  # batches being decoded or waiting, beyond one a thread
 
@@ -21,38 +26,21 @@ class Batch:
     labels: torch.Tensor
 
 
-def train_batches(samples: int, batch_size: int, rank: int, world_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """One rank's share of an epoch's batches, as sample numbers.
+def load(
+    data: SplitData, plan: Plan, batches: Sequence[np.ndarray], threads: int, pinned: bool = False
+) -> Iterator[Batch]:
+    """Decode `batches` of positions in `plan`, in order, a few ahead of the reader, one batch a thread.
 
-    The order of all samples is a fresh permutation that depends on (seed, epoch) alone. `batch_size` counts all
-    ranks together and is divisible by `world_size`; each rank takes its contiguous part of every global batch, so
-    all ranks take the same number of equal steps. The ragged tail of the permutation is left out.
-    """
-    order = np.random.default_rng([seed, epoch]).permutation(samples)
-    local = batch_size // world_size
-    starts = range(rank * local, samples // batch_size * batch_size, batch_size)
-    return [order[start : start + local] for start in starts]
-
-
-def eval_batches(samples: int, batch_size: int, rank: int, world_size: int) -> list[np.ndarray]:
-    """One rank's share of all samples, each exactly once over all ranks; ranks may differ by one sample."""
-    own = np.arange(rank, samples, world_size)
-    return [own[start : start + batch_size] for start in range(0, len(own), batch_size)]
-
-
-def load(data: SplitData, batches: Sequence[np.ndarray], epoch: int, threads: int) -> Iterator[Batch]:
-    """Decode `batches` of sample numbers in order, a few ahead of the reader, one batch a thread.
-
-    The decoder releases the interpreter's lock, so threads decode in parallel. An image that cannot be decoded
-    counts as unlabelled: it is black and takes no part in loss or scores.
+    Decoders release the interpreter's lock, so threads decode in parallel. `pinned` batches are copied to a GPU while
+    the program goes on. Raises `UserError` when too many paintings are damaged.
     """
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         waiting: deque[Future[Batch]] = deque()
         remaining = iter(batches)
         try:
             while True:
-                while len(waiting) < threads + PREFETCH and (samples := next(remaining, None)) is not None:
-                    waiting.append(pool.submit(_decode, data, samples, epoch))
+                while len(waiting) < threads + PREFETCH and (positions := next(remaining, None)) is not None:
+                    waiting.append(pool.submit(_batch, data, plan, positions, pinned))
                 if not waiting:
                     return
                 yield waiting.popleft().result()
@@ -61,13 +49,31 @@ def load(data: SplitData, batches: Sequence[np.ndarray], epoch: int, threads: in
                 future.cancel()
 
 
-def _decode(data: SplitData, samples: np.ndarray, epoch: int) -> Batch:
-    images = np.zeros((len(samples), data.size, data.size, 3), np.uint8)
-    labels = data.labels[samples]  # a copy: indexing with an array
-    for position, sample in enumerate(samples):
-        image = data.image(int(sample), epoch)
-        if image is None:
-            labels[position] = -1
-        else:
-            images[position] = image
-    return Batch(torch.from_numpy(images), torch.from_numpy(labels))
+def _batch(data: SplitData, plan: Plan, positions: np.ndarray, pinned: bool) -> Batch:
+    images = torch.empty((len(positions), data.size, data.size, 3), dtype=torch.uint8, pin_memory=pinned)
+    scratch = np.empty(3 * int(data.sizes.prod(1).max()), np.uint8)
+    labels = np.full((len(positions), data.labels.shape[1]), UNLABELLED)
+    for place, (position, view) in enumerate(zip(positions.tolist(), images.numpy(), strict=True)):
+        sample = _show(data, plan, position, scratch, view)
+        if sample is not None:
+            labels[place] = data.labels[sample]
+    return Batch(images, torch.from_numpy(labels))
+
+
+def _show(data: SplitData, plan: Plan, position: int, scratch: np.ndarray, view: np.ndarray) -> int | None:
+    """Write the view at a position of the plan to `view` and return the sample it shows.
+
+    In place of a damaged painting training shows what comes next in the epoch. In val and test no painting counts
+    twice: there the view is black, and the sample None.
+    """
+    sample = int(plan.order[position])
+    pixels = data.pixels(sample, scratch)
+    if pixels is None:
+        if data.is_train:
+            return _show(data, plan, (position + 1) % len(plan.order), scratch, view)
+        view[:] = 0
+        return None
+    resized_crop(pixels, plan.boxes[position], bool(plan.flips[position]), view)
+    if plan.operations[position] != IDENTITY:
+        view[:] = OPERATIONS[plan.operations[position]](view, float(plan.strengths[position]))
+    return sample

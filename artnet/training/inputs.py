@@ -1,5 +1,7 @@
 """From a uint8 batch to logits: what happens on the device."""
 
+from collections.abc import Iterable, Iterator
+
 import torch
 from torch import nn
 
@@ -10,15 +12,34 @@ MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 
 
-def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Move a batch to the device; the images become normalised float32 (n, 3, size, size), channels last in memory."""
-    images = batch.images.to(device, non_blocking=True).permute(0, 3, 1, 2).float()
-    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, STD))
-    return (images - mean) / std, batch.labels.to(device, non_blocking=True)
+def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    """The same batches on the device; on a GPU, the next is copied while the program works on the one before."""
+    if device.type != "cuda":
+        yield from batches
+        return
+    copying = torch.cuda.Stream(device)
+    ahead: Batch | None = None
+    for batch in batches:
+        with torch.cuda.stream(copying):
+            copied = Batch(batch.images.to(device, non_blocking=True), batch.labels.to(device, non_blocking=True))
+        if ahead:
+            yield ahead
+        torch.cuda.current_stream(device).wait_stream(copying)
+        for tensor in (copied.images, copied.labels):
+            tensor.record_stream(torch.cuda.current_stream(device))  # or its memory could be given away too early
+        ahead = copied
+    if ahead:
+        yield ahead
+
+
+def normalised(images: torch.Tensor) -> torch.Tensor:
+    """uint8 (n, size, size, 3) as normalised float32 (n, 3, size, size), channels last in memory."""
+    mean, std = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (MEAN, STD))
+    return (images.permute(0, 3, 1, 2).float() - mean) / std
 
 
 def forward(model: nn.Module, images: torch.Tensor, precision: str) -> dict[str, torch.Tensor]:
-    """The logits of each head, computed in `precision` (`fp32` or `bf16`)."""
+    """The logits of each head for uint8 images, computed in `precision` (`fp32` or `bf16`)."""
     with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        logits: dict[str, torch.Tensor] = model(images)
+        logits: dict[str, torch.Tensor] = model(normalised(images))
     return logits

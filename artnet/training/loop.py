@@ -1,7 +1,6 @@
 """The training of one run, from its configuration to `result.json`."""
 
 import math
-import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,12 +15,13 @@ from shards.reader import Reader
 from shards.workers import cores
 
 from ..config import RunConfig
-from ..data.dataset import SplitData, load_split
-from ..data.loader import load, train_batches
+from ..data.dataset import SplitData
+from ..data.loader import load
+from ..data.sampler import train_batches
 from ..models import build_model
 from ..rundir import Result, RunDir, Scores, TaskResult, write_json
 from . import checkpoint, provenance
-from .inputs import forward, to_device
+from .inputs import forward, on_device
 from .journal import Journal
 from .losses import DivergedError, masked_loss
 from .optim import learning_rate, make_optimizer
@@ -69,7 +69,7 @@ class Training:
         self.config, self.run, self.ranks, self.stop = config, run, ranks, stop
         reader = Reader(index)
         self.data: dict[str, SplitData] = {
-            split: load_split(config, index, reader, split) for split in ("train", "val", "test")
+            split: SplitData(config, split, index, reader) for split in ("train", "val", "test")
         }
         self.steps_per_epoch = len(self.data["train"]) // config.train.batch_size
         if not self.steps_per_epoch:
@@ -105,23 +105,20 @@ class Training:
         return self._test()
 
     def _epoch(self, journal: Journal | None) -> None:
-        config, progress, ranks = self.config, self.progress, self.ranks
+        config, progress, ranks, data = self.config, self.progress, self.ranks, self.data["train"]
         epoch, done = divmod(progress.step, self.steps_per_epoch)
-        batches = train_batches(
-            len(self.data["train"]), config.train.batch_size, ranks.rank, ranks.world_size, config.seed, epoch
-        )
+        batches = train_batches(len(data), config.train.batch_size, ranks.rank, ranks.world_size)[done:]
         self.parallel.train()
         started = saved = logged = time.monotonic()
         seconds_before = progress.seconds
         since_log: list[torch.Tensor] = []
-        for batch in load(self.data["train"], batches[done:], epoch, self.threads):
+        for batch in on_device(load(data, data.plan(epoch), batches, self.threads, ranks.on_gpu), ranks.device):
             lr = learning_rate(progress.step, self.steps, self.steps_per_epoch, config.train.batch_size, config.optim)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
-            images, labels = to_device(batch, ranks.device)
             self.optimizer.zero_grad(set_to_none=True)
-            logits = forward(self.parallel, images, config.train.precision)
-            loss, part = masked_loss(logits, labels, config.optim.label_smoothing, ranks)
+            logits = forward(self.parallel, batch.images, config.train.precision)
+            loss, part = masked_loss(logits, batch.labels, config.optim.label_smoothing, ranks)
             loss.backward()
             self.optimizer.step()
             progress.step += 1
@@ -166,6 +163,7 @@ class Training:
     ) -> None:
         trained = time.monotonic()
         progress = self.progress
+        self._share_damage("train")
         scores = self._evaluate("val")
         if mean_top1(scores) > progress.best_top1:
             progress.best_epoch, progress.best_val = epoch, scores
@@ -194,6 +192,7 @@ class Training:
     def _evaluate(self, split: str) -> dict[str, dict[str, Any]]:
         self.ranks.same_buffers(self.model)
         scores = evaluate(self.model, self.data[split], self.classes, self.ranks, self.threads)
+        self._share_damage(split)
         return {task: score.model_dump() for task, score in scores.items()}
 
     def _test(self) -> Result:
@@ -256,9 +255,14 @@ class Training:
         if self.progress.step == self.progress.best_epoch * self.steps_per_epoch:
             self._save("best.pt")
 
-    def unreadable(self) -> list[str]:
-        """Keys of the images that this rank could not decode."""
-        return sorted(set().union(*(data.broken for data in self.data.values())))
+    def _share_damage(self, split: str) -> None:
+        """Tell all ranks which paintings any of them found damaged. Raises `UserError` if they are too many."""
+        data = self.data[split]
+        data.note_damaged(self.ranks.union(data.damaged))
+
+    def damaged(self) -> list[str]:
+        """Keys of the paintings that were found damaged."""
+        return sorted(set().union(*(data.damaged for data in self.data.values())))
 
 
 def train(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: StopRequest) -> Result:
@@ -289,8 +293,6 @@ def train(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: Stop
         raise
     finally:
         entry["ended"] = provenance.now()
-        entry["unreadable"] = training.unreadable()
-        if entry["unreadable"]:
-            print(f"left out as unreadable: {', '.join(entry['unreadable'])}", file=sys.stderr)
+        entry["damaged"] = training.damaged()
         if ranks.is_first:
             write_json(run.run_file, record)

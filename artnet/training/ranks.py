@@ -1,7 +1,7 @@
 """The processes that train one run together. Whoever starts them sets torchrun's variables; alone, there are none."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -26,6 +26,11 @@ class Ranks:
         """Whether this is rank 0, which alone writes files and speaks."""
         return self.rank == 0
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether this rank computes on a GPU."""
+        return self.device.type == "cuda"
+
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """The element-wise sum of `values` over all ranks, in place."""
         if self.world_size > 1:
@@ -37,6 +42,14 @@ class Ranks:
         if self.world_size == 1:
             return list(flags)
         return [bool(count) for count in self.sum(torch.tensor(flags, dtype=torch.int32, device=self.device)).tolist()]
+
+    def union(self, names: Set[str]) -> set[str]:
+        """The names that any rank has. Every rank must call it."""
+        if self.world_size == 1:
+            return set(names)
+        gathered: list[Set[str]] = [set()] * self.world_size
+        dist.all_gather_object(gathered, names)
+        return set().union(*gathered)
 
     def same_buffers(self, model: nn.Module) -> None:
         """Give every rank the first one's buffers: the statistics of batch norms differ after a training step."""

@@ -13,9 +13,10 @@ from shards.labels import UNLABELLED
 
 from ..config import Task
 from ..data.dataset import SplitData
-from ..data.loader import eval_batches, load
+from ..data.loader import load
+from ..data.sampler import eval_batches
 from ..rundir import Scores
-from .inputs import forward, to_device
+from .inputs import forward, on_device
 from .losses import DivergedError
 from .ranks import Ranks
 
@@ -60,9 +61,9 @@ def evaluate(
     model.eval()
     scorers = {task: TaskScores(classes[task]).to(ranks.device) for task in data.config.task}
     local = max(1, data.config.train.batch_size // ranks.world_size)
-    for batch in load(data, eval_batches(len(data), local, ranks.rank, ranks.world_size), 0, threads):
-        images, labels = to_device(batch, ranks.device)
-        logits = forward(model, images, data.config.train.precision)
+    batches = eval_batches(len(data), local, ranks.rank, ranks.world_size)
+    for batch in on_device(load(data, data.plan(0), batches, threads, ranks.on_gpu), ranks.device):
+        logits = forward(model, batch.images, data.config.train.precision)
         for column, (task, scorer) in enumerate(scorers.items()):
-            scorer.update(logits[task].float(), labels[:, column])
+            scorer.update(logits[task].float(), batch.labels[:, column])
     return {task: scorer.compute() for task, scorer in scorers.items()}
