@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from .errors import UserError, command
 from .files import atomic_write
 from .labels import TASKS, UNLABELLED, find_list, read_classes
+from .names import FOLDER_CLASSES
 from .progress import progress
 
 
@@ -61,7 +62,7 @@ def _paintings(file: Path, classes: dict[str, list[str]]) -> Iterator[tuple[byte
     try:
         source = _open(file)
         features = json.loads(source.schema_arrow.metadata[b"huggingface"])["info"]["features"]
-        names = {task: list(map(plain, features[task]["names"])) for task in TASKS}
+        names = {task: [plain(FOLDER_CLASSES.get(name, name)) for name in features[task]["names"]] for task in TASKS}
         ours = {task: {plain(name): label for label, name in enumerate(classes[task])} for task in TASKS}
         for batch in source.iter_batches(batch_size=64, columns=["image", *TASKS]):
             for row in batch.to_pylist():

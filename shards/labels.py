@@ -2,11 +2,13 @@
 
 The lists are published by ArtGAN (Tan, Chan, Aguirre and Tanaka, "Improved ArtGAN for Conditional Synthesis of
 Natural Image and Artwork", IEEE TIP 2019). Per task there is a class file (`0 Albrecht_Durer`) and a train and a
-val list of `STYLE/artist_title.jpg,class`. The artist lists open with a header and use a double comma.
+val list of `STYLE/artist_title.jpg,class`. They are published twice: in the repository, where some have no extension
+and the artist lists open with a header and use a double comma, and as plain `wikiart_csv/artist_train.csv` in a zip.
 """
 
+import csv
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,7 +45,8 @@ class Labels:
 def read_labels(folder: Path) -> Labels:
     """Read the lists under `folder`: any layout in which the files keep their names, extension or not.
 
-    Raises `UserError` naming file and line for a missing list, a line that is no row, and a class out of range.
+    Raises `UserError` naming the file for a list that is missing or there twice, and the line too for a line that is
+    no row and a class out of range.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; give the folder of ArtGAN's label lists as --labels")
@@ -72,9 +75,10 @@ def read_labels(folder: Path) -> Labels:
 def find_list(folder: Path, stem: str) -> Path:
     """The one file named `stem` under `folder`, with or without an extension. Raises `UserError`."""
     found = sorted(p for p in folder.rglob(f"{stem}*") if p.is_file() and p.name.partition(".")[0] == stem)
-    if len(found) != 1:
-        problem = f"several files named {stem}" if found else f"no file named {stem}"
-        raise UserError(f"{folder} holds {problem}; it must hold one, as in ArtGAN's WikiArt label lists")
+    if not found:
+        raise UserError(f"{folder} holds no file named {stem}; it must hold one, as in ArtGAN's WikiArt label lists")
+    if len(found) > 1:
+        raise UserError(f"both {found[0]} and {found[1]} are a list of this name; move one of them out of {folder}")
     return found[0]
 
 
@@ -104,9 +108,8 @@ def read_classes(file: Path) -> list[str]:
 
 def _read_rows(file: Path, classes: int) -> Iterator[tuple[str, int]]:
     for number, line in _read_lines(file):
-        path, _, label = line.rpartition(",")
-        path, label = path.rstrip(", "), label.strip()
-        if number == 1 and not label.isdecimal():
+        path, label = _split_row(line)
+        if number == 1 and path and "/" not in path and not any(map(str.isdigit, label)):
             continue  # the artist lists' header
         if not path or not label.isdecimal() or len(label) > 6 or int(label) >= classes:
             raise UserError(
@@ -114,6 +117,15 @@ def _read_rows(file: Path, classes: int) -> Iterator[tuple[str, int]]:
                 f"from 0 to {classes - 1}; mend the list"
             )
         yield path, int(label)
+
+
+def _split_row(line: str) -> tuple[str, str]:
+    """Path and class of a row, whose path may be quoted or hold commas; both empty if it is no CSV."""
+    try:
+        *path, label = next(csv.reader([line], strict=True))
+    except csv.Error:
+        return "", ""
+    return ",".join(path).rstrip(", "), label.strip()
 
 
 def find_images(folder: Path) -> list[str]:
@@ -128,43 +140,3 @@ def find_images(folder: Path) -> list[str]:
     if not found:
         raise UserError(f"{folder} holds no images (STYLE/NAME.jpg, .png or .webp); give the right folder as --images")
     return found
-
-
-def match_files(files: Iterable[str], listed: Iterable[str]) -> dict[str, str]:
-    """Which listed path each file is: exactly, else through `spellings`, else without its apostrophes.
-
-    No path is given to two files, and none that some file has exactly is given to another. Files that match
-    nothing are absent from the answer.
-    """
-    names = set(listed)
-    files = list(files)
-    matched = {name: name for name in files if name in names}
-    taken = set(matched)
-    bare: dict[str, list[str]] = {}
-    for name in names - taken:
-        bare.setdefault(_without_apostrophes(name), []).append(name)
-    for name in files:
-        if name in matched:
-            continue
-        for spelling in spellings(name):
-            candidates = [spelling] if spelling in names else bare.get(_without_apostrophes(spelling), [])
-            if len(candidates) == 1 and candidates[0] not in taken:
-                matched[name] = candidates[0]
-                taken.add(candidates[0])
-                break
-    return matched
-
-
-def spellings(name: str) -> Iterator[str]:
-    """The name, then what it was before zip tools took its UTF-8 for code page 437, and that for 866."""
-    yield name
-    for page in ("cp437", "cp866"):
-        try:
-            name = name.encode(page).decode("utf-8")
-        except UnicodeError:
-            return
-        yield name
-
-
-def _without_apostrophes(name: str) -> str:
-    return name.translate({ord(mark): None for mark in "'’`"})

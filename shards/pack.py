@@ -24,7 +24,8 @@ from .errors import UserError, command
 from .files import atomic_open, atomic_write, file_sha256, locked_patiently, remove_leftovers
 from .images import UnreadableImageError, to_jpeg
 from .index import INDEX_NAME, read_index, write_index
-from .labels import TASKS, Labels, Painting, find_images, match_files, read_labels
+from .labels import TASKS, Labels, Painting, find_images, read_labels
+from .names import match_files
 from .progress import progress
 from .splits import SPLITS, add_options, check_options, make_splits, print_sizes
 from .summary import write_summary
@@ -69,7 +70,7 @@ def pack(
     """
     labels = read_labels(labels_folder)
     files = find_images(images)
-    matched = match_files(files, labels.paintings)
+    matched, _ = match_files(files, labels.paintings)
     if not matched:
         raise UserError(
             f"no image under {images} is named in the lists of {labels_folder}; check that they belong together"
