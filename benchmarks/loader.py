@@ -117,7 +117,7 @@ def main() -> None:
         enlarge(args.images, large)
         for name, images in (("as they are", args.images), ("short side 512", large)):
             shards = Path(scratch) / f"{name} packed"
-            pack(images, args.labels, shards, short_side=512)
+            pack(images, args.labels, shards, short_side=512, allow_missing=True)
             pipelines = peers(images, shards)
             rates: dict[str, list[float]] = {pipeline: [] for pipeline in pipelines}
             for _ in range(args.passes):

@@ -27,8 +27,8 @@ from .progress import progress
 def unpack(parquet: Path, labels: Path, out: Path) -> dict[str, dict[str, int]]:
     """Write images and lists and return how many paintings each task has of each class. Run again, it goes on.
 
-    Classes are matched by name: what ArtGAN has no class for, such as `Unknown Artist`, is unlabelled. Raises
-    `UserError`.
+    Classes are matched by name: what ArtGAN has no class for, such as `Unknown Artist`, is unlabelled, and a painting
+    without any label is left out. Raises `UserError`.
     """
     class_files = {task: find_list(labels, f"{task}_class") for task in TASKS}
     classes = {task: read_classes(file) for task, file in class_files.items()}
@@ -39,6 +39,9 @@ def unpack(parquet: Path, labels: Path, out: Path) -> dict[str, dict[str, int]]:
     with progress("unpacking paintings", sum(_open(file).metadata.num_rows for file in files)) as advance:
         for file in files:
             for image, own in _paintings(file, classes):
+                advance()
+                if set(own.values()) == {UNLABELLED}:
+                    continue
                 style = classes["style"][own["style"]] if own["style"] != UNLABELLED else "Unknown_Style"
                 path = f"{style}/{hashlib.sha256(image).hexdigest()[:32]}.jpg"
                 if not (out / "images" / path).exists():
@@ -46,7 +49,6 @@ def unpack(parquet: Path, labels: Path, out: Path) -> dict[str, dict[str, int]]:
                 for task, label in own.items():
                     if label != UNLABELLED:
                         lists[task].add((path, label))
-                advance()
     for task in TASKS:
         atomic_write(out / "labels" / f"{task}_class.txt", class_files[task].read_bytes())
         atomic_write(

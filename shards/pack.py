@@ -32,6 +32,8 @@ from .summary import write_summary
 from .workers import each
 
 SHARD_SAMPLES = 1000
+CLAIM_NAME = "pack.json"
+REPORT_NAME = "report.json"
 
 Item = TypeVar("Item")
 
@@ -60,17 +62,19 @@ class Packed:
 
 def pack(
     images: Path, labels_folder: Path, out: Path, short_side: int = 256, quality: int = 90,
-    protocol: str = "artgan", seed: int = 0, keep_leaks: bool = False,
+    protocol: str = "artgan", seed: int = 0, keep_leaks: bool = False, allow_missing: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Pack every labelled image under `images` into `out` and return the report that is also left there.
 
-    The other arguments are those of `splits.make_splits`; other splits of what is packed already pack nothing.
+    `protocol`, `seed` and `keep_leaks` are those of `splits.make_splits`; other splits of what is packed already pack
+    nothing. Unless `allow_missing`, every listed painting must have an image and every image a label.
 
-    Raises `UserError` for unreadable lists, no images, and an `out` that holds other shards.
+    Raises `UserError` for unreadable lists, no images, an `out` that holds other shards, and what is missing; that
+    before anything is packed, with a report that names it.
     """
     labels = read_labels(labels_folder)
     files = find_images(images)
-    matched, _ = match_files(files, labels.paintings)
+    matched, doubtful = match_files(files, labels.paintings)
     if not matched:
         raise UserError(
             f"no image under {images} is named in the lists of {labels_folder}; check that they belong together"
@@ -80,7 +84,17 @@ def pack(
         # A fixed order that mixes the classes, for readers that stream the shards one after the other.
         for file, path in sorted(matched.items(), key=lambda pair: hashlib.sha256(pair[1].encode()).digest())
     ]
-    _claim(out, sources, labels)
+    claim = _claim(out, sources, labels)
+    known = {
+        "images_without_label": sorted(set(files) - set(matched)),
+        "images_in_doubt": doubtful,
+        "listed_without_image": sorted(set(labels.paintings) - set(matched.values())),
+        "ambiguous": labels.ambiguous,
+    }
+    if not allow_missing:
+        _refuse_missing(out, known)
+    if not (out / CLAIM_NAME).exists():
+        atomic_write(out / CLAIM_NAME, claim)
     with locked_patiently(out / ".lock", f"another process is packing into {out}"):
         remove_leftovers(out)
         rows = _pack(out, sources)
@@ -89,10 +103,8 @@ def pack(
         splits = make_splits(protocol, paintings, seed, copies, keep_leaks)
         for row, split in zip(rows, splits, strict=True):
             row.update({f"split_{task}": role for task, role in split.items()})
-        report = _report(labels, files, matched, sources, rows, copies)
-        # File names need not be UTF-8.
-        text = json.dumps(report, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
-        atomic_write(out / "report.json", text + b"\n")
+        report = {**known, **_report(labels, sources, rows, copies)}
+        _write_report(out, report)
         checksums = {name: file_sha256(out / name) for name in sorted({str(row["shard"]) for row in rows})}
         write_index(out, rows, labels.classes, checksums, {"protocol": protocol, "seed": seed})
         write_summary(read_index(out))
@@ -110,30 +122,47 @@ def _pack(out: Path, sources: Sequence[Source]) -> list[dict[str, Any]]:
     return rows
 
 
-def _claim(out: Path, sources: Sequence[Source], labels: Labels) -> None:
-    """Make `out` the place of this packing, or refuse if it holds another."""
+def _refuse_missing(out: Path, known: dict[str, Any]) -> None:
+    missing, unlabelled = len(known["listed_without_image"]), len(known["images_without_label"])
+    if missing or unlabelled:
+        _write_report(out, known)
+        raise UserError(
+            f"listed paintings without an image: {missing:,}, images without a label: {unlabelled:,}, all named in "
+            f"{out / REPORT_NAME}; mend --images or --labels, or give --allow-missing to pack the rest"
+        )
+
+
+def _write_report(out: Path, report: dict[str, Any]) -> None:
+    # File names need not be UTF-8.
+    text = json.dumps(report, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    atomic_write(out / REPORT_NAME, text + b"\n")
+
+
+def _claim(out: Path, sources: Sequence[Source], labels: Labels) -> str:
+    """What `out` says once it is the place of this packing. Raises `UserError` if it holds another."""
     inputs = hashlib.sha256(labels.digest.encode())
     for source in sources:
         inputs.update(f"{source.painting.path}\0{source.file.stat().st_size}\n".encode())
-    claim = {
+    settings = {
         "version": 3,
         "short_side": sources[0].short_side,
         "quality": sources[0].quality,
         "shard_samples": SHARD_SAMPLES,
         "inputs": inputs.hexdigest(),
     }
-    file = out / "pack.json"
+    claim = json.dumps(settings)
+    file = out / CLAIM_NAME
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give a folder as --out")
     if file.exists():
-        if file.read_text(encoding="utf-8") != json.dumps(claim):
+        if file.read_text(encoding="utf-8") != claim:
             raise UserError(
                 f"{out} holds shards of other paintings, labels or settings; choose another --out or delete it"
             )
-        return
+        return claim
     if out.exists() and any(path.suffix == ".tar" or path.name == INDEX_NAME for path in out.iterdir()):
         raise UserError(f"{out} holds shards that were not made here; choose another --out")
-    atomic_write(file, json.dumps(claim))
+    return claim
 
 
 def _write_missing(shards: Sequence[tuple[Path, Sequence[Source]]]) -> None:
@@ -215,14 +244,8 @@ def _index_rows(file: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _report(
-    labels: Labels,
-    files: Sequence[str],
-    matched: dict[str, str],
-    sources: Sequence[Source],
-    rows: Sequence[dict],
-    copies: Sequence[str],
-) -> dict[str, Any]:
+def _report(labels: Labels, sources: Sequence[Source], rows: Sequence[dict], copies: Sequence[str]) -> dict[str, Any]:
+    """What the report says of the packing itself."""
     packed = {row["path"] for row in rows}
     groups: dict[str, list[str]] = {}
     for row, copy in zip(rows, copies, strict=True):
@@ -231,9 +254,6 @@ def _report(
     return {
         "packed": len(rows),
         "unreadable": {str(source.file): _prepare(source).reason for source in broken},
-        "images_without_label": sorted(set(files) - set(matched)),
-        "listed_without_image": len(labels.paintings) - len(matched),
-        "ambiguous": labels.ambiguous,
         "near_duplicates": sorted(sorted(group) for group in groups.values() if len(group) > 1),
         "classes": {
             task: {name: count[label] for label, name in enumerate(labels.classes[task])}
@@ -257,12 +277,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
     parser.add_argument("--short-side", type=int, default=256, help="pixels; smaller images stay (default: 256)")
     parser.add_argument("--quality", type=int, default=90, help="JPEG quality, 1 to 95 (default: 90)")
+    parser.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="pack though listed paintings have no image or images no label; unreadable images are left out anyway",
+    )
     add_options(parser)
     args = parser.parse_args(argv)
     if args.short_side < 33 or not 1 <= args.quality <= 95:
         raise UserError("--short-side must be at least 33 pixels and --quality from 1 to 95")
     check_options(args)
-    how = (args.short_side, args.quality, args.protocol, args.seed, args.keep_leaks)
+    how = (args.short_side, args.quality, args.protocol, args.seed, args.keep_leaks, args.allow_missing)
     report = pack(args.images, args.labels, args.out, *how)
     index = read_index(args.out)
     shards = len(set(index.table["shard"].to_pylist()))
@@ -270,8 +295,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_sizes(report["splits"])
     notes = {
         "unreadable and left out": len(report["unreadable"]),
-        "images in no label list": len(report["images_without_label"]),
-        "listed paintings without an image": report["listed_without_image"],
+        "images without a label": len(report["images_without_label"]),
+        "listed paintings without an image": len(report["listed_without_image"]),
         "paintings with two classes in one task": len(report["ambiguous"]),
         "groups of near-duplicates, which share a role": len(report["near_duplicates"]),
     }

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import shutil
 import unicodedata
 
@@ -9,6 +10,7 @@ import pytest
 from conftest import WIKIART, needs_wikiart
 
 from shards.errors import UserError
+from shards.index import read_index
 from shards.labels import TASKS, UNLABELLED, find_images, read_labels
 from shards.names import match_files, readings
 from shards.pack import main as pack
@@ -180,3 +182,35 @@ def test_in_doubt_a_file_gets_no_label_and_is_named(files, listed, matched, doub
     assert found == {file: file for file in matched}
     assert set(doubts) == set(doubtful)
     assert all(set(paths) <= set(listed) for paths in doubts.values())
+
+
+def test_what_is_missing_stops_the_packing_before_it_starts_unless_allowed(paintings, tmp_path, capsys):
+    images, out = tmp_path / "images", tmp_path / "out"
+    shutil.copytree(paintings / "images", images)
+    first, *_, last = find_images(images)
+    command = ["--images", str(images), "--labels", str(paintings / "labels"), "--out", str(out)]
+
+    def reported():
+        report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+        return report["listed_without_image"], report["images_without_label"]
+
+    def refused():
+        assert pack(command) == 2
+        missing, unlabelled = reported()
+        counts = f"without an image: {len(missing)}, images without a label: {len(unlabelled)}, "
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert all(said in error for said in (counts, str(out / "report.json"), "--allow-missing"))
+        assert [file.name for file in out.iterdir()] == ["report.json"]
+        return missing, unlabelled
+
+    shutil.copy(images / first, images / "other.jpg")
+    assert refused() == ([], ["other.jpg"])
+    (images / first).unlink()
+    (images / last).unlink()
+    assert refused() == ([first, last], ["other.jpg"])
+    (images / "other.jpg").unlink()
+    assert refused() == ([first, last], [])
+    assert pack([*command, "--allow-missing"]) == 0
+    assert reported() == ([first, last], [])
+    assert len(read_index(out).table) == 198
