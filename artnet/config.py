@@ -106,6 +106,8 @@ class AugmentConfig(Section):
     )
     crop_scale: float = Field(0.25, gt=0, le=1, description="least area of a random crop, as a share of the image")
     flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
+    mixup: float = Field(0, ge=0, le=10, description="alpha of mixup (ICLR 2018), 0 = none; it pays in long runs only")
+    cutmix: float = Field(0, ge=0, le=10, description="alpha of CutMix (ICCV 2019), 0 = none; with mixup: either")
 
 
 class OptimConfig(Section):

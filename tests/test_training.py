@@ -15,11 +15,13 @@ import torch
 from conftest import ROOT, python
 from torch import nn
 
-from artnet.config import OptimConfig, load
+from artnet.config import AugmentConfig, OptimConfig, load
 from artnet.data.dataset import SplitData
+from artnet.data.loader import Batch
 from artnet.models import build_model
 from artnet.rundir import EXIT_STOPPED, RunDir
 from artnet.training.losses import DivergedError, masked_loss
+from artnet.training.mixing import mix
 from artnet.training.optim import learning_rate, make_optimizer
 from artnet.training.ranks import Ranks
 from artnet.training.scores import TaskScores, evaluate
@@ -158,7 +160,7 @@ def test_the_loss_is_the_mean_over_the_labelled_paintings_of_all_ranks():
 
     logits = {"artist": torch.randn(2, 4, requires_grad=True), "style": torch.randn(2, 5, requires_grad=True)}
     labels = torch.tensor([[-1, 2], [-1, -1]])
-    loss, part = masked_loss(logits, labels, 0.0, Peer(0, 2, 2, torch.device("cpu")))
+    loss, part = masked_loss(logits, [(labels, 1.0)], 0.0, Peer(0, 2, 2, torch.device("cpu")))
     expected = nn.functional.cross_entropy(logits["style"][:1], labels[:1, 1]) / 4
     assert part.item() == pytest.approx(expected.item())
     assert loss.item() == pytest.approx(2 * expected.item())
@@ -182,6 +184,30 @@ def test_wrong_input_ends_in_one_sentence(run_yaml, tmp_path, changes, said):
     assert said in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "run" / "result.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_a_mixed_image_counts_for_both_labels_by_their_share_in_it(kind):
+    images = torch.tensor([0, 100, 200], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 32, 32, 3)
+    labels = torch.tensor([[0], [1], [-1]])
+    shares = set()
+    for step in range(20):
+        mixed, mixture = mix(Batch(images, labels), AugmentConfig(**{kind: 1.0}), np.random.default_rng(step))
+        (own, share), (other, rest) = mixture
+        assert share + rest == pytest.approx(1)
+        assert (own.tolist(), other.tolist()) == ([[0], [1], [-1]], [[-1], [0], [1]])
+        assert mixed.float().mean((1, 2, 3)).tolist() == pytest.approx(
+            [200 * rest, 100 * share, 200 * share + 100 * rest], rel=1e-4
+        )
+        assert len(mixed[1].unique()) == (1 if kind == "mixup" or share in (0, 1) else 2)
+        shares.add(share)
+        logits = torch.randn(3, 4)
+        loss, _ = masked_loss({"style": logits}, mixture, 0.0, ALONE)
+        each = -logits.log_softmax(1)
+        assert loss.item() == pytest.approx(
+            ((share * each[0, 0] + share * each[1, 1] + rest * each[1, 0] + rest * each[2, 1]) / 2).item(), rel=1e-5
+        )
+    assert len(shares) > 10
 
 
 def test_a_loss_that_is_no_number_is_no_result(run_yaml, tmp_path):

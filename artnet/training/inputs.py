@@ -33,13 +33,13 @@ def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]
 
 
 def normalised(images: torch.Tensor) -> torch.Tensor:
-    """uint8 (n, size, size, 3) as normalised float32 (n, 3, size, size), channels last in memory."""
+    """Pixels of 0 to 255, (n, size, size, 3), as normalised float32 (n, 3, size, size), channels last in memory."""
     mean, std = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (MEAN, STD))
     return (images.permute(0, 3, 1, 2).float() - mean) / std
 
 
 def forward(model: nn.Module, images: torch.Tensor, precision: str) -> dict[str, torch.Tensor]:
-    """The logits of each head for uint8 images, computed in `precision` (`fp32` or `bf16`)."""
+    """The logits of each head for images (n, size, size, 3) of 0 to 255, computed in `precision` (`fp32` or `bf16`)."""
     with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
         logits: dict[str, torch.Tensor] = model(normalised(images))
     return logits

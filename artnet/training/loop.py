@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -24,6 +25,7 @@ from . import checkpoint, provenance
 from .inputs import forward, on_device
 from .journal import Journal
 from .losses import DivergedError, masked_loss
+from .mixing import mix
 from .optim import learning_rate, make_optimizer
 from .ranks import Ranks
 from .scores import evaluate
@@ -117,8 +119,10 @@ class Training:
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
             self.optimizer.zero_grad(set_to_none=True)
-            logits = forward(self.parallel, batch.images, config.train.precision)
-            loss, part = masked_loss(logits, batch.labels, config.optim.label_smoothing, ranks)
+            # The same draw on every rank, and after a resume.
+            images, mixture = mix(batch, config.augment, np.random.default_rng([config.seed, progress.step, 2]))
+            logits = forward(self.parallel, images, config.train.precision)
+            loss, part = masked_loss(logits, mixture, config.optim.label_smoothing, ranks)
             loss.backward()
             self.optimizer.step()
             progress.step += 1
