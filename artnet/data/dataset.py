@@ -58,6 +58,11 @@ class SplitData:
         sizes: np.ndarray = np.stack(columns, 1)[self.rows].astype(np.int64)
         return sizes
 
+    @cached_property
+    def most_pixels(self) -> int:
+        """Pixels of the largest painting."""
+        return int(self.sizes.prod(1).max())
+
     def plan(self, epoch: int) -> Plan:
         """What the given epoch shows. Every sample of val and test, once, in a fixed order."""
         if not self.is_train:

@@ -50,8 +50,14 @@ def load(
 
 
 def _batch(data: SplitData, plan: Plan, positions: np.ndarray, pinned: bool) -> Batch:
-    images = torch.empty((len(positions), data.size, data.size, 3), dtype=torch.uint8, pin_memory=pinned)
-    scratch = np.empty(3 * int(data.sizes.prod(1).max()), np.uint8)
+    shape = (len(positions), data.size, data.size, 3)
+    # NumPy takes huge pages where it can: fresh memory in small ones costs a twentieth of the time.
+    images = (
+        torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+        if pinned
+        else torch.from_numpy(np.empty(shape, np.uint8))
+    )
+    scratch = np.empty(3 * data.most_pixels, np.uint8)
     labels = np.full((len(positions), data.labels.shape[1]), UNLABELLED)
     for place, (position, view) in enumerate(zip(positions.tolist(), images.numpy(), strict=True)):
         sample = _show(data, plan, position, scratch, view)
