@@ -123,7 +123,7 @@ def find_images(folder: Path) -> list[str]:
     found = sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+        if path.suffix.lower() in IMAGE_SUFFIXES  # links to nothing, pipes and folders too: packing says why not
     )
     if not found:
         raise UserError(f"{folder} holds no images (STYLE/NAME.jpg, .png or .webp); give the right folder as --images")
