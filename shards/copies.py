@@ -8,7 +8,6 @@ import io
 
 import numpy as np
 from PIL import Image
-from scipy.fft import dctn
 
 # Of 12.5 million pairs of 5,000 real paintings, all 24 up to 6 bits apart are copies, as far as an eye can tell. Of
 # the 4 pairs 8 bits apart 3 are not. Saving a copy at half the size and quality 60 changes 6 bits or fewer of 99 %.
@@ -16,6 +15,10 @@ MAX_BITS = 6
 
 # Grey levels, of 255. What a picture with less contrast hashes to is the noise of its encoding.
 MIN_CONTRAST = 5.0
+
+# The 8 lowest of 32 frequencies: rows of the orthonormal DCT-II. Importing SciPy for it would cost each worker 0.4 s.
+_DCT = np.cos(np.pi / 32 * np.outer(np.arange(8), np.arange(32) + 0.5)) * np.sqrt(2 / 32)
+_DCT[0] /= np.sqrt(2)
 
 
 def perceptual_hash(jpeg: bytes) -> int:
@@ -27,7 +30,7 @@ def perceptual_hash(jpeg: bytes) -> int:
     """
     with Image.open(io.BytesIO(jpeg)) as image:
         grey = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.LANCZOS), np.float64)
-    low = dctn(grey, norm="ortho")[:8, :8].ravel()
+    low = (_DCT @ grey @ _DCT.T).ravel()
     contrast = np.linalg.norm(low[1:]) / 32  # the standard deviation of what the low frequencies show
     if contrast < MIN_CONTRAST:
         return int.from_bytes(hashlib.sha256(jpeg).digest()[:8])

@@ -135,8 +135,8 @@ def find_images(folder: Path) -> list[str]:
     found = sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        # macOS leaves a hidden `._NAME.jpg` beside files that it copies.
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        # Not macOS's hidden `._NAME.jpg`; but links to nothing, pipes and folders, of which packing says why not.
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
     )
     if not found:
         raise UserError(f"{folder} holds no images (STYLE/NAME.jpg, .png or .webp); give the right folder as --images")

@@ -1,27 +1,25 @@
 """`python -m shards.pack --images IMAGES --labels LABELS --out SHARDS`: paintings to WebDataset tar shards.
 
 Every shard is a plain tar of pairs `KEY.jpg`, `KEY.json` that any WebDataset reader streams; `index.parquet` beside
-them gives random access. A shard is written whole or not at all, so a killed run goes on where it was.
+them gives random access. A shard is written whole or not at all, so a killed run goes on where it was; one that was
+damaged since is written again.
 """
 
 import argparse
 import hashlib
-import io
 import json
-import re
-import tarfile
-import unicodedata
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from .copies import copy_groups, perceptual_hash
 from .errors import UserError, command
-from .files import atomic_open, atomic_write, file_sha256, locked_patiently, remove_leftovers
+from .files import atomic_write, file_sha256, locked_patiently, remove_leftovers
 from .images import UnreadableImageError, to_jpeg
 from .index import INDEX_NAME, read_index, write_index
 from .labels import TASKS, Labels, Painting, find_images, read_labels
@@ -29,13 +27,12 @@ from .names import match_files
 from .progress import progress
 from .splits import SPLITS, add_options, check_options, make_splits, print_sizes
 from .summary import write_summary
+from .tars import read_checksums, read_rows, write_checksums, write_shard
 from .workers import each
 
 SHARD_SAMPLES = 1000
 CLAIM_NAME = "pack.json"
 REPORT_NAME = "report.json"
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,6 @@ class Source:
 class Packed:
     """What became of a `Source`: JPEG bytes with size in pixels and hash, or the reason why there are none."""
 
-    key: str
     jpeg: bytes = b""
     width: int = 0
     height: int = 0
@@ -63,11 +59,13 @@ class Packed:
 def pack(
     images: Path, labels_folder: Path, out: Path, short_side: int = 256, quality: int = 90,
     protocol: str = "artgan", seed: int = 0, keep_leaks: bool = False, allow_missing: bool = False,
+    workers: int | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Pack every labelled image under `images` into `out` and return the report that is also left there.
 
     `protocol`, `seed` and `keep_leaks` are those of `splits.make_splits`; other splits of what is packed already pack
-    nothing. Unless `allow_missing`, every listed painting must have an image and every image a label.
+    nothing. Unless `allow_missing`, every listed painting must have an image and every image a label. `workers`
+    processes do the work, one a core by default: the bytes are the same for any number of them.
 
     Raises `UserError` for unreadable lists, no images, an `out` that holds other shards, and what is missing; that
     before anything is packed, with a report that names it.
@@ -97,7 +95,7 @@ def pack(
         atomic_write(out / CLAIM_NAME, claim)
     with locked_patiently(out / ".lock", f"another process is packing into {out}"):
         remove_leftovers(out)
-        rows = _pack(out, sources)
+        rows, checksums = _pack(out, sources, workers)
         paintings = [labels.paintings[str(row["path"])] for row in rows]
         copies = copy_groups(np.array([row["phash"] for row in rows], np.uint64))
         splits = make_splits(protocol, paintings, seed, copies, keep_leaks)
@@ -105,21 +103,48 @@ def pack(
             row.update({f"split_{task}": role for task, role in split.items()})
         report = {**known, **_report(labels, sources, rows, copies)}
         _write_report(out, report)
-        checksums = {name: file_sha256(out / name) for name in sorted({str(row["shard"]) for row in rows})}
-        write_index(out, rows, labels.classes, checksums, {"protocol": protocol, "seed": seed})
+        used = {name: checksums[name] for name in sorted({str(row["shard"]) for row in rows})}
+        write_index(out, rows, labels.classes, used, {"protocol": protocol, "seed": seed})
         write_summary(read_index(out))
         return report
 
 
-def _pack(out: Path, sources: Sequence[Source]) -> list[dict[str, Any]]:
-    """Write the shards that are missing and return the index rows of all, without splits."""
-    shards = [sources[start : start + SHARD_SAMPLES] for start in range(0, len(sources), SHARD_SAMPLES)]
-    names = [f"wikiart-{number:06d}.tar" for number in range(len(shards))]
-    _write_missing([(out / name, shard) for name, shard in zip(names, shards, strict=True)])
-    rows = [row for name in names for row in _index_rows(out / name)]
+def _pack(out: Path, sources: Sequence[Source], workers: int | None) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Write the shards that are missing or damaged. Returns the index rows of all, without splits, and checksums."""
+    shards = {
+        f"wikiart-{number:06d}.tar": sources[start : start + SHARD_SAMPLES]
+        for number, start in enumerate(range(0, len(sources), SHARD_SAMPLES))
+    }
+    recorded = read_checksums(out)
+    checksums = _sound([out / name for name in shards], recorded)
+    todo = [name for name in shards if name not in checksums]
+    if todo:
+        left = [source for name in todo for source in shards[name]]
+        with progress("packing paintings", len(left)) as advance, each(_prepare, left, workers) as prepared:
+            for name in todo:
+                checksums[name] = write_shard(out / name, _samples(shards[name], prepared, advance))
+                write_checksums(out, checksums)
+                if checksums[name] != recorded.get(name, checksums[name]):
+                    print(f"{out / name} is not as it was first packed: images have changed since", file=sys.stderr)
+    rows = [row for name in shards for row in read_rows(out / name)]
     if not rows:
         raise UserError(f"no image could be read, {sources[0].file} for one: {_prepare(sources[0]).reason}")
-    return rows
+    return rows, checksums
+
+
+def _sound(files: Sequence[Path], recorded: Mapping[str, str]) -> dict[str, str]:
+    """The checksums of those shards that are as they were packed; damaged ones are named on stderr."""
+    sound = {}
+    there = [file for file in files if file.exists()]
+    with progress("checking shards", len(there)) as advance:
+        for file in there:
+            checksum = file_sha256(file)
+            if checksum == recorded.get(file.name):
+                sound[file.name] = checksum
+            elif file.name in recorded:
+                print(f"{file} has changed since it was packed; it is written again", file=sys.stderr)
+            advance()
+    return sound
 
 
 def _refuse_missing(out: Path, known: dict[str, Any]) -> None:
@@ -142,9 +167,9 @@ def _claim(out: Path, sources: Sequence[Source], labels: Labels) -> str:
     """What `out` says once it is the place of this packing. Raises `UserError` if it holds another."""
     inputs = hashlib.sha256(labels.digest.encode())
     for source in sources:
-        inputs.update(f"{source.painting.path}\0{source.file.stat().st_size}\n".encode())
+        inputs.update(f"{source.painting.path}\0{_size(source.file)}\n".encode())
     settings = {
-        "version": 3,
+        "version": 4,
         "short_side": sources[0].short_side,
         "quality": sources[0].quality,
         "shard_samples": SHARD_SAMPLES,
@@ -165,47 +190,21 @@ def _claim(out: Path, sources: Sequence[Source], labels: Labels) -> str:
     return claim
 
 
-def _write_missing(shards: Sequence[tuple[Path, Sequence[Source]]]) -> None:
-    todo = [(file, sources) for file, sources in shards if not file.exists()]
-    if not todo:
-        return
-    total = sum(len(sources) for _, sources in todo)
-    with progress("packing paintings", total) as advance:
-        for file, sources in todo:
-            with each(_prepare, sources) as prepared:
-                _write_shard(file, _counted(zip(sources, prepared, strict=True), advance))
-
-
-def _counted(items: Iterable[Item], advance: Callable[[], None]) -> Iterator[Item]:
-    for item in items:
-        yield item
-        advance()
-
-
-def _prepare(source: Source) -> Packed:
-    key = sample_key(source.painting.path)
+def _size(file: Path) -> int:
+    """In bytes; -1 of a link to nothing, which the report will name."""
     try:
-        jpeg, width, height = to_jpeg(source.file.read_bytes(), source.short_side, source.quality)
-        return Packed(key, jpeg, width, height, perceptual_hash(jpeg))
-    except (UnreadableImageError, OSError) as error:
-        return Packed(key, reason=str(error))
+        return file.stat().st_size
+    except OSError:
+        return -1
 
 
-def sample_key(path: str) -> str:
-    """A sample's name in its tar: readable ASCII without dots (readers split names there), unique by a hash."""
-    plain = unicodedata.normalize("NFKD", Path(path).stem).encode("ascii", "ignore").decode()
-    slug = re.sub(r"[^a-z0-9_]+", "-", plain.lower()).strip("-")[:60]
-    return f"{slug}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
-
-
-def _write_shard(file: Path, prepared: Iterable[tuple[Source, Packed]]) -> None:
-    with (
-        atomic_open(file) as handle,
-        tarfile.open(fileobj=handle, mode="w", format=tarfile.USTAR_FORMAT) as tar,
-    ):
-        for source, packed in prepared:
-            if packed.reason:
-                continue
+def _samples(
+    sources: Sequence[Source], prepared: Iterator[Packed], advance: Callable[[], None]
+) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """What goes into the shard of `sources`: `prepared` yields what became of each, and of the next shards'."""
+    for source in sources:
+        packed = next(prepared)
+        if not packed.reason:
             about = {
                 "path": source.painting.path,
                 "width": packed.width,
@@ -213,35 +212,18 @@ def _write_shard(file: Path, prepared: Iterable[tuple[Source, Packed]]) -> None:
                 "phash": packed.phash,
                 **{task: source.painting.label(task) for task in TASKS},
             }
-            _add(tar, f"{packed.key}.jpg", packed.jpeg)
-            _add(tar, f"{packed.key}.json", json.dumps(about, ensure_ascii=False).encode())
+            yield packed.jpeg, about
+        advance()
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)  # owner, time and mode at their defaults: the bytes depend on the paintings alone
-    member.size = len(data)
-    tar.addfile(member, io.BytesIO(data))
-
-
-def _index_rows(file: Path) -> list[dict[str, Any]]:
-    """The index rows of a shard, read back from it: what is in the index is what is in the tar."""
-    rows = []
+def _prepare(source: Source) -> Packed:
     try:
-        with tarfile.open(file, "r:") as tar:
-            members = iter(tar)
-            for image, about in zip(members, members, strict=True):
-                data = tar.extractfile(image).read()  # type: ignore[union-attr]
-                row = json.loads(tar.extractfile(about).read())  # type: ignore[union-attr]
-                where = {"key": image.name.removesuffix(".jpg"), "shard": file.name}
-                place = {
-                    "offset": image.offset_data,
-                    "length": image.size,
-                    "sha256": hashlib.sha256(data).hexdigest(),
-                }
-                rows.append({**where, **place, **row})
-    except (tarfile.TarError, ValueError, OSError) as error:
-        raise UserError(f"{file} is broken ({error}); delete it and pack again") from None
-    return rows
+        if not source.file.is_file():  # a pipe would be waited for, and a device never ends
+            return Packed(reason="not a file, or a link to none")
+        jpeg, width, height = to_jpeg(source.file.read_bytes(), source.short_side, source.quality)
+        return Packed(jpeg, width, height, perceptual_hash(jpeg))
+    except (UnreadableImageError, OSError, MemoryError) as error:
+        return Packed(reason=str(error) or type(error).__name__)
 
 
 def _report(labels: Labels, sources: Sequence[Source], rows: Sequence[dict], copies: Sequence[str]) -> dict[str, Any]:
@@ -253,7 +235,7 @@ def _report(labels: Labels, sources: Sequence[Source], rows: Sequence[dict], cop
     broken = [source for source in sources if source.painting.path not in packed]
     return {
         "packed": len(rows),
-        "unreadable": {str(source.file): _prepare(source).reason for source in broken},
+        "unreadable": {str(source.file): _prepare(source).reason or "readable only since" for source in broken},
         "near_duplicates": sorted(sorted(group) for group in groups.values() if len(group) > 1),
         "classes": {
             task: {name: count[label] for label, name in enumerate(labels.classes[task])}
@@ -282,12 +264,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="pack though listed paintings have no image or images no label; unreadable images are left out anyway",
     )
+    parser.add_argument("--workers", type=int, help="processes (default: one for each core this one may use)")
     add_options(parser)
     args = parser.parse_args(argv)
     if args.short_side < 33 or not 1 <= args.quality <= 95:
         raise UserError("--short-side must be at least 33 pixels and --quality from 1 to 95")
+    if args.workers is not None and args.workers < 1:
+        raise UserError("--workers must be at least 1")
     check_options(args)
-    how = (args.short_side, args.quality, args.protocol, args.seed, args.keep_leaks, args.allow_missing)
+    how = (args.short_side, args.quality, args.protocol, args.seed, args.keep_leaks, args.allow_missing, args.workers)
     report = pack(args.images, args.labels, args.out, *how)
     index = read_index(args.out)
     shards = len(set(index.table["shard"].to_pylist()))

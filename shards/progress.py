@@ -46,6 +46,16 @@ def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
         now = time.monotonic()
         if now - shown >= PLAIN_EVERY_S:
             shown = now
-            print(f"{what}: {done} of {total}, {done / (now - start):,.1f}/s", file=sys.stderr, flush=True)
+            speed = done / (now - start)
+            left = time_left((total - done) / speed)
+            print(f"{what}: {done} of {total}, {speed:,.1f}/s, {left}", file=sys.stderr, flush=True)
 
     yield advance
+
+
+def time_left(seconds: float) -> str:
+    """In the unit that a person would say."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.{0 if unit == 'min' else 1}f} {unit} left"
+    return f"{seconds:.0f} s left"

@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for sentence in found:
         print(sentence, file=sys.stderr)
     if found:
-        print("delete what is damaged and pack again: the rest stays", file=sys.stderr)
+        print("pack again with the same command: what is damaged is written again, the rest stays", file=sys.stderr)
         return 1
     print(f"{index.table.num_rows:,} paintings in {len(index.checksums)} shards are as they were packed")
     return 0

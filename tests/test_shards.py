@@ -5,26 +5,27 @@ import json
 import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import simplejpeg
 import webdataset
-from conftest import ROOT, WIKIART, needs_wikiart
+from conftest import WIKIART, needs_wikiart
 from PIL import Image, ImageCms
 
 from shards.errors import UserError
-from shards.images import UnreadableImageError, to_jpeg
+from shards.images import UnreadableImageError, to_jpeg, to_picture
 from shards.index import read_index
 from shards.labels import TASKS, Painting, read_labels
-from shards.pack import pack, sample_key
+from shards.pack import pack
 from shards.reader import Reader
 from shards.splits import artgan_splits, separate_copies
+from shards.tars import sample_key
 from shards.verify import main as verify
 
 
@@ -77,21 +78,6 @@ def test_copies_of_one_image_never_stand_on_two_sides():
     ]
 
 
-def test_a_packer_killed_alone_takes_its_workers_with_it(paintings, tmp_path):
-    command = [sys.executable, "-m", "shards.pack", "--images", paintings / "images", "--labels", paintings / "labels"]
-    process = subprocess.Popen([*map(str, command), "--out", str(tmp_path / "out")], cwd=ROOT)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    while len(workers := children.read_text().split()) < 2:
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    until = time.monotonic() + 20
-    while any(Path(f"/proc/{worker}").exists() for worker in workers):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-
-
 def test_any_webdataset_reader_streams_the_shards_and_the_index_finds_the_same_bytes(shards):
     index = read_index(shards)
     rows = {row["key"]: row for row in index.table.to_pylist()}
@@ -120,19 +106,6 @@ def test_keys_are_safe_and_distinct():
     assert all(len(key) < 90 and set(key) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-") for key in keys)
 
 
-def test_unreadable_images_are_left_out_and_listed_with_their_reason(paintings, tmp_path):
-    images = tmp_path / "images"
-    shutil.copytree(paintings / "images", images)
-    files = sorted(images.rglob("*.jpg"))
-    files[0].write_bytes(b"")
-    files[1].write_bytes(files[1].read_bytes()[:900])
-    files[2].write_bytes(b"<html>404</html>")
-    report = pack(images, paintings / "labels", tmp_path / "out")
-    assert set(report["unreadable"]) == {str(file) for file in files[:3]}
-    assert all(report["unreadable"].values())
-    assert report["packed"] == len(read_index(tmp_path / "out").table) == 197
-
-
 def test_odd_images_become_upright_rgb_and_small_clean_ones_stay_as_they_are():
     clean = _encode(Image.new("RGB", (80, 50), "red"), "JPEG")
     assert to_jpeg(clean, 64, 90) == (clean, 80, 50)
@@ -159,6 +132,57 @@ def test_odd_images_become_upright_rgb_and_small_clean_ones_stay_as_they_are():
             assert not image.info.get("progressive")
     with pytest.raises(UnreadableImageError):
         to_jpeg(clean[:300], 64, 90)
+    assert to_jpeg(_encode(Image.new("RGB", (300, 200)), "JPEG", exif=b"Exif\0\0nonsense"), 64, 90)[1:] == (96, 64)
+    harmed = clean[:-40] + b"\xff\x00" * 19 + b"\xff\xd9"  # Pillow reads it, training's decoder would not
+    with pytest.raises(ValueError, match="Corrupt"):
+        simplejpeg.decode_jpeg(harmed)
+    assert simplejpeg.decode_jpeg(to_jpeg(harmed, 64, 90)[0]).shape == (50, 80, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_upright(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.new("RGB", (200, 300), "black")
+    picture.paste("white", (0, 0, 100, 100))
+    # Where the first row and column of the file are to be seen, as the EXIF standard has it.
+    top, left = orientation in (1, 2, 5, 6), orientation in (1, 4, 5, 8)
+    jpeg, width, height = to_jpeg(_encode(picture, "JPEG", exif=exif), 64, 90)
+    assert (width, height) == ((64, 96) if orientation < 5 else (96, 64))
+    with Image.open(io.BytesIO(jpeg)) as image:
+        for x, y in ((4, 4), (width - 5, 4), (4, height - 5), (width - 5, height - 5)):
+            white = (y == 4) == top and (x == 4) == left
+            assert image.getpixel((x, y))[0] == pytest.approx(255 * white, abs=20)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "BMP"])
+def test_large_images_are_reduced_quickly_and_as_well_as_by_lanczos(paintings, kind):
+    scan = Image.new("RGB", (1800, 1800))
+    for number, file in enumerate(sorted((paintings / "images").rglob("*.jpg"))[:64]):
+        with Image.open(file) as image:
+            scan.paste(image.resize((225, 225)), (number % 8 * 225, number // 8 * 225))
+    data = _encode(scan.crop((0, 0, 1765, 1677)), kind)  # no multiples of 8: reducing must shift nothing
+
+    def slow() -> Image.Image:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.resize((269, 256), Image.Resampling.LANCZOS)
+
+    def ours() -> Image.Image:
+        with Image.open(io.BytesIO(data)) as image:
+            return to_picture(image, data, 256)
+
+    error = np.mean((np.asarray(slow(), np.float64) - np.asarray(ours())) ** 2)
+    assert 10 * np.log10(255**2 / error) > 45
+    assert _cpu_seconds(ours) < 0.75 * _cpu_seconds(slow)
+
+
+def _cpu_seconds(work: Callable[[], object]) -> float:
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return min(times)
 
 
 def _encode(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -197,30 +221,6 @@ def test_a_large_scan_is_packed_and_a_bomb_is_not():
     bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4)
     with pytest.raises(UnreadableImageError, match="bomb"):
         to_jpeg(bytes(bomb), 64, 90)
-
-
-def test_a_killed_packing_goes_on_and_ends_with_the_same_bytes(paintings, shards, tmp_path):
-    out = tmp_path / "out"
-    command = [
-        sys.executable,
-        "-m",
-        "shards.pack",
-        "--images",
-        paintings / "images",
-        "--labels",
-        paintings / "labels",
-        "--out",
-        out,
-    ]
-    for delay in (0.3, 0.8, 1.2):
-        process = subprocess.Popen(list(map(str, command)), cwd=ROOT, start_new_session=True)
-        time.sleep(delay)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    pack(paintings / "images", paintings / "labels", out)
-    assert {p.name: p.read_bytes() for p in out.iterdir() if not p.name.startswith(".")} == {
-        p.name: p.read_bytes() for p in shards.iterdir() if not p.name.startswith(".")
-    }
 
 
 def test_a_folder_of_other_shards_is_refused_and_left_alone(paintings, shards):
