@@ -31,8 +31,9 @@ def resized_crop(pixels: np.ndarray, box: np.ndarray, flip: bool, out: np.ndarra
     if max(crop.shape) <= size:
         resized = cv2.resize(crop, (size, size), dst=None if flip else out, interpolation=cv2.INTER_LINEAR)
     else:
-        batch = torch.from_numpy(crop).permute(2, 0, 1)[None]
-        resized = F.interpolate(batch, (size, size), mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
+        # In this order of calls torch sees channels that are last, and leaves them there.
+        batch = torch.from_numpy(crop)[None].permute(0, 3, 1, 2)
+        resized = F.interpolate(batch, (size, size), mode="bilinear", antialias=True).permute(0, 2, 3, 1)[0].numpy()
     if flip:
         cv2.flip(resized, 1, dst=out)
     elif resized is not out:
