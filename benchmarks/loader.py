@@ -52,7 +52,7 @@ def crop_psnr(shards: Path) -> list[float]:
     for row in rng.permutation(len(index.table))[:500].tolist():
         with Image.open(io.BytesIO(reader[row])) as image:
             (box,) = random_boxes(np.array([image.size]), CROP_SCALE, rng)
-            wanted = np.asarray(image.convert("RGB").crop(box).resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+            wanted = np.asarray(image.convert("RGB").crop(tuple(box)).resize((SIZE, SIZE), Image.Resampling.BILINEAR))
         resized_crop(decode(reader[row]), box, False, got)
         error = ((got.astype(float) - wanted) ** 2).mean()
         found.append(float(10 * np.log10(255**2 / max(1e-9, error))))
