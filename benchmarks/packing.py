@@ -23,7 +23,8 @@ import numpy as np
 from PIL import Image
 
 from shards.images import to_picture
-from shards.labels import find_images, match_files, read_labels
+from shards.labels import find_images, read_labels
+from shards.names import match_files
 from shards.pack import pack
 
 TILE, TILES, QUALITY = 224, 7, 92
@@ -33,7 +34,7 @@ COMPARED = 100  # scans of which the PSNR is taken
 
 def make_scans(images: Path, labels: Path, out: Path, count: int) -> list[Path]:
     """Write scans under names that the lists know."""
-    names = sorted(match_files(find_images(images), read_labels(labels).paintings).items())
+    names = sorted(match_files(find_images(images), read_labels(labels).paintings)[0].items())
     rng = random.Random(0)
     files = []
     for _, name in rng.sample(names, count):
@@ -90,7 +91,7 @@ def main() -> None:
 
         def ours(workers: int) -> Callable[[], object]:
             out = Path(scratch) / f"packed by {workers}"
-            return lambda: pack(scans, args.labels, out, SHORT_SIDE, workers=workers)
+            return lambda: pack(scans, args.labels, out, SHORT_SIDE, allow_missing=True, workers=workers)
 
         pipelines = {
             "Pillow: full decode, Lanczos, save": peer,
