@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -72,7 +73,7 @@ class ModelConfig(Section):
     """The network. Names as in the papers: RLA (NeurIPS 2021), SE (CVPR 2018), ECA (CVPR 2020), CBAM (ECCV 2018)."""
 
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
-    recurrence: Literal["none", "rla", "lstm"] = "none"
+    recurrence: Literal["none", "rla", "lstm", "gru"] = "none"
     attention: Literal["none", "se", "eca", "cbam", "cbam_channel"] = "none"
     se_reduction: int = Field(16, ge=1, le=64, description="ratio of the bottleneck in SE and CBAM")
     recurrent_channels: int = Field(32, ge=1, le=512, description="channels of the recurrent state")
@@ -147,12 +148,23 @@ def _as_tasks(value: object) -> object:
 Tasks = Annotated[tuple[Task, ...], BeforeValidator(_as_tasks), Field(min_length=1, max_length=3)]
 
 
+def _absolute(source: str | None) -> str | None:
+    """A run may start in any folder."""
+    return source if source in (None, "imagenet") else str(Path(source).expanduser().resolve())
+
+
+Pretrained = Annotated[str | None, AfterValidator(_absolute)]
+
+
 class RunConfig(Section):
     """Everything a run needs to know, complete: written to `config.yaml`, enough to start the run again."""
 
     recipe: Literal["paper", "modern"] = Field("modern", json_schema_extra=_NO_EFFECT)  # its values are what counts
     task: Tasks = Field(description="artist, style, genre or a list of them: one head each")
     seed: int = Field(0, ge=0, lt=2**32)
+    pretrained: Pretrained = Field(
+        None, description="weights to start from: `imagenet` or a checkpoint's file, of torchvision or RLANet"
+    )
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()

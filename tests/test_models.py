@@ -15,6 +15,7 @@ import torchvision
 from artnet.config import ModelConfig
 from artnet.models import build_model
 from artnet.models.attention import CBAM
+from artnet.models.recurrence import ConvGRU
 from artnet.models.weights import convert_rlanet_state_dict
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "rlanet"
@@ -47,6 +48,7 @@ PARAMETERS = {
     ("none", "cbam_channel"): (28_088_024, 26_086_151, 26_059_514, 26_094_347),
     ("none", "cbam"): (28_089_624, 26_087_751, 26_061_114, 26_095_947),
     ("rla", "none"): (25_870_696, 23_837_559, 23_810_506, 23_845_883),
+    ("gru", "none"): (26_056_104, 24_022_967, 23_995_914, 24_031_291),
     ("lstm", "none"): (26_128_680, 24_095_543, 24_068_490, 24_103_867),
     ("lstm", "se"): (28_643_624, 26_610_487, 26_583_434, 26_618_811),
     ("lstm", "eca"): (26_128_766, 24_095_629, 24_068_576, 24_103_953),
@@ -148,7 +150,7 @@ def test_every_parameter_gets_a_gradient(recurrence, attention):
     assert [name for name, gradient in gradients.items() if gradient is None or not gradient.any()] == []
 
 
-@pytest.mark.parametrize("recurrence", ["rla", "lstm"])
+@pytest.mark.parametrize("recurrence", ["rla", "lstm", "gru"])
 def test_odd_sides_average_what_is_left(recurrence):
     """No stage halves these sides evenly. A window of a single position weighs it as 1, not as a quarter."""
     model = build_model(backbone="resnet18", recurrence=recurrence, attention="none", classes={"style": 27})
@@ -193,6 +195,25 @@ def test_cbam_is_the_papers():
     torch.testing.assert_close(attention(x), weighed * positions.sigmoid())
 
 
+def test_the_gru_is_the_authors():
+    """Its update gate says how much of h stays; one norm over all channels for each gate and the candidate."""
+    cell = ConvGRU(8, 4, steps=2).eval()
+    for norm in (cell.reset_norm, cell.update_norm, cell.output_norm):
+        torch.nn.init.normal_(norm.weight)
+    x, h = torch.randn(2, 8, 5, 7), torch.randn(2, 4, 5, 7)
+    seen = cell.bns[1](cell.conv_out(x)).tanh()
+
+    def normed(values, norm):
+        values = values - values.mean((1, 2, 3), keepdim=True)
+        values = values / (values.square().mean((1, 2, 3), keepdim=True) + 1e-6).sqrt()
+        return values * norm.weight.view(1, 4, 1, 1) + norm.bias.view(1, 4, 1, 1)
+
+    gates = cell.gate_conv(torch.cat((seen, h), 1))
+    reset, update = normed(gates[:, :4], cell.reset_norm).sigmoid(), normed(gates[:, 4:], cell.update_norm).sigmoid()
+    new = normed(cell.output_conv(torch.cat((seen, reset * h), 1)), cell.output_norm).tanh()
+    torch.testing.assert_close(cell(x, (h,), 1)[0], update * h + (1 - update) * new)
+
+
 def test_training_starts_as_published():
     """Convolutions keep the variance of gradients; branches and the spatial gate start at zero."""
     names = {"backbone": "resnet50", "recurrence": "lstm", "attention": "cbam"}
@@ -207,5 +228,5 @@ def test_training_starts_as_published():
 def test_unknown_names_are_told_with_the_valid_ones():
     names = {"backbone": "resnet50", "recurrence": "none", "attention": "none", "classes": {"style": 27}}
     for field, options in (("backbone", BACKBONES), ("recurrence", RECURRENCES), ("attention", ATTENTIONS)):
-        with pytest.raises(ValueError, match=f"{field} 'gru'.*{', '.join(options)}"):
-            build_model(**{**names, field: "gru"})
+        with pytest.raises(ValueError, match=f"{field} 'mamba'.*{', '.join(options)}"):
+            build_model(**{**names, field: "mamba"})

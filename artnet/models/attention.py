@@ -1,7 +1,8 @@
 """Attention on the output of a residual branch: SE, ECA and CBAM.
 
 Every module takes (N, C, H, W) and gives the same shape, scaled by factors in (0, 1): one for each channel,
-or one for each position in the spatial half of CBAM.
+or one for each position in the spatial half of CBAM. `start_neutral()` makes a module scale everything by one
+factor, a power of two, and returns it: what stands before it can make up for it exactly.
 """
 
 import math
@@ -27,6 +28,11 @@ class SE(nn.Module):
         scale = self.expand(F.relu(self.reduce(scale), inplace=True))
         return x * torch.sigmoid(scale)[:, :, None, None]
 
+    @torch.no_grad()
+    def start_neutral(self) -> float:
+        self.expand.weight.zero_()
+        return 0.5
+
 
 class ECA(nn.Module):
     """Efficient Channel Attention (Wang et al., CVPR 2020): channels are weighed with their neighbours.
@@ -44,6 +50,11 @@ class ECA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scale = self.conv(x.mean((2, 3)).unsqueeze(1)).squeeze(1)
         return x * torch.sigmoid(scale)[:, :, None, None]
+
+    @torch.no_grad()
+    def start_neutral(self) -> float:
+        self.conv.weight.zero_()
+        return 0.5
 
 
 class ChannelGate(nn.Module):
@@ -65,6 +76,12 @@ class ChannelGate(nn.Module):
         scale: Tensor = self.expand(F.relu(self.reduce(pooled), inplace=True))
         return scale
 
+    @torch.no_grad()
+    def start_neutral(self) -> float:
+        self.expand.weight.zero_()
+        self.expand.bias.zero_()
+        return 0.5
+
 
 class SpatialGate(nn.Module):
     """The spatial half of CBAM: positions are weighed by maximum and mean over channels around them."""
@@ -80,6 +97,12 @@ class SpatialGate(nn.Module):
         pooled = torch.cat((x.max(1, keepdim=True).values, x.mean(1, keepdim=True)), dim=1)
         return x * torch.sigmoid(self.bn(self.conv(pooled)))
 
+    @torch.no_grad()
+    def start_neutral(self) -> float:
+        self.bn.weight.zero_()
+        self.bn.bias.zero_()
+        return 0.5
+
 
 class CBAM(nn.Sequential):
     """Convolutional Block Attention Module (Woo et al., ECCV 2018): over channels, then over positions.
@@ -91,3 +114,6 @@ class CBAM(nn.Sequential):
         super().__init__()
         self.channel = ChannelGate(channels, reduction)
         self.spatial = SpatialGate()
+
+    def start_neutral(self) -> float:
+        return self.channel.start_neutral() * self.spatial.start_neutral()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from torch import nn
 
 from artnet.models.attention import CBAM, ECA, SE, ChannelGate
-from artnet.models.recurrence import RLA, ConvLSTM
+from artnet.models.recurrence import RLA, Cell, ConvGRU, ConvLSTM
 from artnet.models.resnet import BasicBlock, Bottleneck, RecurrentResNet, ResNet
 
 # Published depths: the residual blocks of the four stages.
@@ -15,7 +15,7 @@ BACKBONES: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, 
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
     "resnet101": (Bottleneck, (3, 4, 23, 3)),
 }
-RECURRENCES: dict[str, type[RLA] | type[ConvLSTM] | None] = {"none": None, "rla": RLA, "lstm": ConvLSTM}
+RECURRENCES: dict[str, Cell | None] = {"none": None, "rla": RLA, "lstm": ConvLSTM, "gru": ConvGRU}
 ATTENTIONS: dict[str, Callable[[int, int], nn.Module]] = {
     "none": lambda channels, reduction: nn.Identity(),
     "se": SE,

@@ -65,3 +65,38 @@ class ConvLSTM(nn.Module):
     def readout(channels: int) -> nn.Module:
         """What stands between the last h and the heads: nothing, since h is bounded."""
         return nn.Identity()
+
+
+class ConvGRU(nn.Module):
+    """The GRU cell, with group norms on the gates and the candidate. Its state is (h,); otherwise as `RLA`.
+
+    As in the authors' implementation the update gate says how much of h stays.
+    """
+
+    state_size = 1
+
+    def __init__(self, in_channels: int, channels: int, steps: int) -> None:
+        super().__init__()
+        self.conv_out = nn.Conv2d(in_channels, channels, kernel_size=1, bias=False)
+        self.bns = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(steps))
+        self.gate_conv = nn.Conv2d(2 * channels, 2 * channels, kernel_size=3, padding=1)
+        self.reset_norm = nn.GroupNorm(1, channels, eps=1e-6)
+        self.update_norm = nn.GroupNorm(1, channels, eps=1e-6)
+        self.output_conv = nn.Conv2d(2 * channels, channels, kernel_size=3, padding=1)
+        self.output_norm = nn.GroupNorm(1, channels, eps=1e-6)
+
+    def forward(self, x: Tensor, state: State, step: int) -> State:
+        (h,) = state
+        x = torch.tanh(self.bns[step](self.conv_out(x)))
+        reset, update = self.gate_conv(torch.cat((x, h), dim=1)).chunk(2, dim=1)
+        reset, update = torch.sigmoid(self.reset_norm(reset)), torch.sigmoid(self.update_norm(update))
+        candidate = torch.tanh(self.output_norm(self.output_conv(torch.cat((x, reset * h), dim=1))))
+        return (torch.lerp(candidate, h, update),)
+
+    @staticmethod
+    def readout(channels: int) -> nn.Module:
+        """What stands between the last h and the heads: nothing, since h is bounded."""
+        return nn.Identity()
+
+
+Cell = type[RLA] | type[ConvLSTM] | type[ConvGRU]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from artnet.models.recurrence import RLA, ConvLSTM, State
+from artnet.models.recurrence import Cell, State
 
 # Makes the attention of a block from the block's output channels.
 Attention = Callable[[int], nn.Module]
@@ -166,7 +166,7 @@ class RecurrentResNet(ResNet):
         depths: Sequence[int],
         attention: Attention,
         classes: Mapping[str, int],
-        cell: type[RLA] | type[ConvLSTM],
+        cell: Cell,
         state_channels: int,
     ) -> None:
         super().__init__(block, depths, attention, classes, state_channels)

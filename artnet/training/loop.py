@@ -1,6 +1,7 @@
 """The training of one run, from its configuration to `result.json`."""
 
 import math
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ from ..data.dataset import SplitData
 from ..data.loader import load
 from ..data.sampler import train_batches
 from ..models import build_model
+from ..models.pretrained import load_pretrained
 from ..rundir import Result, RunDir, Scores, TaskResult, write_json
 from . import checkpoint, provenance
 from .inputs import forward, on_device
@@ -89,7 +91,10 @@ class Training:
         self.model.to(ranks.device).to(memory_format=torch.channels_last)
         self.optimizer = make_optimizer(self.model, config.optim)
         self.progress = Progress()
-        self._resume()
+        if not self._resume() and config.pretrained:
+            said = load_pretrained(self.model, config.pretrained, config.model.backbone)
+            if ranks.is_first:
+                print(f"{run.name}: {said}", file=sys.stderr)
         self.parallel: nn.Module = self.model
         if ranks.world_size > 1:
             devices = [ranks.device] if ranks.device.type == "cuda" else None
@@ -245,11 +250,12 @@ class Training:
             checkpoint.save(self.run.checkpoints / name, state)
         self.ranks.wait()
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool:
+        """Go on from the last checkpoint, if there is one."""
         file = self.run.checkpoints / "last.pt"
         state = checkpoint.load(file, self.ranks.device)
         if state is None:
-            return
+            return False
         wanted = (CHECKPOINT_VERSION, self.config.signature, self.fingerprint)
         if (state.get("version"), state.get("signature"), state.get("data")) != wanted:
             raise UserError(f"{file} belongs to another configuration or other shards; choose another --run-dir")
@@ -258,6 +264,7 @@ class Training:
         self.progress = Progress(**state["progress"])
         if self.progress.step == self.progress.best_epoch * self.steps_per_epoch:
             self._save("best.pt")
+        return True
 
     def _share_damage(self, split: str) -> None:
         """Tell all ranks which paintings any of them found damaged. Raises `UserError` if they are too many."""
