@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import simplejpeg
 import webdataset
@@ -206,6 +208,7 @@ def test_colours_are_those_a_viewer_would_show():
     red = Image.new("RGB", (60, 60), (255, 0, 0))
     near = {"abs": 6}
     assert _colour(_encode(red, "JPEG", icc_profile=swapped, quality=95)) == pytest.approx([0, 255, 0], **near)
+    assert _colour(_encode(red.convert("P"), "PNG", icc_profile=swapped)) == pytest.approx([0, 255, 0], **near)
     transparent = red.copy()
     transparent.putalpha(0)
     assert _colour(_encode(transparent, "PNG")) == pytest.approx([255, 255, 255], **near)
@@ -270,3 +273,15 @@ def test_any_flipped_byte_truncation_or_missing_shard_is_found(shards, tmp_path,
     assert error[0].startswith(f"{tar} ")
     assert said.format(key=row["key"]) in error[0]
     assert len(error) == 2
+
+
+def test_a_label_that_changed_in_the_index_is_never_read(shards, tmp_path, capsys):
+    copy = tmp_path / "shards"
+    shutil.copytree(shards, copy)
+    file = copy / "index.parquet"
+    table = pq.read_table(file)
+    rows = table.to_pylist()
+    rows[57]["style"] += 1
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), file)
+    assert verify([str(copy)]) == 2
+    assert "it has changed since it was written" in capsys.readouterr().err
