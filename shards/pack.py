@@ -180,7 +180,7 @@ def _claim(out: Path, sources: Sequence[Source], labels: Labels) -> str:
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give a folder as --out")
     if file.exists():
-        if file.read_text(encoding="utf-8") != claim:
+        if file.read_bytes() != claim.encode():
             raise UserError(
                 f"{out} holds shards of other paintings, labels or settings; choose another --out or delete it"
             )

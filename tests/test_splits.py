@@ -124,6 +124,7 @@ def test_wrong_options_are_one_sentence(tmp_path, capsys, wrong):
 def test_quotas_are_rounded_by_largest_remainder_and_spare_the_rare():
     assert class_quotas(np.array([50, 30, 20]), 10).tolist() == [5, 3, 2]
     assert class_quotas(np.array([100, 55, 3, 2]), 8).tolist() == [4, 3, 1, 0]
+    assert class_quotas(np.array([2, 5, 5]), 0).tolist() == [0, 0, 0]
 
 
 def test_a_balanced_sample_meets_the_quotas_of_all_heads_at_once():
