@@ -246,10 +246,17 @@ def test_too_much_damage_stops_the_run(run_yaml, shards, tmp_path):
     assert len(RunDir(tmp_path / "run").run()["attempts"][0]["damaged"]) == 1
 
 
-def test_ranks_tell_each_other_what_is_damaged(shards):
+def test_damage_that_one_rank_alone_sees_stops_all_with_one_sentence(run_yaml, shards, tmp_path):
     data = split(shards)
-    with pytest.raises(UserError, match=r"shards\.verify"):
-        data.note_damaged({"a-peers-key"})
+    # Of the first batch of 16, what the second of two ranks shows.
+    damage(shards, tmp_path / "copy", [int(data.rows[sample]) for sample in data.plan(0).order[8:16]])
+    config = run_yaml(data__shards=str(tmp_path / "copy"), train__batch_size=16)
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    ended = python(*torchrun, "-m", "artnet.train", "--config", config, "--run-dir", tmp_path / "run")
+    said, *again = {line for line in ended.stderr.splitlines() if line.startswith("error: ")}
+    assert "0.1 %" in said and not again
+    assert "[rank0]" not in ended.stderr  # what a traceback begins with
+    assert RunDir(tmp_path / "run").run()["attempts"][0]["damaged"]
 
 
 def test_memory_stays_flat_over_epochs(shards):
