@@ -105,9 +105,11 @@ def test_the_official_splits_drop_the_leaks_between_tasks_unless_they_are_kept(p
 
 
 @needs_wikiart
-def test_the_table_needs_no_images(tmp_path, study):
+def test_the_table_needs_no_images(tmp_path, study, capsys):
     out = tmp_path / "splits.parquet"
     assert main(["--labels", str(WIKIART / "labels"), "--protocol", "study", "--out", str(out)]) == 0
+    said = "Post_Impressionism/maurice-de-vlaminck_the-village.jpg: two classes of genre, so that it has none"
+    assert capsys.readouterr().err == f"warning: {said}\n"
     table = pq.read_table(out)
     assert table.column_names == ["path", *TASKS, *(f"split_{name}" for name in (*TASKS, "combined"))]
     assert table.num_rows == len(study)
