@@ -283,7 +283,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "images without a label": len(report["images_without_label"]),
         "listed paintings without an image": len(report["listed_without_image"]),
         "paintings with two classes in one task": len(report["ambiguous"]),
-        "groups of near-duplicates, which share a role": len(report["near_duplicates"]),
+        f"groups of near-duplicates{'' if args.keep_leaks else ', which share a role'}": len(report["near_duplicates"]),
     }
     for what, count in notes.items():
         if count:
