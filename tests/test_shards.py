@@ -25,7 +25,7 @@ from shards.images import UnreadableImageError, to_jpeg, to_picture
 from shards.index import read_index
 from shards.labels import TASKS, Painting, read_labels
 from shards.pack import pack
-from shards.reader import Reader
+from shards.reader import DamagedError, Reader
 from shards.splits import artgan_splits, separate_copies
 from shards.tars import sample_key
 from shards.verify import main as verify
@@ -273,6 +273,17 @@ def test_any_flipped_byte_truncation_or_missing_shard_is_found(shards, tmp_path,
     assert error[0].startswith(f"{tar} ")
     assert said.format(key=row["key"]) in error[0]
     assert len(error) == 2
+
+
+def test_an_image_that_changed_is_never_read_even_where_a_decoder_would_take_it(shards, tmp_path):
+    copy = tmp_path / "shards"
+    shutil.copytree(shards, copy)
+    row = read_index(copy).table.slice(57, 1).to_pylist()[0]
+    _flip(copy / row["shard"], row["offset"] + 13)  # the resolution in the header
+    reader = Reader(read_index(copy))
+    assert reader[56]
+    with pytest.raises(DamagedError):
+        reader[57]
 
 
 def test_a_label_that_changed_in_the_index_is_never_read(shards, tmp_path, capsys):
