@@ -138,12 +138,13 @@ def test_trivial_augment_does_what_pillow_does(shards, number):
 def test_augmentation_is_drawn_as_configured():
     order, sizes = np.arange(3000), np.full((3000, 2), 100)
 
-    def plan(**changes: object):
-        return train_plan(order, sizes, AugmentConfig(**changes), seed=0, epoch=0)
+    def plan(epoch: int = 0, **changes: object):
+        return train_plan(order, sizes, AugmentConfig(**changes), seed=0, epoch=epoch)
 
     assert plan(flip=0.3).flips.mean() == pytest.approx(0.3, abs=0.03)
     assert set(plan(policy="none").operations) == {IDENTITY}
     drawn = plan(policy="trivial")
+    assert not np.array_equal(drawn.boxes, plan(epoch=1).boxes)
     assert min(Counter(drawn.operations.tolist()).values()) > 0.7 * 3000 / len(OPERATIONS)
     assert len(set(drawn.operations)) == len(OPERATIONS)
     assert (drawn.strengths.min(), drawn.strengths.max()) == (-1, 1)
