@@ -124,6 +124,8 @@ def _to_srgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if image.mode == "P":  # a profile is of the palette's colours
+        image = image.convert("RGB")
     if profile and not _is_srgb(profile) and image.mode in ("RGB", "CMYK", "L"):
         # A broken profile, or one of other colours than the image has, is as good as none.
         with contextlib.suppress(ImageCms.PyCMSError):

@@ -83,13 +83,10 @@ def write_index(
     The fingerprint in it is a SHA-256 of everything a training can see: images, labels, splits and class names.
     """
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    digest = hashlib.sha256(json.dumps([VERSION, classes]).encode())
-    for name in SCHEMA.names:
-        digest.update("\n".join(map(str, table[name].to_pylist())).encode())
     about = {
         "version": VERSION,
         "classes": classes,
-        "fingerprint": digest.hexdigest(),
+        "fingerprint": _fingerprint(table, classes),
         "checksums": checksums,
         **origin,
     }
@@ -99,8 +96,18 @@ def write_index(
     atomic_write(folder / INDEX_NAME, buffer.getvalue())
 
 
+def _fingerprint(table: pa.Table, classes: dict[str, list[str]]) -> str:
+    digest = hashlib.sha256(json.dumps([VERSION, classes]).encode())
+    for name in SCHEMA.names:
+        digest.update("\n".join(map(str, table[name].to_pylist())).encode())
+    return digest.hexdigest()
+
+
 def read_index(folder: Path) -> Index:
-    """Read the index of a folder of shards. Raises `UserError` if it is missing, broken or of another version."""
+    """Read the index of a folder of shards.
+
+    Raises `UserError` if it is missing, broken or of another version, or any label or split in it has changed.
+    """
     file = folder / INDEX_NAME
     if not file.is_file():
         raise UserError(f"{folder} holds no {INDEX_NAME}; give a folder made by `python -m shards.pack`")
@@ -111,6 +118,8 @@ def read_index(folder: Path) -> Index:
             raise UserError(f"{file} is of version {about['version']}, not {VERSION}; pack the shards again")
         table = table.select(SCHEMA.names).cast(SCHEMA)
         classes = {task: about["classes"][task] for task in TASKS}
+        if _fingerprint(table, classes) != about["fingerprint"]:  # Parquet takes a flipped bit for another label
+            raise ValueError("it has changed since it was written")
         return Index(folder, table, classes, about["fingerprint"], dict(about["checksums"]))
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file} is broken ({error}); pack the shards again") from None

@@ -82,7 +82,8 @@ def pack(
         # A fixed order that mixes the classes, for readers that stream the shards one after the other.
         for file, path in sorted(matched.items(), key=lambda pair: hashlib.sha256(pair[1].encode()).digest())
     ]
-    claim = _claim(out, sources, labels)
+    claim = _claim(sources, labels)
+    _refuse_others(out, claim)
     known = {
         "images_without_label": sorted(set(files) - set(matched)),
         "images_in_doubt": doubtful,
@@ -91,9 +92,10 @@ def pack(
     }
     if not allow_missing:
         _refuse_missing(out, known)
-    if not (out / CLAIM_NAME).exists():
-        atomic_write(out / CLAIM_NAME, claim)
     with locked_patiently(out / ".lock", f"another process is packing into {out}"):
+        _refuse_others(out, claim)  # again: two may have begun at once
+        if not (out / CLAIM_NAME).exists():
+            atomic_write(out / CLAIM_NAME, claim)
         remove_leftovers(out)
         rows, checksums = _pack(out, sources, workers)
         paintings = [labels.paintings[str(row["path"])] for row in rows]
@@ -163,8 +165,8 @@ def _write_report(out: Path, report: dict[str, Any]) -> None:
     atomic_write(out / REPORT_NAME, text + b"\n")
 
 
-def _claim(out: Path, sources: Sequence[Source], labels: Labels) -> str:
-    """What `out` says once it is the place of this packing. Raises `UserError` if it holds another."""
+def _claim(sources: Sequence[Source], labels: Labels) -> str:
+    """What a folder says once it is the place of this packing."""
     inputs = hashlib.sha256(labels.digest.encode())
     for source in sources:
         inputs.update(f"{source.painting.path}\0{_size(source.file)}\n".encode())
@@ -175,19 +177,21 @@ def _claim(out: Path, sources: Sequence[Source], labels: Labels) -> str:
         "shard_samples": SHARD_SAMPLES,
         "inputs": inputs.hexdigest(),
     }
-    claim = json.dumps(settings)
+    return json.dumps(settings)
+
+
+def _refuse_others(out: Path, claim: str) -> None:
+    """Raise `UserError` if `out` is the place of another packing, or no folder."""
     file = out / CLAIM_NAME
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give a folder as --out")
     if file.exists():
-        if file.read_text(encoding="utf-8") != claim:
+        if file.read_bytes() != claim.encode():
             raise UserError(
                 f"{out} holds shards of other paintings, labels or settings; choose another --out or delete it"
             )
-        return claim
-    if out.exists() and any(path.suffix == ".tar" or path.name == INDEX_NAME for path in out.iterdir()):
+    elif out.exists() and any(path.suffix == ".tar" or path.name == INDEX_NAME for path in out.iterdir()):
         raise UserError(f"{out} holds shards that were not made here; choose another --out")
-    return claim
 
 
 def _size(file: Path) -> int:
@@ -283,7 +287,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "images without a label": len(report["images_without_label"]),
         "listed paintings without an image": len(report["listed_without_image"]),
         "paintings with two classes in one task": len(report["ambiguous"]),
-        "groups of near-duplicates, which share a role": len(report["near_duplicates"]),
+        f"groups of near-duplicates{'' if args.keep_leaks else ', which share a role'}": len(report["near_duplicates"]),
     }
     for what, count in notes.items():
         if count:

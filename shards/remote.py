@@ -60,7 +60,7 @@ def local_folder(shards: str | Path) -> Path:
         if last and last.stat().st_mtime >= asked:
             return last.parent
         try:
-            content = _patiently(_index_bytes, fs, f"{path}/{INDEX_NAME}")
+            content = _patiently(_fetch_index, fs, f"{path}/{INDEX_NAME}", home)
         except _FailedError as error:
             if last is None:
                 raise _cannot(url, INDEX_NAME, home, error) from None
@@ -95,11 +95,7 @@ def _file_system(url: str) -> tuple[Any, str]:
 
 def _bring(url: str, fs: Any, path: str, content: bytes, folder: Path) -> None:
     """Fetch every shard that the index (`content`) names and `folder` lacks, then write the index there, too."""
-    atomic_write(folder.parent / INDEX_NAME, content)
-    try:
-        index = read_index(folder.parent)
-    except UserError as error:
-        raise UserError(f"{url} is of no use: {error}") from None
+    index = read_index(folder.parent)
     for name in {*index.checksums, *index.table["shard"].to_pylist()}:
         if not _SHARD_NAME.fullmatch(str(name)) or name not in index.checksums:
             raise UserError(f"{url}/{INDEX_NAME} names the shard {name!r}, no file name with a checksum; do not use it")
@@ -114,10 +110,11 @@ def _bring(url: str, fs: Any, path: str, content: bytes, folder: Path) -> None:
     atomic_write(folder / INDEX_NAME, content)
 
 
-def _index_bytes(fs: Any, remote: str) -> bytes:
+def _fetch_index(fs: Any, remote: str, home: Path) -> bytes:
+    """The index's bytes, left in `home` too; read there once, as what arrives broken is fetched again."""
     content: bytes = fs.cat_file(remote)
-    if not (content.startswith(b"PAR1") and content.endswith(b"PAR1")):
-        raise ValueError("it is cut short, or no Parquet file")
+    atomic_write(home / INDEX_NAME, content)
+    read_index(home)
     return content
 
 

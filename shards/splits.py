@@ -138,6 +138,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     check_options(args)
     labels = read_labels(args.labels)
+    for painting in labels.ambiguous:
+        print(f"warning: {painting}, so that it has none", file=sys.stderr)
     paintings = [labels.paintings[path] for path in sorted(labels.paintings)]
     splits = make_splits(args.protocol, paintings, args.seed, keep_leaks=args.keep_leaks)
     write_table(args.out, paintings, splits)

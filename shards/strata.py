@@ -20,11 +20,13 @@ def largest_remainder(quotas: dict[Key, float]) -> dict[Key, int]:
 def class_quotas(counts: np.ndarray, size: int) -> np.ndarray:
     """How many of each class make a sample of `size`: in proportion to `counts`, by largest remainder.
 
-    A class of three or more gets at least one place, at the cost of the largest quota.
+    A class of three or more gets at least one place, at the cost of the largest quota, while one has two or more.
     """
     exact = {c: size * int(count) / int(counts.sum()) for c, count in enumerate(counts)}
     quotas = np.array(list(largest_remainder(exact).values()))
     for c in np.flatnonzero((counts >= 3) & (quotas == 0)):
+        if quotas.max() < 2:
+            break
         quotas[quotas.argmax()] -= 1
         quotas[c] = 1
     return quotas

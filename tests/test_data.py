@@ -138,12 +138,13 @@ def test_trivial_augment_does_what_pillow_does(shards, number):
 def test_augmentation_is_drawn_as_configured():
     order, sizes = np.arange(3000), np.full((3000, 2), 100)
 
-    def plan(**changes: object):
-        return train_plan(order, sizes, AugmentConfig(**changes), seed=0, epoch=0)
+    def plan(epoch: int = 0, **changes: object):
+        return train_plan(order, sizes, AugmentConfig(**changes), seed=0, epoch=epoch)
 
     assert plan(flip=0.3).flips.mean() == pytest.approx(0.3, abs=0.03)
     assert set(plan(policy="none").operations) == {IDENTITY}
     drawn = plan(policy="trivial")
+    assert not np.array_equal(drawn.boxes, plan(epoch=1).boxes)
     assert min(Counter(drawn.operations.tolist()).values()) > 0.7 * 3000 / len(OPERATIONS)
     assert len(set(drawn.operations)) == len(OPERATIONS)
     assert (drawn.strengths.min(), drawn.strengths.max()) == (-1, 1)
@@ -246,10 +247,17 @@ def test_too_much_damage_stops_the_run(run_yaml, shards, tmp_path):
     assert len(RunDir(tmp_path / "run").run()["attempts"][0]["damaged"]) == 1
 
 
-def test_ranks_tell_each_other_what_is_damaged(shards):
+def test_damage_that_one_rank_alone_sees_stops_all_with_one_sentence(run_yaml, shards, tmp_path):
     data = split(shards)
-    with pytest.raises(UserError, match=r"shards\.verify"):
-        data.note_damaged({"a-peers-key"})
+    # Of the first batch of 16, what the second of two ranks shows.
+    damage(shards, tmp_path / "copy", [int(data.rows[sample]) for sample in data.plan(0).order[8:16]])
+    config = run_yaml(data__shards=str(tmp_path / "copy"), train__batch_size=16)
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    ended = python(*torchrun, "-m", "artnet.train", "--config", config, "--run-dir", tmp_path / "run")
+    said, *again = {line for line in ended.stderr.splitlines() if line.startswith("error: ")}
+    assert "0.1 %" in said and not again
+    assert "[rank0]" not in ended.stderr  # what a traceback begins with
+    assert RunDir(tmp_path / "run").run()["attempts"][0]["damaged"]
 
 
 def test_memory_stays_flat_over_epochs(shards):

@@ -163,3 +163,15 @@ def test_plain_progress_says_how_long_is_left(monkeypatch, capsys):
         advance()
     assert re.fullmatch(r"packing: 1 of 3, [\d.,]+/s, 0 s left\n", capsys.readouterr().err)
     assert [progress.time_left(seconds) for seconds in (9.4, 125, 9000)] == ["9 s left", "2 min left", "2.5 h left"]
+
+
+def test_of_two_packings_that_begin_at_once_the_second_is_refused(paintings, tmp_path, monkeypatch):
+    folders = paintings / "images", paintings / "labels", tmp_path / "out"
+
+    def overtaken(*arguments):
+        monkeypatch.undo()
+        pack(*folders, short_side=64)
+
+    monkeypatch.setattr(shards.pack, "_refuse_missing", overtaken)
+    with pytest.raises(UserError, match="choose another --out"):
+        pack(*folders, short_side=48)

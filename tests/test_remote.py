@@ -111,9 +111,7 @@ def test_a_url_becomes_a_folder_of_the_same_paintings_once(server: Server, shard
 
 @pytest.mark.parametrize("fault", ["500", "cut", "unsized", "stall", "flip"])
 def test_a_bad_transfer_is_tried_again_and_never_used(server: Server, tmp_path: Path, fault: str):
-    server.faults = {TAR: [fault] * 5}
-    if fault != "flip":  # what only a checksum can tell, and an index has none
-        server.faults["index.parquet"] = [fault]
+    server.faults = {TAR: [fault] * 5, "index.parquet": [fault]}
     began = time.monotonic()
     with pytest.raises(UserError, match=f"{server.url}/{TAR} cannot be brought"):
         local_folder(server.url)
@@ -154,10 +152,9 @@ def test_a_changed_data_set_is_fetched_beside_the_old_and_the_last_used_serves_w
 ):
     original = (server.folder / "index.parquet").read_bytes()
     old = local_folder(server.url)
-    edit_index(server.folder, lambda about: about.update(fingerprint="0" * 64))
+    edit_index(server.folder, lambda about: about.update(seed=1))
     new = local_folder(server.url)
-    assert (read_index(old).fingerprint == "0" * 64, read_index(new).fingerprint == "0" * 64) == (False, True)
-    assert tars(old) and tars(new)
+    assert old != new and tars(old) and tars(new)
     (server.folder / "index.parquet").write_bytes(original)
     assert local_folder(server.url) == old
     assert capsys.readouterr().err == ""

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import simplejpeg
 import webdataset
@@ -23,7 +25,7 @@ from shards.images import UnreadableImageError, to_jpeg, to_picture
 from shards.index import read_index
 from shards.labels import TASKS, Painting, read_labels
 from shards.pack import pack
-from shards.reader import Reader
+from shards.reader import DamagedError, Reader
 from shards.splits import artgan_splits, separate_copies
 from shards.tars import sample_key
 from shards.verify import main as verify
@@ -206,6 +208,7 @@ def test_colours_are_those_a_viewer_would_show():
     red = Image.new("RGB", (60, 60), (255, 0, 0))
     near = {"abs": 6}
     assert _colour(_encode(red, "JPEG", icc_profile=swapped, quality=95)) == pytest.approx([0, 255, 0], **near)
+    assert _colour(_encode(red.convert("P"), "PNG", icc_profile=swapped)) == pytest.approx([0, 255, 0], **near)
     transparent = red.copy()
     transparent.putalpha(0)
     assert _colour(_encode(transparent, "PNG")) == pytest.approx([255, 255, 255], **near)
@@ -270,3 +273,26 @@ def test_any_flipped_byte_truncation_or_missing_shard_is_found(shards, tmp_path,
     assert error[0].startswith(f"{tar} ")
     assert said.format(key=row["key"]) in error[0]
     assert len(error) == 2
+
+
+def test_an_image_that_changed_is_never_read_even_where_a_decoder_would_take_it(shards, tmp_path):
+    copy = tmp_path / "shards"
+    shutil.copytree(shards, copy)
+    row = read_index(copy).table.slice(57, 1).to_pylist()[0]
+    _flip(copy / row["shard"], row["offset"] + 13)  # the resolution in the header
+    reader = Reader(read_index(copy))
+    assert reader[56]
+    with pytest.raises(DamagedError):
+        reader[57]
+
+
+def test_a_label_that_changed_in_the_index_is_never_read(shards, tmp_path, capsys):
+    copy = tmp_path / "shards"
+    shutil.copytree(shards, copy)
+    file = copy / "index.parquet"
+    table = pq.read_table(file)
+    rows = table.to_pylist()
+    rows[57]["style"] += 1
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), file)
+    assert verify([str(copy)]) == 2
+    assert "it has changed since it was written" in capsys.readouterr().err

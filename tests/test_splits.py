@@ -105,9 +105,11 @@ def test_the_official_splits_drop_the_leaks_between_tasks_unless_they_are_kept(p
 
 
 @needs_wikiart
-def test_the_table_needs_no_images(tmp_path, study):
+def test_the_table_needs_no_images(tmp_path, study, capsys):
     out = tmp_path / "splits.parquet"
     assert main(["--labels", str(WIKIART / "labels"), "--protocol", "study", "--out", str(out)]) == 0
+    said = "Post_Impressionism/maurice-de-vlaminck_the-village.jpg: two classes of genre, so that it has none"
+    assert capsys.readouterr().err == f"warning: {said}\n"
     table = pq.read_table(out)
     assert table.column_names == ["path", *TASKS, *(f"split_{name}" for name in (*TASKS, "combined"))]
     assert table.num_rows == len(study)
@@ -124,6 +126,7 @@ def test_wrong_options_are_one_sentence(tmp_path, capsys, wrong):
 def test_quotas_are_rounded_by_largest_remainder_and_spare_the_rare():
     assert class_quotas(np.array([50, 30, 20]), 10).tolist() == [5, 3, 2]
     assert class_quotas(np.array([100, 55, 3, 2]), 8).tolist() == [4, 3, 1, 0]
+    assert class_quotas(np.array([2, 5, 5]), 0).tolist() == [0, 0, 0]
 
 
 def test_a_balanced_sample_meets_the_quotas_of_all_heads_at_once():

@@ -75,10 +75,7 @@ class SplitData:
         return train_plan(order, self.sizes[order], self.config.augment, seed, epoch)
 
     def pixels(self, sample: int, scratch: np.ndarray) -> np.ndarray | None:
-        """A painting as packed, uint8 (height, width, 3), in `scratch`; None, and noted, if it is damaged.
-
-        Raises `UserError` when too many are.
-        """
+        """A painting as packed, uint8 (height, width, 3), in `scratch`; None, and noted, if it is damaged."""
         row = int(self.rows[sample])
         try:
             pixels = decode(self._reader[row], scratch)
@@ -92,13 +89,21 @@ class SplitData:
         return pixels
 
     def note_damaged(self, keys: Iterable[str], reason: str = "") -> None:
-        """Remember damaged paintings, saying so once for each. Raises `UserError` when they are too many."""
+        """Remember damaged paintings and say so once for each, until they are too many."""
         with self._lock:
-            fresh = sorted(set(keys) - self.damaged)
-            self.damaged.update(fresh)
+            fresh = [] if self.is_spoilt else sorted(set(keys) - self.damaged)
+            self.damaged.update(keys)
         for key in fresh if reason else []:
             print(f"{self.index.folder}: {key} of {self.split} is damaged and left out: {reason}", file=sys.stderr)
-        if len(self.damaged) > TOLERATED * len(self):
+
+    @property
+    def is_spoilt(self) -> bool:
+        """Whether too many paintings are damaged for the run to go on."""
+        return len(self.damaged) > TOLERATED * len(self)
+
+    def refuse_spoilt(self) -> None:
+        """Raise `UserError` if too many paintings are damaged. All ranks must do so at once, or they wait for one."""
+        if self.is_spoilt:
             raise UserError(
                 f"{len(self.damaged):,} of the {len(self):,} paintings of {self.split} in {self.index.folder} are "
                 f"damaged, more than {100 * TOLERATED:g} %; `python -m shards.verify` names them, pack them again"

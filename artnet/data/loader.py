@@ -32,7 +32,7 @@ def load(
     """Decode `batches` of positions in `plan`, in order, a few ahead of the reader, one batch a thread.
 
     Decoders release the interpreter's lock, so threads decode in parallel. `pinned` batches are copied to a GPU while
-    the program goes on. Raises `UserError` when too many paintings are damaged.
+    the program goes on. Whoever reads asks `data.is_spoilt` whether too many paintings were damaged.
     """
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         waiting: deque[Future[Batch]] = deque()
@@ -70,12 +70,12 @@ def _show(data: SplitData, plan: Plan, position: int, scratch: np.ndarray, view:
     """Write the view at a position of the plan to `view` and return the sample it shows.
 
     In place of a damaged painting training shows what comes next in the epoch. In val and test no painting counts
-    twice: there the view is black, and the sample None.
+    twice: there the view is black, and the sample None; in training too once so many are damaged that it will stop.
     """
     sample = int(plan.order[position])
     pixels = data.pixels(sample, scratch)
     if pixels is None:
-        if data.is_train:
+        if data.is_train and not data.is_spoilt:
             return _show(data, plan, (position + 1) % len(plan.order), scratch, view)
         view[:] = 0
         return None

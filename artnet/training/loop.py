@@ -134,7 +134,10 @@ class Training:
             since_log.append(part)
 
             at_end = progress.step % self.steps_per_epoch == 0
-            stopping, due = ranks.any(bool(self.stop), time.monotonic() - saved > 60 * config.train.checkpoint_minutes)
+            is_due = time.monotonic() - saved > 60 * config.train.checkpoint_minutes
+            stopping, due, spoilt = ranks.any(bool(self.stop), is_due, data.is_spoilt)
+            if spoilt:
+                self._share_damage("train")
             if at_end or stopping or due or progress.step % config.train.log_every == 0:
                 mean = self._drain(since_log)
                 now = time.monotonic()
@@ -269,7 +272,8 @@ class Training:
     def _share_damage(self, split: str) -> None:
         """Tell all ranks which paintings any of them found damaged. Raises `UserError` if they are too many."""
         data = self.data[split]
-        data.note_damaged(self.ranks.union(data.damaged))
+        data.note_damaged(self.ranks.union(set(data.damaged)))  # threads may be adding to it
+        data.refuse_spoilt()
 
     def damaged(self) -> list[str]:
         """Keys of the paintings that were found damaged."""
