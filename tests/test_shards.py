@@ -113,6 +113,9 @@ def test_odd_images_become_upright_rgb_and_small_clean_ones_stay_as_they_are():
     assert to_jpeg(clean, 64, 90) == (clean, 80, 50)
     exif = Image.Exif()
     exif[0x0112] = 6
+    for kind, options in (("RGB", {"progressive": True}), ("RGB", {"exif": exif}), ("L", {}), ("CMYK", {})):
+        small = _encode(Image.new(kind, (50, 50)), "JPEG", **options)
+        assert to_jpeg(small, 64, 90)[0] != small
     odd = [
         _encode(Image.new("CMYK", (300, 200)), "JPEG"),
         _encode(Image.new("L", (300, 200)), "JPEG"),
