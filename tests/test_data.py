@@ -258,6 +258,7 @@ def test_damage_that_one_rank_alone_sees_stops_all_with_one_sentence(run_yaml, s
     assert "0.1 %" in said and not again
     assert "[rank0]" not in ended.stderr  # what a traceback begins with
     assert RunDir(tmp_path / "run").run()["attempts"][0]["damaged"]
+    assert '"step"' not in (tmp_path / "run" / "metrics.jsonl").read_text()  # at once, not at the epoch's end
 
 
 def test_memory_stays_flat_over_epochs(shards):

@@ -100,9 +100,12 @@ def test_a_packer_killed_alone_takes_its_workers_with_it(paintings, tmp_path):
     command = [sys.executable, "-m", "shards.pack", "--images", paintings / "images", "--labels", paintings / "labels"]
     process = subprocess.Popen([*map(str, command), "--out", str(tmp_path / "out")], cwd=ROOT)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    while len(workers := children.read_text().split()) < 2:
+    # Until then they only start, and end by themselves when what they are told is cut short.
+    while not any(file.stat().st_size for file in (tmp_path / "out").glob(".wikiart-*.tmp")):
         assert process.poll() is None
         time.sleep(0.01)
+    workers = children.read_text().split()
+    assert len(workers) >= 2
     process.kill()
     process.wait()
     until = time.monotonic() + 20

@@ -113,6 +113,9 @@ def test_odd_images_become_upright_rgb_and_small_clean_ones_stay_as_they_are():
     assert to_jpeg(clean, 64, 90) == (clean, 80, 50)
     exif = Image.Exif()
     exif[0x0112] = 6
+    for kind, options in (("RGB", {"progressive": True}), ("RGB", {"exif": exif}), ("L", {}), ("CMYK", {})):
+        small = _encode(Image.new(kind, (50, 50)), "JPEG", **options)
+        assert to_jpeg(small, 64, 90)[0] != small
     odd = [
         _encode(Image.new("CMYK", (300, 200)), "JPEG"),
         _encode(Image.new("L", (300, 200)), "JPEG"),
@@ -219,11 +222,12 @@ def test_colours_are_those_a_viewer_would_show():
 def test_a_large_scan_is_packed_and_a_bomb_is_not():
     scan = _encode(Image.new("L", (15_000, 15_000), 80), "JPEG")
     assert to_jpeg(scan, 64, 90)[1:] == (64, 64)
-    bomb = bytearray(_encode(Image.new("L", (8, 8)), "PNG"))
-    bomb[16:24] = (60_000).to_bytes(4) * 2  # what it says its size is
-    bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4)
-    with pytest.raises(UnreadableImageError, match="bomb"):
-        to_jpeg(bytes(bomb), 64, 90)
+    for side in (16_000, 60_000):
+        bomb = bytearray(_encode(Image.new("L", (8, 8)), "PNG"))
+        bomb[16:24] = side.to_bytes(4) * 2  # what it says its size is
+        bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4)
+        with pytest.raises(UnreadableImageError, match="bomb"):
+            to_jpeg(bytes(bomb), 64, 90)
 
 
 def test_a_folder_of_other_shards_is_refused_and_left_alone(paintings, shards):
