@@ -16,7 +16,7 @@ from artnet.config import ModelConfig
 from artnet.models import build_model
 from artnet.models.attention import CBAM
 from artnet.models.recurrence import ConvGRU
-from artnet.models.weights import convert_rlanet_state_dict
+from artnet.models.weights import convert_rlanet_state_dict, to_torchvision_state_dict
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "rlanet"
 
@@ -77,11 +77,13 @@ def test_trunk_is_torchvisions(backbone):
     names = {"backbone": backbone, "recurrence": "none", "attention": "none"}
     with torch.device("meta"):
         ours = build_model(**names, classes={"imagenet": 1000})
-    state = {name.replace("fc.", "heads.imagenet."): tensor for name, tensor in theirs.state_dict().items()}
-    ours.load_state_dict(state, strict=True, assign=True)
+    ours.load_state_dict(convert_rlanet_state_dict(theirs.state_dict()), strict=True, assign=True)
     images = torch.randn(2, 3, 65, 65, dtype=torch.float64)
     with torch.no_grad():
         torch.testing.assert_close(ours.eval()(images)["imagenet"], theirs(images))
+    back = to_torchvision_state_dict(ours.state_dict(), "imagenet")
+    assert back.keys() == theirs.state_dict().keys()
+    torchvision.models.get_model(backbone).double().load_state_dict(back, strict=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Weights of the reference implementation of Recurrent Layer Aggregation, renamed to ours."""
+"""Weights under the names of others: torchvision, and the reference implementation of Recurrent Layer Aggregation."""
 
 import re
 from collections.abc import Mapping
@@ -17,6 +17,15 @@ def convert_rlanet_state_dict(state_dict: Mapping[str, Tensor], head: str = "ima
     unknown ones: load the result with `strict=True` to hear of them.
     """
     return {_rename(name, head): tensor for name, tensor in state_dict.items()}
+
+
+def to_torchvision_state_dict(state_dict: Mapping[str, Tensor], head: str) -> dict[str, Tensor]:
+    """Rename a state dict of our ResNet without recurrence and attention to load into torchvision's.
+
+    The head named `head` becomes its classifier; other heads are left out. Tensors are shared, not copied.
+    """
+    named = {name.replace(f"heads.{head}.", "fc."): tensor for name, tensor in state_dict.items()}
+    return {name: tensor for name, tensor in named.items() if not name.startswith("heads.")}
 
 
 def _rename(name: str, head: str) -> str:
