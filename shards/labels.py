@@ -111,6 +111,8 @@ def _read_rows(file: Path, classes: int) -> Iterator[tuple[str, int]]:
         path, label = _split_row(line)
         if number == 1 and path and "/" not in path and not any(map(str.isdigit, label)):
             continue  # the artist lists' header
+        if path and label == str(UNLABELLED):
+            continue
         if not path or not label.isdecimal() or len(label) > 6 or int(label) >= classes:
             raise UserError(
                 f"{file}:{number}: {line[:120]!r} should be `STYLE/NAME.jpg,CLASS` with a class "

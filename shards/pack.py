@@ -6,6 +6,7 @@ damaged since is written again.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import sys
@@ -152,7 +153,10 @@ def _sound(files: Sequence[Path], recorded: Mapping[str, str]) -> dict[str, str]
 def _refuse_missing(out: Path, known: dict[str, Any]) -> None:
     missing, unlabelled = len(known["listed_without_image"]), len(known["images_without_label"])
     if missing or unlabelled:
-        _write_report(out, known)
+        before = {}
+        with contextlib.suppress(OSError, ValueError):  # what a report says of an earlier packing stays
+            before = dict(json.loads((out / REPORT_NAME).read_bytes()))
+        _write_report(out, {**before, **known})
         raise UserError(
             f"listed paintings without an image: {missing:,}, images without a label: {unlabelled:,}, all named in "
             f"{out / REPORT_NAME}; mend --images or --labels, or give --allow-missing to pack the rest"

@@ -94,18 +94,19 @@ def _file_system(url: str) -> tuple[Any, str]:
 
 
 def _bring(url: str, fs: Any, path: str, content: bytes, folder: Path) -> None:
-    """Fetch every shard that the index (`content`) names and `folder` lacks, then write the index there, too."""
+    """Fetch every shard that the index (`content`) names and `folder` lacks whole, then write the index there, too."""
     index = read_index(folder.parent)
     for name in {*index.checksums, *index.table["shard"].to_pylist()}:
         if not _SHARD_NAME.fullmatch(str(name)) or name not in index.checksums:
             raise UserError(f"{url}/{INDEX_NAME} names the shard {name!r}, no file name with a checksum; do not use it")
-    missing = [name for name in index.checksums if not (folder / name).exists()]
-    with progress(f"bringing {url} here, shards", len(missing)) as advance:
-        for name in missing:
-            try:
-                _patiently(_fetch, fs, f"{path}/{name}", folder / name, index.checksums[name])
-            except _FailedError as error:
-                raise _cannot(url, name, folder, error) from None
+    with progress(f"bringing {url} here, shards", len(index.checksums)) as advance:
+        for name, checksum in index.checksums.items():
+            # Of old copies too: a disk may have damaged them.
+            if not (folder / name).exists() or file_sha256(folder / name) != checksum:
+                try:
+                    _patiently(_fetch, fs, f"{path}/{name}", folder / name, checksum)
+                except _FailedError as error:
+                    raise _cannot(url, name, folder, error) from None
             advance()
     atomic_write(folder / INDEX_NAME, content)
 

@@ -65,11 +65,23 @@ def test_two_classes_in_one_task_cost_the_painting_that_task_only(tmp_path):
     assert labels.paintings["Cubism/a_one.jpg"].listed == {"artist": "train", "genre": "train"}
 
 
+def test_a_class_of_minus_one_is_none(paintings, tmp_path):
+    shutil.copytree(paintings / "labels", tmp_path / "labels")
+    before = read_labels(tmp_path / "labels").paintings
+    file = tmp_path / "labels" / "Style" / "style_train.csv"
+    first, *others = file.read_text().splitlines()
+    path = first.rpartition(",")[0]
+    file.write_text("\n".join([f"{path},-1", *others]))
+    after = read_labels(tmp_path / "labels").paintings
+    assert after[path].label("style") == UNLABELLED != before[path].label("style")
+    assert after[path].label("genre") == before[path].label("genre")
+
+
 @pytest.mark.parametrize(
     ("file", "text", "said"),
     [
         ("Style/style_train.csv", "a/b.jpg,99\r\n", "style_train.csv:1"),
-        ("Style/style_train.csv", "a/b.jpg,-1\r\n", "style_train.csv:1"),
+        ("Style/style_train.csv", "a/b.jpg,-2\r\n", "style_train.csv:1"),
         ("Style/style_train.csv", "a/b.jpg,1\r\nnonsense\r\n", "style_train.csv:2"),
         ("Style/style_train.csv", 'a/b.jpg,1\n"a/c".jpg,1\n', "style_train.csv:2"),
         ("Style/style_class.txt", "0 A\n2 B\n", "style_class.txt:2"),
@@ -215,3 +227,5 @@ def test_what_is_missing_stops_the_packing_before_it_starts_unless_allowed(paint
     assert pack([*command, "--allow-missing"]) == 0
     assert reported() == ([first, last], [])
     assert len(read_index(out).table) == 198
+    assert pack(command) == 2
+    assert json.loads((out / "report.json").read_bytes())["packed"] == 198

@@ -11,7 +11,7 @@ _SE_LAYERS = {"0": "reduce", "2": "expand"}
 def convert_rlanet_state_dict(state_dict: Mapping[str, Tensor], head: str = "imagenet") -> dict[str, Tensor]:
     """Rename a state dict of the RLANet reference implementation (NeurIPS 2021) to load into our models.
 
-    Takes its ResNets without recurrence, with RLA or with LSTM, and without attention, with SE or with ECA,
+    Takes its ResNets without recurrence, with RLA, LSTM or GRU, and without attention, with SE or with ECA,
     saved from the bare model or from a wrapper for data parallelism. Its classifier becomes the head named
     `head`. Tensors are shared with the input, not copied. Names that need no change are kept, and so are
     unknown ones: load the result with `strict=True` to hear of them.
