@@ -8,9 +8,10 @@ The cell takes the output of a block, after the addition and ReLU, as the author
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-# What a cell updates: h, and what else it remembers.
+# What a cell updates: h, and what else it remembers. Nothing stands for zeros.
 State = tuple[Tensor, ...]
 
 
@@ -21,8 +22,6 @@ class RLA(nn.Module):
     from 0 to `steps` - 1, and a state of the same sides, and gives the new state.
     """
 
-    state_size = 1
-
     def __init__(self, in_channels: int, channels: int, steps: int) -> None:
         super().__init__()
         self.conv_out = nn.Conv2d(in_channels, channels, kernel_size=1, bias=False)
@@ -30,8 +29,10 @@ class RLA(nn.Module):
         self.conv = nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False)
 
     def forward(self, x: Tensor, state: State, step: int) -> State:
-        (h,) = state
-        h = torch.tanh(self.bns[step](h + self.conv_out(x)))
+        x = self.conv_out(x)
+        if state:
+            x += state[0]
+        h = torch.tanh(self.bns[step](x))
         return (self.conv(h),)
 
     @staticmethod
@@ -46,8 +47,6 @@ class ConvLSTM(nn.Module):
     One convolution gives all gates: input, forget, output and candidate, in this order.
     """
 
-    state_size = 2
-
     def __init__(self, in_channels: int, channels: int, steps: int) -> None:
         super().__init__()
         self.conv_out = nn.Conv2d(in_channels, channels, kernel_size=1, bias=False)
@@ -55,11 +54,19 @@ class ConvLSTM(nn.Module):
         self.conv = nn.Conv2d(2 * channels, 4 * channels, kernel_size=3, padding=1, bias=False)
 
     def forward(self, x: Tensor, state: State, step: int) -> State:
-        h, c = state
         x = torch.tanh(self.bns[step](self.conv_out(x)))
-        i, f, o, g = self.conv(torch.cat((x, h), dim=1)).chunk(4, dim=1)
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        return torch.sigmoid(o) * torch.tanh(c), c
+        channels = x.shape[1]
+        if not state:
+            # What is left of the step where h and c are zero.
+            gates = F.conv2d(x, self.conv.weight.narrow(1, 0, channels), padding=1)
+        else:
+            gates = self.conv(torch.cat((x, state[0]), dim=1))
+        sigmoids, candidate = gates.split((3 * channels, channels), dim=1)
+        i, f, o = torch.sigmoid(sigmoids).chunk(3, dim=1)
+        c = i * torch.tanh(candidate)
+        if state:
+            c = torch.addcmul(c, f, state[1])
+        return o * torch.tanh(c), c
 
     @staticmethod
     def readout(channels: int) -> nn.Module:

@@ -27,11 +27,16 @@ def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
 
 
 def conv_with_state(conv: nn.Conv2d, x: Tensor, h: Tensor | None) -> Tensor:
-    """`conv(cat(x, h))` for a convolution without bias, and `conv(x)` where there is no h."""
+    """`conv(cat(x, h))` for a convolution without bias, where an h that is None stands for zeros."""
+    channels = x.shape[1]
     if h is None:
-        return F.conv2d(x, conv.weight, stride=conv.stride, padding=conv.padding)
+        weight = conv.weight if channels == conv.in_channels else conv.weight.narrow(1, 0, channels)
+        return F.conv2d(x, weight, stride=conv.stride, padding=conv.padding)
+    if conv.weight.numel() >= 1_000_000:
+        # The last stage has more weights than positions: copies of split weights would cost more.
+        return F.conv2d(torch.cat((x, h), dim=1), conv.weight, stride=conv.stride, padding=conv.padding)
     # A concatenation would keep a copy of x for the backward pass: a fifth of the memory for activations.
-    weight_x, weight_h = conv.weight.split((x.shape[1], h.shape[1]), dim=1)
+    weight_x, weight_h = conv.weight.split((channels, h.shape[1]), dim=1)
     out = F.conv2d(x, weight_x, stride=conv.stride, padding=conv.padding)
     out += F.conv2d(h, weight_h, stride=conv.stride, padding=conv.padding)
     return out
@@ -135,6 +140,9 @@ class ResNet(nn.Module):
 
     def stem(self, x: Tensor) -> Tensor:
         """What precedes the first stage: (N, 3, H, W) to (N, 64, H / 4, W / 4), sides rounded up."""
+        if x.device.type == "cpu":
+            # Convolutions keep the layout of their input, and take about a tenth less time in this one.
+            x = x.contiguous(memory_format=torch.channels_last)
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         return F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
 
@@ -156,7 +164,7 @@ class RecurrentResNet(ResNet):
     """The network with recurrence along its depth (Zhao, Fang and Li, NeurIPS 2021); otherwise as `ResNet`.
 
     `cell` is the kind of recurrence and `state_channels` the width of its state. The state starts at zero,
-    as large as the stem's output, passes through all stages, and enters the heads beside the last block's
+    which costs nothing, passes through all stages, and enters the heads beside the last block's
     output.
     """
 
@@ -170,8 +178,6 @@ class RecurrentResNet(ResNet):
         state_channels: int,
     ) -> None:
         super().__init__(block, depths, attention, classes, state_channels)
-        self.state_channels = state_channels
-        self.state_size = cell.state_size
         widths = [channels * block.expansion for channels in (64, 128, 256, 512)]
         self.cells = nn.ModuleList(
             cell(width, state_channels, steps=depth) for width, depth in zip(widths, depths, strict=True)
@@ -184,13 +190,12 @@ class RecurrentResNet(ResNet):
     def features(self, x: Tensor) -> Tensor:
         """What the heads see of images (N, 3, H, W): (N, channels), averaged over positions."""
         x = self.stem(x)
-        zero = x.new_zeros(x.shape[0], self.state_channels, *x.shape[2:])
-        state: State = (zero,) * self.state_size
+        state: State = ()
         stages = (self.layer1, self.layer2, self.layer3, self.layer4)
         for stage, cell in zip(stages, self.cells, strict=True):
             for step, block in enumerate(stage):
-                x = block(x, state[0])
-                if x.shape[2:] != state[0].shape[2:]:
+                x = block(x, state[0] if state else None)
+                if state and x.shape[2:] != state[0].shape[2:]:
                     state = tuple(self.pool(tensor) for tensor in state)
                 state = cell(x, state, step)
         h = self.readout(state[0])
