@@ -80,8 +80,6 @@ class ConvGRU(nn.Module):
     As in the authors' implementation the update gate says how much of h stays.
     """
 
-    state_size = 1
-
     def __init__(self, in_channels: int, channels: int, steps: int) -> None:
         super().__init__()
         self.conv_out = nn.Conv2d(in_channels, channels, kernel_size=1, bias=False)
@@ -93,8 +91,8 @@ class ConvGRU(nn.Module):
         self.output_norm = nn.GroupNorm(1, channels, eps=1e-6)
 
     def forward(self, x: Tensor, state: State, step: int) -> State:
-        (h,) = state
         x = torch.tanh(self.bns[step](self.conv_out(x)))
+        h = state[0] if state else torch.zeros_like(x)
         reset, update = self.gate_conv(torch.cat((x, h), dim=1)).chunk(2, dim=1)
         reset, update = torch.sigmoid(self.reset_norm(reset)), torch.sigmoid(self.update_norm(update))
         candidate = torch.tanh(self.output_norm(self.output_conv(torch.cat((x, reset * h), dim=1))))
