@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if first:
             run.write_config(config)
         # torch takes seconds to import: wrong input is told, and the run is locked, before
-        from .training.loop import StoppedOnRequest, train
+        from .training.attempt import train
+        from .training.loop import StoppedOnRequest
         from .training.losses import DivergedError
         from .training.ranks import process_group
         from .training.stop import StopRequest

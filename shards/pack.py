@@ -6,11 +6,9 @@ damaged since is written again.
 """
 
 import argparse
-import contextlib
 import hashlib
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +24,14 @@ from .index import INDEX_NAME, read_index, write_index
 from .labels import TASKS, Labels, Painting, find_images, read_labels
 from .names import match_files
 from .progress import progress
-from .splits import SPLITS, add_options, check_options, make_splits, print_sizes
+from .report import REPORT_NAME, describe, refuse_missing, write_report
+from .splits import add_options, check_options, make_splits, print_sizes
 from .summary import write_summary
 from .tars import read_checksums, read_rows, write_checksums, write_shard
 from .workers import each
 
 SHARD_SAMPLES = 1000
 CLAIM_NAME = "pack.json"
-REPORT_NAME = "report.json"
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def pack(
         "ambiguous": labels.ambiguous,
     }
     if not allow_missing:
-        _refuse_missing(out, known)
+        refuse_missing(out, known)
     with locked_patiently(out / ".lock", f"another process is packing into {out}"):
         _refuse_others(out, claim)  # again: two may have begun at once
         if not (out / CLAIM_NAME).exists():
@@ -104,8 +102,14 @@ def pack(
         splits = make_splits(protocol, paintings, seed, copies, keep_leaks)
         for row, split in zip(rows, splits, strict=True):
             row.update({f"split_{task}": role for task, role in split.items()})
-        report = {**known, **_report(labels, sources, rows, copies)}
-        _write_report(out, report)
+        packed = {row["path"] for row in rows}
+        unreadable = {
+            str(source.file): _prepare(source).reason or "readable only since"
+            for source in sources
+            if source.painting.path not in packed
+        }
+        report = {**known, **describe(labels, rows, copies, unreadable)}
+        write_report(out, report)
         used = {name: checksums[name] for name in sorted({str(row["shard"]) for row in rows})}
         write_index(out, rows, labels.classes, used, {"protocol": protocol, "seed": seed})
         write_summary(read_index(out))
@@ -148,25 +152,6 @@ def _sound(files: Sequence[Path], recorded: Mapping[str, str]) -> dict[str, str]
                 print(f"{file} has changed since it was packed; it is written again", file=sys.stderr)
             advance()
     return sound
-
-
-def _refuse_missing(out: Path, known: dict[str, Any]) -> None:
-    missing, unlabelled = len(known["listed_without_image"]), len(known["images_without_label"])
-    if missing or unlabelled:
-        before = {}
-        with contextlib.suppress(OSError, ValueError):  # what a report says of an earlier packing stays
-            before = dict(json.loads((out / REPORT_NAME).read_bytes()))
-        _write_report(out, {**before, **known})
-        raise UserError(
-            f"listed paintings without an image: {missing:,}, images without a label: {unlabelled:,}, all named in "
-            f"{out / REPORT_NAME}; mend --images or --labels, or give --allow-missing to pack the rest"
-        )
-
-
-def _write_report(out: Path, report: dict[str, Any]) -> None:
-    # File names need not be UTF-8.
-    text = json.dumps(report, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
-    atomic_write(out / REPORT_NAME, text + b"\n")
 
 
 def _claim(sources: Sequence[Source], labels: Labels) -> str:
@@ -234,30 +219,6 @@ def _prepare(source: Source) -> Packed:
         return Packed(reason=str(error) or type(error).__name__)
 
 
-def _report(labels: Labels, sources: Sequence[Source], rows: Sequence[dict], copies: Sequence[str]) -> dict[str, Any]:
-    """What the report says of the packing itself."""
-    packed = {row["path"] for row in rows}
-    groups: dict[str, list[str]] = {}
-    for row, copy in zip(rows, copies, strict=True):
-        groups.setdefault(copy, []).append(row["path"])
-    broken = [source for source in sources if source.painting.path not in packed]
-    return {
-        "packed": len(rows),
-        "unreadable": {str(source.file): _prepare(source).reason or "readable only since" for source in broken},
-        "near_duplicates": sorted(sorted(group) for group in groups.values() if len(group) > 1),
-        "classes": {
-            task: {name: count[label] for label, name in enumerate(labels.classes[task])}
-            for task in TASKS
-            if (count := Counter(row[task] for row in rows))
-        },
-        "splits": {
-            task: {split: count[split] for split in SPLITS}
-            for task in (*TASKS, "combined")
-            if (count := Counter(row[f"split_{task}"] for row in rows))
-        },
-    }
-
-
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
@@ -295,7 +256,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     for what, count in notes.items():
         if count:
-            print(f"  {count:,} {what}; see {args.out / 'report.json'}")
+            print(f"  {count:,} {what}; see {args.out / REPORT_NAME}")
     return 0
 
 

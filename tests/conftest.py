@@ -3,8 +3,9 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -75,3 +76,28 @@ def python(*arguments: object, **environment: str) -> subprocess.CompletedProces
         text=True,
         timeout=300,
     )
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch on one thread, and the same random numbers for every test."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+def build_lively(**names: Any) -> Any:
+    """A model without norms that start at zero, which would hide what is before them."""
+    import torch
+
+    from artnet.models import build_model
+
+    model = build_model(**names)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.ones_(module.weight)
+    return model

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
+from conftest import build_lively
 
 from artnet.config import ModelConfig
 from artnet.models import build_model
@@ -25,13 +26,7 @@ BACKBONES, RECURRENCES, ATTENTIONS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def count_parameters(recurrence, attention, classes):
@@ -127,15 +122,6 @@ def test_outputs_are_the_published_implementations(reference, name, recurrence, 
     # Training mode last: it moves the running statistics.
     errors = [error("eval", 64), error("eval", 96), error("train", 64)]
     assert max(errors) < 1e-9
-
-
-def build_lively(**names):
-    """A model without norms that start at zero, which would hide what is before them."""
-    model = build_model(**names)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.ones_(module.weight)
-    return model
 
 
 @pytest.mark.parametrize(("recurrence", "attention"), list(itertools.product(RECURRENCES, ATTENTIONS)))

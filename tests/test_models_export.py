@@ -9,10 +9,10 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from conftest import build_lively
 from torch.nn.parallel import DistributedDataParallel
 
 from artnet.config import ModelConfig
-from artnet.models import build_model
 from artnet.models.build import RECURRENCES
 
 ATTENTIONS = get_args(ModelConfig.model_fields["attention"].annotation)
@@ -20,24 +20,12 @@ ATTENTIONS = get_args(ModelConfig.model_fields["attention"].annotation)
 FEW = list(zip(itertools.cycle(RECURRENCES), ATTENTIONS, strict=False))
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def build(recurrence, attention, backbone="resnet18"):
-    """Without norms that start at zero, which would hide what is before them."""
-    model = build_model(
-        backbone=backbone, recurrence=recurrence, attention=attention, classes={"artist": 23, "style": 5}
-    )
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.ones_(module.weight)
-    return model
+    classes = {"artist": 23, "style": 5}
+    return build_lively(backbone=backbone, recurrence=recurrence, attention=attention, classes=classes)
 
 
 @pytest.mark.parametrize(("recurrence", "attention"), FEW)

@@ -19,7 +19,7 @@ from shards import progress
 from shards.errors import UserError
 from shards.index import read_index
 from shards.pack import pack
-from shards.workers import AHEAD, CHUNK, each
+from shards.workers import AHEAD, CHUNK, cores, each
 
 
 @pytest.fixture
@@ -119,6 +119,12 @@ def test_a_worker_killed_alone_ends_the_packing_with_a_sentence():
         next(results)
 
 
+@pytest.mark.parametrize(("limit", "least"), [("max 100000", None), ("40000 100000", 1), ("99900000 100000", None)])
+def test_a_containers_limit_bounds_the_workers(monkeypatch, limit, least):
+    monkeypatch.setattr(Path, "read_text", lambda file: limit)
+    assert cores() == (least or len(os.sched_getaffinity(0)))
+
+
 def test_work_is_handed_out_as_results_are_taken():
     class Items(Sequence):
         asked = 0
@@ -175,6 +181,6 @@ def test_of_two_packings_that_begin_at_once_the_second_is_refused(paintings, tmp
         monkeypatch.undo()
         pack(*folders, short_side=64)
 
-    monkeypatch.setattr(shards.pack, "_refuse_missing", overtaken)
+    monkeypatch.setattr(shards.pack, "refuse_missing", overtaken)
     with pytest.raises(UserError, match="choose another --out"):
         pack(*folders, short_side=48)

@@ -23,7 +23,7 @@ from ..data.sampler import train_batches
 from ..models import build_model
 from ..models.pretrained import load_pretrained
 from ..rundir import Result, RunDir, Scores, TaskResult, write_json
-from . import checkpoint, provenance
+from . import checkpoint
 from .inputs import forward, on_device
 from .journal import Journal
 from .losses import DivergedError, masked_loss
@@ -278,36 +278,3 @@ class Training:
     def damaged(self) -> list[str]:
         """Keys of the paintings that were found damaged."""
         return sorted(set().union(*(data.damaged for data in self.data.values())))
-
-
-def train(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: StopRequest) -> Result:
-    """Train a run, or what is left of it, and keep its `run.json`. Raises as `Training.fit` does."""
-    training = Training(config, index, run, ranks, stop)
-    record = run.run()
-    entry = provenance.attempt(ranks, training.progress.step)
-    attempts = [*record.get("attempts", []), entry]
-    record = {
-        "name": run.name,
-        "signature": config.signature,
-        "data": {"shards": str(index.folder), "fingerprint": index.fingerprint},
-        "git": provenance.git_state(),
-        "versions": provenance.versions(),
-        "attempts": attempts,
-    }
-    if ranks.is_first:
-        write_json(run.run_file, record)
-    try:
-        result = training.fit()
-        entry["outcome"] = "complete"
-        return result
-    except StoppedOnRequest:
-        entry["outcome"] = "stopped"
-        raise
-    except Exception as error:
-        entry["outcome"] = f"failed: {type(error).__name__}: {error}"
-        raise
-    finally:
-        entry["ended"] = provenance.now()
-        entry["damaged"] = training.damaged()
-        if ranks.is_first:
-            write_json(run.run_file, record)
