@@ -1,4 +1,4 @@
-"""The configuration of one run: every field with its unit or range, unknown keys refused.
+"""The configuration of one run: its sections and recipe together, unknown keys refused.
 
 A run is named by dotted paths (`model.attention`, `optim.lr`): grids, `--set` and error messages all use them.
 Light to import (no torch), because launchers plan hundreds of runs with it.
@@ -17,9 +17,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    JsonValue,
     TypeAdapter,
     ValidationError,
     model_validator,
@@ -29,112 +27,21 @@ from pydantic.fields import FieldInfo
 from shards.errors import UserError
 from shards.files import is_url
 
+from .recipes import RECIPES
+from .sections import (
+    NO_EFFECT,
+    AugmentConfig,
+    DataConfig,
+    EvalConfig,
+    LossConfig,
+    ModelConfig,
+    OptimConfig,
+    Section,
+    TrainConfig,
+)
+
 TASKS = ("artist", "style", "genre")
 Task = Literal["artist", "style", "genre"]
-
-# What a recipe sets; any key given beside it wins. "paper" is the training of the RLA paper (Zhao, Fang and Li,
-# NeurIPS 2021, section 4.1); "modern" is the current practice at the same cost per epoch.
-RECIPES: dict[str, dict[str, Any]] = {
-    "paper": {
-        "optim.lr": 0.1,
-        "optim.schedule": "step",
-        "optim.warmup": 0.0,
-        "optim.weight_decay": 1e-4,
-        "optim.decay_norms": True,
-        "optim.label_smoothing": 0.0,
-        "augment.policy": "none",
-        "augment.crop_scale": 0.08,
-        "train.epochs": 120,
-    },
-    "modern": {
-        "optim.lr": 0.1,
-        "optim.schedule": "cosine",
-        "optim.warmup": 0.05,
-        "optim.weight_decay": 5e-5,
-        "optim.decay_norms": False,
-        "optim.label_smoothing": 0.1,
-        "augment.policy": "trivial",
-        "augment.crop_scale": 0.25,
-        "train.epochs": 100,
-    },
-}
-
-# Marks a field that cannot change the result of a run, and so has no part in its signature.
-_NO_EFFECT: dict[str, JsonValue] = {"affects_result": False}
-
-
-class Section(BaseModel):
-    """A part of the configuration: frozen, and strict about keys it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class ModelConfig(Section):
-    """The network. Names as in the papers: RLA (NeurIPS 2021), SE (CVPR 2018), ECA (CVPR 2020), CBAM (ECCV 2018)."""
-
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
-    recurrence: Literal["none", "rla", "lstm", "gru"] = "none"
-    attention: Literal["none", "se", "eca", "cbam", "cbam_channel"] = "none"
-    se_reduction: int = Field(16, ge=1, le=64, description="ratio of the bottleneck in SE and CBAM")
-    recurrent_channels: int = Field(32, ge=1, le=512, description="channels of the recurrent state")
-
-
-class DataConfig(Section):
-    """Which paintings, at which size."""
-
-    shards: str | None = Field(
-        None, description="folder made by shards.pack, or the URL of one", json_schema_extra=_NO_EFFECT
-    )
-    labelled: Literal["any", "all"] = Field(
-        "any", description="with several tasks: paintings labelled for any of them, or for all"
-    )
-    size: int = Field(224, ge=33, le=1024, description="side of a training crop, pixels")
-    eval_size: int | None = Field(None, ge=33, le=1024, description="side in evaluation, pixels; default: size")
-    sampler: Literal["shuffle", "class_balanced"] = Field(
-        "shuffle", description="an epoch of every painting once, or of as many from each class"
-    )
-    threads: int | None = Field(
-        None, ge=1, le=256, description="decoding threads per rank; default: its share of the cores",
-        json_schema_extra=_NO_EFFECT,
-    )  # fmt: skip
-
-
-class AugmentConfig(Section):
-    """What training images go through before the network."""
-
-    policy: Literal["none", "trivial"] = Field(
-        "trivial", description="TrivialAugment (ICCV 2021) on top of crop and flip, or not"
-    )
-    crop_scale: float = Field(0.25, gt=0, le=1, description="least area of a random crop, as a share of the image")
-    flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
-    mixup: float = Field(0, ge=0, le=10, description="alpha of mixup (ICLR 2018), 0 = none; it pays in long runs only")
-    cutmix: float = Field(0, ge=0, le=10, description="alpha of CutMix (ICCV 2019), 0 = none; with mixup: either")
-
-
-class OptimConfig(Section):
-    """SGD with momentum and its learning-rate schedule."""
-
-    lr: float = Field(0.1, gt=0, le=100, description="peak learning rate per 256 samples of global batch")
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(5e-5, ge=0, le=1)
-    decay_norms: bool = Field(False, description="whether norms and biases decay too")
-    schedule: Literal["cosine", "step", "constant"] = "cosine"
-    step_epochs: int = Field(30, ge=1, description="epochs between the tenfold drops of `schedule: step`")
-    warmup: float = Field(0.05, ge=0, lt=1, description="share of all steps spent warming up linearly from zero")
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
-
-
-class TrainConfig(Section):
-    """How long, in which batches, in which arithmetic."""
-
-    epochs: int = Field(100, ge=1, le=100_000)
-    batch_size: int = Field(256, ge=1, le=65_536, description="global batch size: samples of all ranks together")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the forward pass (autocast)")
-    log_every: int = Field(20, ge=1, description="steps between two log lines", json_schema_extra=_NO_EFFECT)
-    checkpoint_minutes: float = Field(
-        10, gt=0, description="minutes between checkpoints within an epoch; each epoch's end makes one too",
-        json_schema_extra=_NO_EFFECT,
-    )  # fmt: skip
 
 
 def _as_tasks(value: object) -> object:
@@ -153,22 +60,27 @@ def _absolute(source: str | None) -> str | None:
     return source if source in (None, "imagenet") else str(Path(source).expanduser().resolve())
 
 
-Pretrained = Annotated[str | None, AfterValidator(_absolute)]
+Source = Annotated[str | None, AfterValidator(_absolute)]
 
 
 class RunConfig(Section):
     """Everything a run needs to know, complete: written to `config.yaml`, enough to start the run again."""
 
-    recipe: Literal["paper", "modern"] = Field("modern", json_schema_extra=_NO_EFFECT)  # its values are what counts
+    recipe: Literal["paper", "modern"] = Field("modern", json_schema_extra=NO_EFFECT)  # its values are what counts
     task: Tasks = Field(description="artist, style, genre or a list of them: one head each")
     seed: int = Field(0, ge=0, lt=2**32)
-    pretrained: Pretrained = Field(
+    pretrained: Source = Field(
         None, description="weights to start from: `imagenet` or a checkpoint's file, of torchvision or RLANet"
+    )
+    init_from: Source = Field(
+        None, description="weights to start from: those of another run, its folder or a checkpoint's file"
     )
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
     optim: OptimConfig = OptimConfig()
+    loss: LossConfig = LossConfig()
+    eval: EvalConfig = EvalConfig()
     train: TrainConfig = TrainConfig()
 
     @model_validator(mode="before")
@@ -180,11 +92,26 @@ class RunConfig(Section):
         return _merge(unflatten(recipe), values)
 
     @model_validator(mode="after")
-    def _check_tasks(self) -> Self:
+    def _check(self) -> Self:
         if len(set(self.task)) != len(self.task):
             raise ValueError(f"task: {', '.join(self.task)} names a task twice; name each once")
         if self.data.sampler == "class_balanced" and len(self.task) > 1:
             raise ValueError("data.sampler: class_balanced balances the classes of one task; name one as task")
+        against_imbalance = {
+            "data.sampler: class_balanced": self.data.sampler == "class_balanced",
+            "loss.balance: balanced_softmax": self.loss.balance == "balanced_softmax",
+            "eval.logit_adjustment": self.eval.logit_adjustment > 0,
+        }
+        chosen = [key for key, is_on in against_imbalance.items() if is_on]
+        if len(chosen) > 1:
+            raise ValueError(f"{' and '.join(chosen)} would each make up for rare classes: choose one")
+        if self.pretrained and self.init_from:
+            raise ValueError("pretrained and init_from both say where the weights come from; give one")
+        if self.train.freeze_epochs >= self.train.epochs:
+            raise ValueError(
+                f"train.freeze_epochs {self.train.freeze_epochs} leaves nothing of train.epochs {self.train.epochs}; "
+                "make it smaller"
+            )
         return self
 
     def with_shards(self, shards: str) -> Self:
@@ -195,7 +122,7 @@ class RunConfig(Section):
     @property
     def eval_size(self) -> int:
         """Side of an evaluated image in pixels."""
-        return self.data.eval_size or self.data.size
+        return self.eval.size or round(self.data.size * self.eval.enlarge)
 
     @property
     def signature(self) -> str:

@@ -13,7 +13,7 @@ import torch
 from conftest import TINY, python
 from PIL import Image, ImageEnhance, ImageOps
 
-from artnet.config import AugmentConfig, build, unflatten
+from artnet.config import build, unflatten
 from artnet.data.dataset import SplitData
 from artnet.data.decode import decode, resized_crop
 from artnet.data.loader import load
@@ -21,6 +21,7 @@ from artnet.data.plan import eval_plan, random_boxes, train_plan
 from artnet.data.sampler import class_balanced, eval_batches, shuffled, train_batches
 from artnet.data.trivial import GREY, IDENTITY, OPERATIONS
 from artnet.rundir import RunDir
+from artnet.sections import AugmentConfig
 from shards.errors import UserError
 from shards.index import read_index
 from shards.reader import Reader

@@ -12,8 +12,8 @@ import torch.multiprocessing as mp
 from conftest import build_lively
 from torch.nn.parallel import DistributedDataParallel
 
-from artnet.config import ModelConfig
 from artnet.models.build import RECURRENCES
+from artnet.sections import ModelConfig
 
 ATTENTIONS = get_args(ModelConfig.model_fields["attention"].annotation)
 # Every recurrence and every attention once: they meet nowhere in the code.

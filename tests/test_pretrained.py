@@ -7,9 +7,10 @@ import pytest
 import torch
 import torchvision
 
-from artnet.config import ModelConfig, build
+from artnet.config import build
 from artnet.models import build_model
 from artnet.models.pretrained import load_pretrained
+from artnet.sections import ModelConfig
 from shards.errors import UserError
 
 RECURRENCES, ATTENTIONS = (

@@ -15,11 +15,12 @@ import torch
 from conftest import ROOT, python
 from torch import nn
 
-from artnet.config import AugmentConfig, OptimConfig, load
+from artnet.config import load
 from artnet.data.dataset import SplitData
 from artnet.data.loader import Batch
 from artnet.models import build_model
 from artnet.rundir import EXIT_STOPPED, RunDir
+from artnet.sections import AugmentConfig, OptimConfig
 from artnet.training.losses import DivergedError, masked_loss
 from artnet.training.mixing import mix
 from artnet.training.optim import learning_rate, make_optimizer
@@ -43,7 +44,7 @@ def curves(folder: Path) -> list[dict]:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["model"]
+    return torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["learner"]["model"]
 
 
 def test_a_run_leaves_what_the_contract_says(run_yaml, tmp_path, shards):
@@ -212,8 +213,8 @@ def test_a_mixed_image_counts_for_both_labels_by_their_share_in_it(kind):
 
 def test_a_loss_that_is_no_number_is_no_result(run_yaml, tmp_path):
     diverge = (
-        "from artnet import train; from artnet.training import loop; "
-        "loop.learning_rate = lambda *_: 1e30; exit(train.main())"
+        "from artnet import train; from artnet.training import learner; "
+        "learner.learning_rate = lambda *_: 1e30; exit(train.main())"
     )
     ended = python("-c", diverge, "--config", run_yaml(), "--run-dir", tmp_path / "run")
     assert ended.returncode == 1, ended.stderr

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..config import AugmentConfig
+from ..sections import AugmentConfig
 from .trivial import IDENTITY, OPERATIONS
 
 EVAL_CROP = 0.875  # share of the resized short side that an evaluation crop keeps, as is customary on ImageNet

@@ -33,13 +33,14 @@ def build_model(
     classes: Mapping[str, int],
     se_reduction: int = 16,
     recurrent_channels: int = 32,
+    drop_path: float = 0.0,
 ) -> ResNet:
     """Make a model with random weights: `forward` takes (N, 3, H, W) and gives {task: (N, classes) logits}.
 
     The names are those of `artnet.config.ModelConfig`. `classes` maps every task to its number of classes,
     for one linear head each. `se_reduction` is the ratio of a block's output channels to the bottleneck of SE
-    and CBAM, and `recurrent_channels` the width of the recurrent state. Images may have any sides from 33
-    pixels.
+    and CBAM, `recurrent_channels` the width of the recurrent state, and `drop_path` how often a sample skips the
+    last block in training. Images may have any sides from 33 pixels.
 
     Raises `ValueError` for a name that does not exist.
     """
@@ -53,8 +54,11 @@ def build_model(
         return ATTENTIONS[attention](channels, se_reduction)
 
     if cell is None:
-        return ResNet(block, depths, make_attention, classes)
-    return RecurrentResNet(block, depths, make_attention, classes, cell, recurrent_channels)
+        model = ResNet(block, depths, make_attention, classes)
+    else:
+        model = RecurrentResNet(block, depths, make_attention, classes, cell, recurrent_channels)
+    model.set_drop_path(drop_path)
+    return model
 
 
 def _check(field: str, name: str, valid: Iterable[str]) -> None:

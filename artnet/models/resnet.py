@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
 from artnet.models.recurrence import Cell, State
 
@@ -66,13 +67,14 @@ class BasicBlock(nn.Module):
         self.conv2 = conv3x3(channels, channels)
         self.bn2 = nn.BatchNorm2d(channels)
         self.attention = attention(channels)
+        self.drop_path = StochasticDepth(0.0, "row")
         self.downsample = shortcut(in_channels, channels, stride)
         # The block starts as its shortcut alone (Goyal et al., arXiv 1706.02677).
         nn.init.zeros_(self.bn2.weight)
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
         out = F.relu(self.bn1(conv_with_state(self.conv1, x, h)), inplace=True)
-        out = self.attention(self.bn2(self.conv2(out)))
+        out = self.drop_path(self.attention(self.bn2(self.conv2(out))))
         out += self.downsample(x)
         return F.relu(out, inplace=True)
 
@@ -92,6 +94,7 @@ class Bottleneck(nn.Module):
         self.conv3 = conv1x1(channels, out_channels)
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.attention = attention(out_channels)
+        self.drop_path = StochasticDepth(0.0, "row")
         self.downsample = shortcut(in_channels, out_channels, stride)
         # As in BasicBlock.
         nn.init.zeros_(self.bn3.weight)
@@ -99,7 +102,7 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
         out = F.relu(self.bn1(conv_with_state(self.conv1, x, h)), inplace=True)
         out = F.relu(self.bn2(self.conv2(out)), inplace=True)
-        out = self.attention(self.bn3(self.conv3(out)))
+        out = self.drop_path(self.attention(self.bn3(self.conv3(out))))
         out += self.downsample(x)
         return F.relu(out, inplace=True)
 
@@ -154,6 +157,12 @@ class ResNet(nn.Module):
         x = self.layer3(x)
         x = self.layer4(x)
         return x.mean((2, 3))
+
+    def set_drop_path(self, probability: float) -> None:
+        """Stochastic depth (Huang et al., ECCV 2016): how often a sample skips the last block; linearly less before."""
+        drops = [module for module in self.modules() if isinstance(module, StochasticDepth)]
+        for place, drop in enumerate(drops, start=1):
+            drop.p = probability * place / len(drops)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         features = self.features(x)

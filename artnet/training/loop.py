@@ -6,10 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from shards.errors import UserError
 from shards.index import Index
@@ -20,20 +17,18 @@ from ..config import RunConfig
 from ..data.dataset import SplitData
 from ..data.loader import load
 from ..data.sampler import train_batches
-from ..models import build_model
 from ..models.pretrained import load_pretrained
 from ..rundir import Result, RunDir, Scores, TaskResult, write_json
 from . import checkpoint
-from .inputs import forward, on_device
+from .inputs import on_device
 from .journal import Journal
-from .losses import DivergedError, masked_loss
-from .mixing import mix
-from .optim import learning_rate, make_optimizer
+from .learner import Learner
+from .losses import DivergedError
 from .ranks import Ranks
 from .scores import evaluate
 from .stop import StopRequest
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 
 
 class StoppedOnRequest(Exception):
@@ -86,19 +81,13 @@ class Training:
         self.threads = config.data.threads or max(1, cores() // ranks.local_world_size)
         self.classes: dict[str, int] = {task: len(index.classes[task]) for task in config.task}
 
-        torch.manual_seed(config.seed)
-        self.model = build_model(**config.model.model_dump(), classes=self.classes)
-        self.model.to(ranks.device).to(memory_format=torch.channels_last)
-        self.optimizer = make_optimizer(self.model, config.optim)
+        self.learner = Learner(config, self.classes, ranks, self.steps, self.steps_per_epoch)
         self.progress = Progress()
         if not self._resume() and config.pretrained:
-            said = load_pretrained(self.model, config.pretrained, config.model.backbone)
+            said = load_pretrained(self.learner.model, config.pretrained, config.model.backbone)
             if ranks.is_first:
                 print(f"{run.name}: {said}", file=sys.stderr)
-        self.parallel: nn.Module = self.model
-        if ranks.world_size > 1:
-            devices = [ranks.device] if ranks.device.type == "cuda" else None
-            self.parallel = DistributedDataParallel(self.model, device_ids=devices, gradient_as_bucket_view=True)
+        self.learner.share_gradients()
 
     def fit(self) -> Result:
         """Train what is left and test the best epoch once. Raises `StoppedOnRequest` and `DivergedError`."""
@@ -115,23 +104,13 @@ class Training:
         config, progress, ranks, data = self.config, self.progress, self.ranks, self.data["train"]
         epoch, done = divmod(progress.step, self.steps_per_epoch)
         batches = train_batches(len(data), config.train.batch_size, ranks.rank, ranks.world_size)[done:]
-        self.parallel.train()
         started = saved = logged = time.monotonic()
         seconds_before = progress.seconds
         since_log: list[torch.Tensor] = []
         for batch in on_device(load(data, data.plan(epoch), batches, self.threads, ranks.on_gpu), ranks.device):
-            lr = learning_rate(progress.step, self.steps, self.steps_per_epoch, config.train.batch_size, config.optim)
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
-            self.optimizer.zero_grad(set_to_none=True)
-            # The same draw on every rank, and after a resume.
-            images, mixture = mix(batch, config.augment, np.random.default_rng([config.seed, progress.step, 2]))
-            logits = forward(self.parallel, images, config.train.precision)
-            loss, part = masked_loss(logits, mixture, config.optim.label_smoothing, ranks)
-            loss.backward()
-            self.optimizer.step()
+            report = self.learner.step(batch, progress.step)
             progress.step += 1
-            since_log.append(part)
+            since_log.append(report.loss)
 
             at_end = progress.step % self.steps_per_epoch == 0
             is_due = time.monotonic() - saved > 60 * config.train.checkpoint_minutes
@@ -143,7 +122,7 @@ class Training:
                 now = time.monotonic()
                 if journal:
                     rate = config.train.batch_size * mean["steps"] / (now - logged)
-                    values = {"loss": mean["loss"], "lr": lr, "images_per_s": round(rate, 1)}
+                    values = {"loss": mean["loss"], "lr": report.lr, "images_per_s": round(rate, 1)}
                     journal.log("step", {"epoch": epoch + 1, "step": progress.step, **values})
                 logged = now
             if journal:
@@ -202,8 +181,9 @@ class Training:
             )
 
     def _evaluate(self, split: str) -> dict[str, dict[str, Any]]:
-        self.ranks.same_buffers(self.model)
-        scores = evaluate(self.model, self.data[split], self.classes, self.ranks, self.threads)
+        model = self.learner.for_evaluation()
+        self.ranks.same_buffers(model)
+        scores = evaluate(model, self.data[split], self.classes, self.ranks, self.threads)
         self._share_damage(split)
         return {task: score.model_dump() for task, score in scores.items()}
 
@@ -214,7 +194,7 @@ class Training:
             raise UserError(
                 f"{self.run.checkpoints / 'best.pt'} is missing or of another epoch; delete the run to train it again"
             )
-        self.model.load_state_dict(state["model"])
+        self.learner.for_evaluation().load_state_dict(state["model"])
         test = self._evaluate("test")
         result = Result(
             signature=self.config.signature,
@@ -222,7 +202,7 @@ class Training:
             best_epoch=self.progress.best_epoch,
             epochs=self.config.train.epochs,
             steps=self.steps,
-            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            parameters=sum(parameter.numel() for parameter in self.learner.model.parameters()),
             seconds=round(self.progress.seconds + time.monotonic() - started, 2),
             tasks={
                 task: TaskResult(
@@ -245,11 +225,12 @@ class Training:
                 "version": CHECKPOINT_VERSION,
                 "signature": self.config.signature,
                 "data": self.fingerprint,
-                "model": self.model.state_dict(),
                 "progress": vars(self.progress),
             }
             if name == "last.pt":
-                state["optimizer"] = self.optimizer.state_dict()
+                state["learner"] = self.learner.state_dict()
+            else:
+                state["model"] = self.learner.for_evaluation().state_dict()
             checkpoint.save(self.run.checkpoints / name, state)
         self.ranks.wait()
 
@@ -262,8 +243,7 @@ class Training:
         wanted = (CHECKPOINT_VERSION, self.config.signature, self.fingerprint)
         if (state.get("version"), state.get("signature"), state.get("data")) != wanted:
             raise UserError(f"{file} belongs to another configuration or other shards; choose another --run-dir")
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.learner.load_state_dict(state["learner"])
         self.progress = Progress(**state["progress"])
         if self.progress.step == self.progress.best_epoch * self.steps_per_epoch:
             self._save("best.pt")

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import torch
 
-from ..config import AugmentConfig
 from ..data.loader import Batch
+from ..sections import AugmentConfig
 from .losses import Mixture
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from ..config import OptimConfig
+from ..sections import OptimConfig
 
 REFERENCE_BATCH = 256  # samples for which `optim.lr` is stated
 
