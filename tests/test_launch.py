@@ -17,7 +17,7 @@ from conftest import ROOT, TINY, python
 
 from artnet.config import build, unflatten
 from artnet.rundir import EXIT_STOPPED, RunDir
-from launch import local, plan, rundir, slurm
+from launch import local, plan, resources, rundir, scheduler, submission
 from launch.grid import Run
 from launch.job import TrainJob
 from launch.states import ENDED_BADLY, LIVE, State, after_exit, from_slurm, on_this_machine
@@ -171,9 +171,9 @@ def test_jobs_are_found_again_by_name_or_by_what_the_run_says(tmp_path, monkeypa
     failed.run_file.write_text('{"attempts": [{"outcome": "failed: no more"}]}')
     answers = {"squeue": "22_0|PENDING\n22_1|PENDING\n10|RUNNING\n", "--name=artnet-x": "22_[0-1]\n", "sacct": ""}
     monkeypatch.setattr(
-        slurm.scheduler, "_ask", lambda command: next(answers[key] for key in reversed(answers) if key in command)
+        scheduler, "_ask", lambda command: next(answers[key] for key in reversed(answers) if key in command)
     )
-    found, trouble = slurm.find(sweep, runs)
+    found, trouble = submission.find(sweep, runs)
     assert not trouble
     assert [found[folder.name].state for folder in (lost, gone, failed, queued)] == [
         State.PENDING, State.INTERRUPTED, State.FAILED, State.RUNNING,
@@ -261,11 +261,11 @@ def test_data_that_changed_under_a_sweep_is_noticed(grid_yaml, shards, tmp_path)
 
 
 def test_resources_of_a_run_follow_the_overrides_it_matches():
-    block = slurm.SlurmBlock(
+    block = resources.SlurmBlock(
         time="8:00:00", gpus_per_node=4, overrides=({"when": {"seed": 1}, "time": "1-00:00:30", "nodes": 2},)
     )
     runs = [Run(build(unflatten({**TINY, "seed": seed})), {}) for seed in (0, 1)]
-    first, second = (slurm.resources(block, run, "grid.yaml:1").parameters() for run in runs)
+    first, second = (resources.resources(block, run, "grid.yaml:1").parameters() for run in runs)
     assert first == {"time": 480, "nodes": 1, "ntasks_per_node": 4, "gpus_per_node": 4}
     assert second == {"time": 1441, "nodes": 2, "ntasks_per_node": 4, "gpus_per_node": 4}
 
