@@ -38,8 +38,22 @@ def normalised(images: torch.Tensor) -> torch.Tensor:
     return (images.permute(0, 3, 1, 2).float() - mean) / std
 
 
+def precision_on(device: torch.device, precision: str) -> str:
+    """The arithmetic that a wanted `precision` means on a device: a CPU computes in fp32 always."""
+    return precision if device.type == "cuda" else "fp32"
+
+
+def allow_fast_kernels() -> None:
+    """Let GPUs multiply float32 with the 10 bits of TF32, and look for the quickest kernel of each convolution."""
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+
+
 def forward(model: nn.Module, images: torch.Tensor, precision: str) -> dict[str, torch.Tensor]:
-    """The logits of each head for images (n, size, size, 3) of 0 to 255, computed in `precision` (`fp32` or `bf16`)."""
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+    """The logits of each head for images (n, size, size, 3) of 0 to 255, computed as `precision_on` says."""
+    precision = precision_on(images.device, precision)
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    with torch.autocast(images.device.type, dtype, enabled=precision != "fp32"):
         logits: dict[str, torch.Tensor] = model(normalised(images))
     return logits
