@@ -1,5 +1,6 @@
 """From a uint8 batch to logits: what happens on the device."""
 
+import functools
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -34,8 +35,14 @@ def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]
 
 def normalised(images: torch.Tensor) -> torch.Tensor:
     """Pixels of 0 to 255, (n, size, size, 3), as normalised float32 (n, 3, size, size), channels last in memory."""
-    mean, std = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (MEAN, STD))
+    mean, std = _statistics(images.device)
     return (images.permute(0, 3, 1, 2).float() - mean) / std
+
+
+@functools.cache  # to send them anew would make every step wait for the GPU
+def _statistics(device: torch.device) -> list[torch.Tensor]:
+    with torch.inference_mode(False):  # training uses them too
+        return [torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, STD)]
 
 
 def precision_on(device: torch.device, precision: str) -> str:
