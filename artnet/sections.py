@@ -78,7 +78,7 @@ class OptimConfig(Section):
     decay_norms: bool = Field(False, description="whether norms and biases decay too")
     schedule: Literal["cosine", "step", "one_cycle", "linear", "constant"] = "cosine"
     step_epochs: int = Field(30, ge=1, description="epochs between the tenfold drops of `schedule: step`")
-    warmup: float = Field(0.05, ge=0, description="how long the rate rises linearly from zero, in `warmup_unit`")
+    warmup: float = Field(0.05, ge=0, description="how long the rate rises to its peak, in `warmup_unit`")
     warmup_unit: Literal["share", "epochs", "steps"] = Field("share", description="share: of all steps, below 1")
     clip_norm: float = Field(5, ge=0, description="the longest gradient, by its L2 norm; 0 = any")
     ema_half_life: float = Field(

@@ -23,8 +23,9 @@ from artnet.rundir import EXIT_STOPPED, RunDir
 from artnet.sections import AugmentConfig, OptimConfig
 from artnet.training.losses import DivergedError, masked_loss
 from artnet.training.mixing import mix
-from artnet.training.optim import learning_rate, make_optimizer
+from artnet.training.optim import make_optimizer
 from artnet.training.ranks import Ranks
+from artnet.training.schedule import learning_rate
 from artnet.training.scores import TaskScores, evaluate
 from shards.index import read_index
 from shards.labels import TASKS
@@ -246,7 +247,8 @@ def test_schedules_follow_their_formulas():
 
 def test_norms_and_biases_are_spared_weight_decay():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    decay = {id(p): g["weight_decay"] for g in make_optimizer(model, OptimConfig()).param_groups for p in g["params"]}
+    made = make_optimizer(model.named_parameters(), OptimConfig())
+    decay = {id(p): g["weight_decay"] for g in made.param_groups for p in g["params"]}
     assert [decay[id(parameter)] > 0 for parameter in model.parameters()] == [True, False, False, False]
 
 

@@ -1,13 +1,13 @@
-"""Starting from ImageNet: the weights of a plain ResNet in a network with recurrence and attention.
+"""Starting from other weights: a plain ResNet's, or another run's, in a network with recurrence and attention.
 
-What the plain network lacks starts without effect, so that at first the logits are exactly its own: the state's
-columns of the convolutions and heads are zero, and every attention scales by a power of two that the last batch norm
-of its branch makes up for.
+What the source lacks starts without effect, so that at first the logits are exactly its own: the state's columns of
+the convolutions and heads are zero, and every attention scales by a power of two that the last batch norm of its
+branch makes up for.
 """
 
-import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import torch
@@ -16,11 +16,19 @@ from torch import Tensor
 
 from shards.errors import UserError
 
+from ..config import RunConfig
 from .resnet import BasicBlock, Bottleneck, ResNet
 from .weights import convert_rlanet_state_dict
 
 IMAGENET = "imagenet"
-_CHECKPOINT_HEAD = "pretrained"  # what the classifier of a checkpoint is called here
+_CHECKPOINT_HEAD = "pretrained"  # what the classifier of others' checkpoints is called here
+
+
+def start_from(model: ResNet, config: RunConfig) -> str:
+    """Start `model` from the run's `pretrained` or `init_from`: see `load_pretrained` and `load_run`."""
+    if config.init_from:
+        return load_run(model, Path(config.init_from))
+    return load_pretrained(model, str(config.pretrained), config.model.backbone)
 
 
 def load_pretrained(model: ResNet, source: str, backbone: str) -> str:
@@ -28,13 +36,33 @@ def load_pretrained(model: ResNet, source: str, backbone: str) -> str:
 
     A file holds a state dict of torchvision's ResNet or of the RLANet reference, or one under the key `state_dict`.
     Returns one line that says what was loaded and what starts afresh. Raises `UserError` for weights that cannot be
-    had and for those of another architecture.
+    had, for those of another architecture and for those of a network with parts that `model` lacks.
     """
-    state = _imagenet(backbone) if source == IMAGENET else _read(Path(source))
-    state = convert_rlanet_state_dict(state, head=_CHECKPOINT_HEAD)
-    fresh = _fit(model, state, source)
-    heads = f"; afresh: the head{'s' * (len(fresh) > 1)} for {', '.join(fresh)}" if fresh else ""
-    return f"started from {source}{heads}"
+    if source == IMAGENET:
+        state: Mapping[str, Tensor] = _imagenet(backbone)
+    else:
+        content = _read(source, "pretrained")
+        state = _state_dict(content.get("state_dict", content), source, "pretrained")
+    return _start(model, convert_rlanet_state_dict(state, head=_CHECKPOINT_HEAD), source, "pretrained")
+
+
+def load_run(model: ResNet, source: Path) -> str:
+    """Start `model` from a run, the weights of its best epoch, or from a checkpoint's file.
+
+    `source` is the run's directory, or its `best.pt` or `last.pt`, or a file that `load_pretrained` takes. A head
+    starts from the source's for the same task, if that has as many classes.
+    Returns and raises as `load_pretrained` does.
+    """
+    file = source / "checkpoints" / "best.pt" if source.is_dir() else source
+    if not file.exists():
+        raise UserError(f"init_from: {file} does not exist; train that run first, or name another run or checkpoint")
+    content = _read(file, "init_from")
+    learner = content.get("learner")
+    ours = learner.get("model") if isinstance(learner, Mapping) else content.get("model")
+    if ours is None:
+        theirs = _state_dict(content.get("state_dict", content), file, "init_from")
+        return _start(model, convert_rlanet_state_dict(theirs, head=_CHECKPOINT_HEAD), file, "init_from")
+    return _start(model, _state_dict(ours, file, "init_from"), file, "init_from")
 
 
 def _imagenet(backbone: str) -> dict[str, Tensor]:
@@ -49,48 +77,85 @@ def _imagenet(backbone: str) -> dict[str, Tensor]:
     return state
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def _read(file: str | Path, key: str) -> Mapping[str, Any]:
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file of garbage can make the reader raise anything
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"pretrained: {file} cannot be read as a checkpoint of tensors ({first})") from None
-    state = state.get("state_dict", state) if isinstance(state, Mapping) else {}
-    if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise UserError(f"pretrained: {file} holds no state dict; give a checkpoint of torchvision's or RLANet's")
-    return dict(state)
+        raise UserError(f"{key}: {file} cannot be read as a checkpoint of tensors ({first})") from None
+    return content if isinstance(content, Mapping) else {}
 
 
-def _fit(model: ResNet, state: dict[str, Tensor], source: str) -> list[str]:
-    """Load `state` into `model`, add without effect what it lacks, and return the heads that start afresh."""
+def _state_dict(value: object, file: str | Path, key: str) -> dict[str, Tensor]:
+    """`value`, if it is names and ordinary tensors."""
+    if isinstance(value, Mapping) and value and all(map(_is_plain, value.keys(), value.values())):
+        return dict(value)
+    raise UserError(f"{key}: {file} holds no state dict; give a checkpoint of a run, of torchvision's or of RLANet's")
+
+
+def _is_plain(name: object, tensor: object) -> bool:
+    return (
+        isinstance(name, str)
+        and isinstance(tensor, Tensor)
+        and tensor.device.type == "cpu"
+        and tensor.layout == torch.strided
+        and not tensor.is_quantized
+        and not tensor.is_complex()
+    )
+
+
+def _start(model: ResNet, state: dict[str, Tensor], source: str | Path, key: str) -> str:
+    """Load `state` into `model`, add without effect what it lacks, and say which heads start afresh."""
     own = model.state_dict()
-    classifier = {name: state.pop(name) for name in list(state) if name.startswith("heads.")}
+    columns = model.state_channels
+    heads = {name: state.pop(name) for name in list(state) if name.startswith("heads.")}
     fresh = []
-    for task, head in model.heads.items():
-        if {len(tensor) for tensor in classifier.values()} == {head.out_features}:
-            state |= {name.replace(_CHECKPOINT_HEAD, task): tensor for name, tensor in classifier.items()}
+    for task in model.heads:
+        head = _head(heads, task)
+        like = {name: tensor for name, tensor in own.items() if name.startswith(f"heads.{task}.")}
+        if {name: tensor.shape[:1] for name, tensor in head.items()} == {name: like[name].shape[:1] for name in like}:
+            state |= head
         else:
             fresh.append(task)
-    state = {name: _widened(tensor, own[name]) if name in own else tensor for name, tensor in state.items()}
+    state = {name: _widened(tensor, own[name], columns) if name in own else tensor for name, tensor in state.items()}
+    for field, part in (("model.recurrence", "cells"), ("model.attention", "attention")):
+        if _has(part, state) and not _has(part, own):
+            raise UserError(
+                f"{key}: {source} has {field.partition('.')[2]}, which this network lacks; set {field} as there"
+            )
     # Recurrence and attention may be lacking as a whole.
-    parts = ["heads", *(part for part in ("cells", "attention") if not any(part in name for name in state))]
+    parts = ["heads", *(part for part in ("cells", "attention") if not _has(part, state))]
     lacking = {name for name in own.keys() - state.keys() if any(part in name for part in parts) or "readout" in name}
     unlike = {name for name in own.keys() & state.keys() if own[name].shape != state[name].shape}
     if wrong := sorted((own.keys() ^ state.keys()) - lacking | unlike):
-        raise UserError(f"pretrained: {source} is of another architecture: {wrong[0]} differs, one of {len(wrong)}")
+        raise UserError(f"{key}: {source} is of another architecture: {wrong[0]} differs, one of {len(wrong)}")
     model.load_state_dict({**own, **state})
-    if any("attention" in name for name in lacking):
+    if _has("attention", lacking):
         _neutralise_attention(model)
-    return fresh
+    said = f"; afresh: the head{'s' * (len(fresh) > 1)} for {', '.join(fresh)}" if fresh else ""
+    return f"started from {source}{said}"
 
 
-def _widened(tensor: Tensor, like: Tensor) -> Tensor:
-    """`tensor` with zeros for the columns of the recurrent state that it lacks, if that is all it lacks."""
-    if tensor.ndim < 2 or tensor.shape[0] != like.shape[0] or tensor.shape[2:] != like.shape[2:]:
+def _has(part: str, names: Iterable[str]) -> bool:
+    return any(part in name for name in names)
+
+
+def _head(heads: Mapping[str, Tensor], task: str) -> dict[str, Tensor]:
+    """What the source has for the head of `task`, under our names: its own for the task, or its only classifier."""
+    whose = task if f"heads.{task}.weight" in heads else _CHECKPOINT_HEAD
+    prefix = f"heads.{whose}."
+    return {f"heads.{task}.{name.removeprefix(prefix)}": heads[name] for name in heads if name.startswith(prefix)}
+
+
+def _widened(tensor: Tensor, like: Tensor, columns: int) -> Tensor:
+    """`tensor` with zeros for the `columns` of the recurrent state, if these are all it lacks."""
+    if tensor.ndim < 2 or tensor.shape[:1] + tensor.shape[2:] != like.shape[:1] + like.shape[2:]:
+        return tensor
+    if not columns or like.shape[1] - tensor.shape[1] != columns:
         return tensor
     wide = torch.zeros_like(like)
     wide[:, : tensor.shape[1]] = tensor
-    return wide if tensor.shape[1] < like.shape[1] else tensor
+    return wide
 
 
 @torch.no_grad()

@@ -131,6 +131,7 @@ class ResNet(nn.Module):
                 *(block(out_channels, channels, 1, state_channels, attention) for _ in range(depth - 1)),
             )
 
+        self.state_channels = state_channels
         self.conv1 = nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.layer1 = layer(64, 64, depths[0], stride=1)

@@ -5,6 +5,7 @@ from shards.index import Index
 from ..config import RunConfig
 from ..rundir import Result, RunDir, write_json
 from . import provenance
+from .inputs import precision_on
 from .loop import StoppedOnRequest, Training
 from .ranks import Ranks
 from .stop import StopRequest
@@ -15,6 +16,7 @@ def train(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: Stop
     training = Training(config, index, run, ranks, stop)
     record = run.run()
     entry = provenance.attempt(ranks, training.progress.step)
+    entry["precision"] = precision_on(ranks.device, config.train.precision)
     attempts = [*record.get("attempts", []), entry]
     record = {
         "name": run.name,

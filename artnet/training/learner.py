@@ -1,8 +1,9 @@
 """What learns: the network with its optimizer, and one step of both."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,19 +13,26 @@ from torch.nn.parallel import DistributedDataParallel
 from ..config import RunConfig
 from ..data.loader import Batch
 from ..models import build_model
-from .inputs import forward
-from .losses import masked_loss
+from .ema import WeightAverage
+from .inputs import allow_fast_kernels, forward, precision_on
+from .losses import Mixture, labelled, masked_loss
 from .mixing import mix
-from .optim import learning_rate, make_optimizer
+from .optim import clip_gradients, make_optimizer, set_learning_rate
 from .ranks import Ranks
+from .schedule import learning_rate, warmup_steps
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """What a step measured. `loss` is a scalar on the device, this rank's part: the sum over ranks is the loss."""
+    """What a step measured, scalars on the device.
+
+    `loss` is this rank's part: the sum over ranks is the loss. `grad_norm` is the L2 norm of the gradient before it
+    was clipped, the same on every rank. `lr` is that of the heads.
+    """
 
     loss: torch.Tensor
     lr: float
+    grad_norm: torch.Tensor
 
 
 class Learner:
@@ -34,43 +42,108 @@ class Learner:
         self, config: RunConfig, classes: Mapping[str, int], ranks: Ranks, steps: int, steps_per_epoch: int
     ) -> None:
         self.config, self.ranks, self.steps, self.steps_per_epoch = config, ranks, steps, steps_per_epoch
+        warmup_steps(steps, steps_per_epoch, config.optim)  # raises before anything has been done
+        if ranks.on_gpu:
+            allow_fast_kernels()
         torch.manual_seed(config.seed)
         self.model = build_model(**config.model.model_dump(), classes=classes)
         self.model.to(ranks.device).to(memory_format=torch.channels_last)
-        self.optimizer = make_optimizer(self.model, config.optim)
+        self.optimizer = make_optimizer(self.model.named_parameters(), config.optim)
+        half_life = config.optim.ema_half_life
+        self.average = WeightAverage(self.model, half_life) if half_life else None
+        is_half = precision_on(ranks.device, config.train.precision) == "fp16"
+        self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=is_half)
+        self._frozen = False
+        self._synced: DistributedDataParallel | None = None
         self._parallel: nn.Module = self.model
 
     def share_gradients(self) -> None:
         """Give every rank the first one's weights and let all ranks step together. Call it when they are loaded."""
+        train = self.config.train
+        self._parallel, self._synced = self.model, None  # lets go of an earlier DDP's hooks
         if self.ranks.world_size > 1:
-            devices = [self.ranks.device] if self.ranks.on_gpu else None
-            self._parallel = DistributedDataParallel(self.model, device_ids=devices, gradient_as_bucket_view=True)
+            self._parallel = self._synced = DistributedDataParallel(
+                self.model,
+                device_ids=[self.ranks.device] if self.ranks.on_gpu else None,
+                gradient_as_bucket_view=True,
+                # torch's static graph fails under no_sync (pytorch/pytorch#143580) and where the network is compiled.
+                static_graph=train.accumulate == 1 and not train.compile,
+            )
+        if train.compile:
+            # Around DDP, as torch recommends: it splits the graph where DDP's buckets end, so they are sent meanwhile.
+            self._parallel = cast(nn.Module, torch.compile(self._parallel))
 
     def step(self, batch: Batch, step: int) -> StepReport:
         """Learn from a batch, as step number `step` of the run, from 0."""
         config = self.config
         lr = learning_rate(step, self.steps, self.steps_per_epoch, config.train.batch_size, config.optim)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self._parallel.train()
+        set_learning_rate(self.optimizer, lr)
         self.optimizer.zero_grad(set_to_none=True)
+        self._set_training(frozen=step < config.train.freeze_epochs * self.steps_per_epoch)
+        if config.model.drop_path:
+            # The same draws after a resume.
+            seeds = np.random.SeedSequence([config.seed, step, self.ranks.rank, 3])
+            torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
         # The same draw on every rank, and after a resume.
         images, mixture = mix(batch, config.augment, np.random.default_rng([config.seed, step, 2]))
-        logits = forward(self._parallel, images, config.train.precision)
-        loss, part = masked_loss(logits, mixture, config.loss.label_smoothing, self.ranks)
-        loss.backward()
-        self.optimizer.step()
-        return StepReport(part, lr)
+        counts = labelled(mixture, self.ranks)
+        total = torch.zeros((), device=counts.device)
+        for place, (part_images, part_mixture) in enumerate(_parts(images, mixture, config.train.accumulate), start=1):
+            with self._unsynced() if place < config.train.accumulate else contextlib.nullcontext():
+                logits = forward(self._parallel, part_images, config.train.precision)
+                loss, part = masked_loss(logits, part_mixture, config.loss.label_smoothing, self.ranks, counts)
+                self.scaler.scale(loss).backward()
+            total += part
+        self.scaler.unscale_(self.optimizer)
+        norm = clip_gradients(self.optimizer, config.optim.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average:
+            self.average.update()
+        return StepReport(total, lr, norm)
+
+    def _set_training(self, frozen: bool) -> None:
+        """Training mode; `frozen` keeps all but the heads as it is, the statistics of its batch norms included."""
+        parts = dict(self.model.named_children())
+        if frozen != self._frozen:
+            self._frozen = frozen
+            for name, part in parts.items():
+                part.requires_grad_(name == "heads" or not frozen)
+            self.share_gradients()  # DDP learns only here which weights have gradients
+        self._parallel.train()
+        if frozen:
+            for name, part in parts.items():
+                part.train(name == "heads")
+
+    def _unsynced(self) -> contextlib.AbstractContextManager[None]:
+        """Within it, gradients add up on each rank alone."""
+        return self._synced.no_sync() if self._synced else contextlib.nullcontext()
 
     def for_evaluation(self) -> nn.Module:
-        """The network whose scores count and whose weights are published."""
-        return self.model
+        """The network whose scores count and whose weights are published: the average, where there is one."""
+        return self.average.model if self.average else self.model
 
     def state_dict(self) -> dict[str, Any]:
         """All that a later step depends on, of tensors and plain values."""
-        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "scaler": self.scaler.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
+        if state["scaler"]:  # a run that goes on on a GPU after a CPU has none
+            self.scaler.load_state_dict(state["scaler"])
+
+
+def _parts(images: torch.Tensor, mixture: Mixture, parts: int) -> Iterator[tuple[torch.Tensor, Mixture]]:
+    """A batch in equal parts, each with its labels."""
+    labels = [(whole.chunk(parts), share) for whole, share in mixture]
+    for place, part in enumerate(images.chunk(parts)):
+        yield part, [(chunks[place], share) for chunks, share in labels]

@@ -17,7 +17,7 @@ from ..config import RunConfig
 from ..data.dataset import SplitData
 from ..data.loader import load
 from ..data.sampler import train_batches
-from ..models.pretrained import load_pretrained
+from ..models.pretrained import start_from
 from ..rundir import Result, RunDir, Scores, TaskResult, write_json
 from . import checkpoint
 from .inputs import on_device
@@ -28,7 +28,7 @@ from .ranks import Ranks
 from .scores import evaluate
 from .stop import StopRequest
 
-CHECKPOINT_VERSION = 2
+CHECKPOINT_VERSION = 3
 
 
 class StoppedOnRequest(Exception):
@@ -60,10 +60,12 @@ class Training:
     """One run being trained by this process and its peers."""
 
     def __init__(self, config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: StopRequest) -> None:
-        if config.train.batch_size % ranks.world_size:
+        parts = ranks.world_size * config.train.accumulate
+        if config.train.batch_size % parts:
             raise UserError(
-                f"train.batch_size {config.train.batch_size} cannot be divided among {ranks.world_size} ranks; "
-                "it counts the samples of all ranks together: make it a multiple"
+                f"train.batch_size {config.train.batch_size} cannot be divided among {ranks.world_size} ranks "
+                f"with train.accumulate {config.train.accumulate}; it counts the samples of all ranks together: "
+                f"make it a multiple of {parts}"
             )
         self.config, self.run, self.ranks, self.stop = config, run, ranks, stop
         reader = Reader(index)
@@ -83,8 +85,8 @@ class Training:
 
         self.learner = Learner(config, self.classes, ranks, self.steps, self.steps_per_epoch)
         self.progress = Progress()
-        if not self._resume() and config.pretrained:
-            said = load_pretrained(self.learner.model, config.pretrained, config.model.backbone)
+        if not self._resume() and (config.pretrained or config.init_from):
+            said = start_from(self.learner.model, config)
             if ranks.is_first:
                 print(f"{run.name}: {said}", file=sys.stderr)
         self.learner.share_gradients()
@@ -117,12 +119,14 @@ class Training:
             stopping, due, spoilt = ranks.any(bool(self.stop), is_due, data.is_spoilt)
             if spoilt:
                 self._share_damage("train")
-            if at_end or stopping or due or progress.step % config.train.log_every == 0:
+            if at_end or stopping or due or progress.step == 1 or progress.step % config.train.log_every == 0:
                 mean = self._drain(since_log)
                 now = time.monotonic()
                 if journal:
                     rate = config.train.batch_size * mean["steps"] / (now - logged)
                     values = {"loss": mean["loss"], "lr": report.lr, "images_per_s": round(rate, 1)}
+                    if math.isfinite(norm := float(report.grad_norm)):  # fp16 skips a step whose gradient overflows
+                        values["grad_norm"] = norm
                     journal.log("step", {"epoch": epoch + 1, "step": progress.step, **values})
                 logged = now
             if journal:

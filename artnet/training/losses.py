@@ -17,17 +17,28 @@ class DivergedError(Exception):
     """The loss is no number any more."""
 
 
+def labelled(mixture: Mixture, ranks: Ranks) -> torch.Tensor:
+    """How many paintings of all ranks are labelled for each task, mixed ones by their shares. Every rank calls it."""
+    return ranks.sum(torch.stack([share * (labels != UNLABELLED).sum(0) for labels, share in mixture]).sum(0))
+
+
 def masked_loss(
-    logits: Mapping[str, torch.Tensor], mixture: Mixture, smoothing: float, ranks: Ranks
+    logits: Mapping[str, torch.Tensor],
+    mixture: Mixture,
+    smoothing: float,
+    ranks: Ranks,
+    counts: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross-entropy, the mean over the labelled paintings of all ranks, summed over the heads.
 
     `logits` maps tasks to (n, classes), in the order of the labels' columns. Where images are mixed, each labelling
     counts by its share. Returns the value to call `backward` on: it is scaled by the world size, because DDP averages
     gradients over ranks. And, detached, this rank's part of the mean: the sum of these over ranks is the loss. A rank
-    or a step without any label contributes zero, never NaN.
+    or a step without any label contributes zero, never NaN. Where this is but a part of each rank's batch, `counts`
+    is what `labelled` says of the whole: the parts' losses then add up to the batch's.
     """
-    counts = ranks.sum(torch.stack([share * (labels != UNLABELLED).sum(0) for labels, share in mixture]).sum(0))
+    if counts is None:
+        counts = labelled(mixture, ranks)
     sums = torch.zeros(len(logits), device=counts.device)
     for labels, share in mixture:
         sums = sums + share * torch.stack(
