@@ -59,7 +59,7 @@ class AugmentConfig(Section):
     """What training images go through before the network."""
 
     policy: Literal["none", "trivial"] = Field(
-        "trivial", description="TrivialAugment (ICCV 2021) on top of crop and flip, or not"
+        "trivial", description="TrivialAugment (ICCV 2021) that keeps hues, on top of crop and flip, or not"
     )
     crop_scale: float = Field(0.25, gt=0, le=1, description="least area of a random crop, as a share of the image")
     flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")

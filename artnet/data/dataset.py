@@ -14,7 +14,7 @@ from shards.reader import DamagedError, Reader
 from ..config import RunConfig
 from . import sampler
 from .decode import decode
-from .plan import Plan, eval_plan, train_plan
+from .plan import Plan, eval_plan, train_plan, train_size
 
 TOLERATED = 0.001  # share of a split's paintings that may be damaged before the run stops
 
@@ -46,11 +46,6 @@ class SplitData:
         """Whether this split is trained on: shuffled and augmented."""
         return self.split == "train"
 
-    @property
-    def size(self) -> int:
-        """Side of the views in pixels."""
-        return self.config.data.size if self.is_train else self.config.eval_size
-
     @cached_property
     def sizes(self) -> np.ndarray:
         """Width and height of each painting as packed, int64 (n, 2), pixels."""
@@ -66,13 +61,14 @@ class SplitData:
     def plan(self, epoch: int) -> Plan:
         """What the given epoch shows. Every sample of val and test, once, in a fixed order."""
         if not self.is_train:
-            return eval_plan(self.sizes)
-        seed = self.config.seed
-        if self.config.data.sampler == "class_balanced":
+            return eval_plan(self.sizes, self.config.eval_size)
+        seed, wanted = self.config.seed, self.config.data
+        if wanted.sampler == "class_balanced":
             order = sampler.class_balanced(self.labels[:, 0], seed, epoch)
         else:
             order = sampler.shuffled(len(self), seed, epoch)
-        return train_plan(order, self.sizes[order], self.config.augment, seed, epoch)
+        size = train_size(epoch, self.config.train.epochs, wanted.start_size or wanted.size, wanted.size)
+        return train_plan(order, self.sizes[order], self.config.augment, seed, epoch, size)
 
     def pixels(self, sample: int, scratch: np.ndarray) -> np.ndarray | None:
         """A painting as packed, uint8 (height, width, 3), in `scratch`; None, and noted, if it is damaged."""

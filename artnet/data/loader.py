@@ -13,7 +13,7 @@ from shards.labels import UNLABELLED
 from .dataset import SplitData
 from .decode import resized_crop
 from .plan import Plan
-from .trivial import IDENTITY, OPERATIONS
+from .trivial import GREY, IDENTITY, OPERATIONS
 
 PREFETCH = 4  # batches being decoded or waiting, beyond one a thread
 
@@ -50,7 +50,7 @@ def load(
 
 
 def _batch(data: SplitData, plan: Plan, positions: np.ndarray, pinned: bool) -> Batch:
-    shape = (len(positions), data.size, data.size, 3)
+    shape = (len(positions), plan.size, plan.size, 3)
     # NumPy takes huge pages where it can: fresh memory in small ones costs a twentieth of the time.
     images = (
         torch.empty(shape, dtype=torch.uint8, pin_memory=True)
@@ -82,4 +82,6 @@ def _show(data: SplitData, plan: Plan, position: int, scratch: np.ndarray, view:
     resized_crop(pixels, plan.boxes[position], bool(plan.flips[position]), view)
     if plan.operations[position] != IDENTITY:
         view[:] = OPERATIONS[plan.operations[position]](view, float(plan.strengths[position]))
+    left, top, right, bottom = plan.erased[position]
+    view[top:bottom, left:right] = GREY
     return sample

@@ -1,0 +1,59 @@
+"""How long does a run take from its start to its first step, by part?
+
+    python benchmarks/startup.py RUN.yaml STARTED
+
+Prints a JSON object of part -> seconds. RUN.yaml names the shards; STARTED is the time of the start, in seconds since
+1970 as `date +%s.%N` prints it: what passed until this file begins is the interpreter's part. Each process gives one
+measurement, because modules are imported once; `train.py` starts several.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CONFIG, STARTED = Path(sys.argv[1]), float(sys.argv[2])
+seconds: dict[str, float] = {"interpreter": time.time() - STARTED}
+
+
+@contextmanager
+def part(name: str) -> Iterator[None]:
+    """Note how long the block takes."""
+    started = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - started
+
+
+with part("import torch"):
+    import torch
+with part("other imports"):
+    import artnet.train
+    import artnet.training.attempt  # noqa: F401  # what the command imports once it knows that there is work
+    from artnet.config import load as load_config
+    from artnet.data.loader import load
+    from artnet.data.sampler import train_batches
+    from artnet.rundir import RunDir
+    from artnet.training.inputs import on_device
+    from artnet.training.loop import Training
+    from artnet.training.ranks import process_group
+    from artnet.training.stop import StopRequest
+    from shards.index import read_index
+with process_group() as ranks, tempfile.TemporaryDirectory() as folder:
+    with part("configuration and index"):
+        config = load_config(CONFIG)
+        index = read_index(Path(config.data.shards or ""))
+    with part("data, model and optimizer"):
+        training = Training(config, index, RunDir(Path(folder) / "run"), ranks, StopRequest())
+    data = training.data["train"]
+    with part("first batch"):
+        positions = train_batches(len(data), config.train.batch_size, 0, 1)[:1]
+        batches = load(data, data.plan(0), positions, training.threads, ranks.on_gpu)
+        batch = next(on_device(batches, ranks.device))
+    with part("first step"):
+        training.learner.step(batch, 0)
+        if ranks.on_gpu:
+            torch.cuda.synchronize()
+print(json.dumps(seconds))
