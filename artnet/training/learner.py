@@ -13,7 +13,7 @@ from ..config import RunConfig
 from ..data.loader import Batch
 from ..models import build_model
 from .inputs import forward
-from .losses import masked_loss
+from .losses import Objective, labelled
 from .mixing import mix
 from .optim import learning_rate, make_optimizer
 from .ranks import Ranks
@@ -31,13 +31,22 @@ class Learner:
     """The network of a run in training. `model` is bare, as it is saved; ranks share gradients inside `step`."""
 
     def __init__(
-        self, config: RunConfig, classes: Mapping[str, int], ranks: Ranks, steps: int, steps_per_epoch: int
+        self,
+        config: RunConfig,
+        classes: Mapping[str, int],
+        ranks: Ranks,
+        steps: int,
+        steps_per_epoch: int,
+        objective: Objective,
     ) -> None:
         self.config, self.ranks, self.steps, self.steps_per_epoch = config, ranks, steps, steps_per_epoch
         torch.manual_seed(config.seed)
         self.model = build_model(**config.model.model_dump(), classes=classes)
         self.model.to(ranks.device).to(memory_format=torch.channels_last)
         self.optimizer = make_optimizer(self.model, config.optim)
+        self.objective = objective
+        if learnt := list(objective.parameters()):
+            self.optimizer.add_param_group({"params": learnt, "weight_decay": 0.0})
         self._parallel: nn.Module = self.model
 
     def share_gradients(self) -> None:
@@ -57,7 +66,7 @@ class Learner:
         # The same draw on every rank, and after a resume.
         images, mixture = mix(batch, config.augment, np.random.default_rng([config.seed, step, 2]))
         logits = forward(self._parallel, images, config.train.precision)
-        loss, part = masked_loss(logits, mixture, config.loss.label_smoothing, self.ranks)
+        loss, part = self.objective(logits, mixture, labelled(mixture, self.ranks))
         loss.backward()
         self.optimizer.step()
         return StepReport(part, lr)
@@ -68,9 +77,14 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         """All that a later step depends on, of tensors and plain values."""
-        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {
+            "model": self.model.state_dict(),
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         self.model.load_state_dict(state["model"])
+        self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
