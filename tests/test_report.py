@@ -204,9 +204,9 @@ def test_a_result_of_another_signature_counts_for_nothing(tmp_path: Path) -> Non
 def test_one_seed_has_no_spread_and_says_so(tmp_path: Path) -> None:
     make_sweep(tmp_path, seeds(PLAIN, [0.8]))
     _, markdown, page = write(tmp_path)
-    assert "| ResNet50-LSTM | 80.00 | 1 |" in markdown
-    assert "no ± is given" in markdown
-    assert "77.41 to 82.36" in Page(page).text  # Wilson, 800 of 1000
+    assert "| ResNet50-LSTM | 80.00 (77.41 to 82.36) | 1 |" in markdown  # Wilson, 800 of 1000
+    assert "no ± is given: in brackets is Wilson's 95 % interval" in markdown
+    assert "77.41 to 82.36Wilson's over test images" in Page(page).text
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def _grid(summary: Summary) -> tuple[list[str], list[list[str]]]:
     for task in summary.tasks:
         for row, group in zip(rows, summary.groups, strict=True):
             cell = group.cells.get(task)
-            row += [wording.spread(cell.estimate), wording.seeds(cell)] if cell else [wording.NOTHING] * 2
+            row += [wording.with_error(cell.estimate), wording.seeds(cell)] if cell else [wording.NOTHING] * 2
             if summary.has_published[task]:
                 row.append(wording.published(cell) if cell else wording.NOTHING)
         baseline += [wording.majority(summary, task), "", *([""] if summary.has_published[task] else [])]

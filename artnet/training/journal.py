@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from torch.utils.tensorboard import SummaryWriter
 
 from shards.files import atomic_write
@@ -32,10 +33,10 @@ class Journal:
         self._is_live = console.is_terminal
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=12),
+            BarColumn(bar_width=8),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[shown]}"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[shown]}", table_column=Column()),  # may wrap: nothing is cut off
             console=console,
             disable=not self._is_live,
         )
