@@ -17,7 +17,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -30,14 +30,22 @@ EXIT_STOPPED = 75  # how training ends when it was asked to stop: EX_TEMPFAIL of
 
 
 class Scores(BaseModel):
-    """How well one head did on one split. Shares between 0 and 1, the loss in nats, all over `n` labelled images."""
+    """How well one head did on one split: shares between 0 and 1 of its `n` labelled images.
+
+    `nll` is the negative log-likelihood in nats, `ece` the expected calibration error over 15 equal bins of
+    confidence (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017).
+    """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     top1: float = Field(ge=0, le=1)
     top5: float = Field(ge=0, le=1)
     macro_f1: float = Field(ge=0, le=1)
-    loss: float = Field(ge=0)
+    nll: float = Field(ge=0)
+    ece: float = Field(ge=0, le=1)
+    recall: list[Annotated[float, Field(ge=0, le=1)] | None] = Field(
+        description="of each class, in the order of the index; null for a class without an image"
+    )
     n: int = Field(ge=1)
 
 
@@ -60,7 +68,7 @@ class Result(BaseModel):
     signature: str
     data: str = Field(description="fingerprint of the shards' index")
     best_epoch: int = Field(ge=1, description="the epoch, from 1, of the best mean top-1 on val")
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, description="how many were trained: fewer than planned if training ended early")
     steps: int = Field(ge=1)
     parameters: int = Field(ge=1)
     seconds: float = Field(ge=0, description="wall-clock time of training and evaluation, all attempts together")

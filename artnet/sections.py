@@ -116,6 +116,12 @@ class LossConfig(Section):
     )
     weights: TaskWeights = TaskWeights()
 
+    @model_validator(mode="after")
+    def _check_weights(self) -> Self:
+        if self.weighting == "uncertainty" and self.weights != TaskWeights():
+            raise ValueError("loss.weights have no effect where loss.weighting: uncertainty learns them; drop one")
+        return self
+
 
 class EvalConfig(Section):
     """How val and test are scored."""

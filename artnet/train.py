@@ -68,12 +68,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"error: {run.name}: {error}", file=sys.stderr)
             return 1
     if first:
+        from .analysis.statistics import wilson_interval
+
         for task, scores in result.tasks.items():
             test = scores.test
+            low, high = wilson_interval(test.top1, test.n)
             print(
-                f"{task}: test top-1 {100 * test.top1:.1f} %, top-5 {100 * test.top5:.1f} %, "
-                f"macro-F1 {test.macro_f1:.3f} on {test.n} paintings "
-                f"(commonest class {100 * scores.majority:.1f} %), best epoch {result.best_epoch}"
+                f"{task}: test top-1 {100 * test.top1:.1f} % "
+                f"(95 % interval {100 * low:.1f} to {100 * high:.1f}, Wilson's over test images), "
+                f"top-5 {100 * test.top5:.1f} %, macro-F1 {test.macro_f1:.3f} on {test.n} paintings "
+                f"(commonest class {100 * scores.majority:.1f} %), best epoch {result.best_epoch} of {result.epochs}"
             )
         print(f"{run.path} is complete")
     return 0

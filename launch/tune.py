@@ -132,8 +132,9 @@ class Trial:
 def check_metric(loaded: grid.Grid, runs: Sequence[grid.Run]) -> None:
     """Make sure that every run reports the grid's metric. Raises `UserError`."""
     for run in runs:
-        heads = [f"val/{task}/{score}" for task in run.config.task for score in ("top1", "top5", "macro_f1", "loss")]
-        reported = ("val/top1", "val/loss", "train/loss", *heads)
+        scores = ("top1", "top5", "macro_f1", "nll", "ece")
+        heads = [f"val/{task}/{score}" for task in run.config.task for score in scores]
+        reported = ("val/top1", "val/nll", "train/loss", *heads)
         if loaded.metric["name"] not in reported:
             raise UserError(
                 f"{loaded.where('metric', 'name')}: no run reports {loaded.metric['name']!r}; "

@@ -33,7 +33,7 @@ def plan(values: Mapping[str, Any]) -> RunConfig:
 
 
 def result_of(config: RunConfig, top1: float, n: int = 1000) -> Result:
-    test = Scores(top1=top1, top5=0.9, macro_f1=0.5, loss=1.5, n=n)
+    test = Scores(top1=top1, top5=0.9, macro_f1=0.5, nll=1.5, ece=0.1, recall=[0.5, None], n=n)
     task = TaskResult(classes=27, majority=0.125, val=test.model_copy(update={"top1": 0.7}), test=test)
     return Result(
         signature=config.signature, data="d0", best_epoch=7, epochs=9, steps=90, parameters=25_000_000,
@@ -183,8 +183,10 @@ def test_csv_traces_every_score_to_its_run(tmp_path: Path) -> None:
     write(tmp_path)
     row = {
         "run": runs[0].name, "state": "complete", "reason": "", "seed": "0", "task": "style",
-        "test_top1": "0.5", "test_top5": "0.9", "test_macro_f1": "0.5", "test_loss": "1.5", "test_n": "1000",
-        "val_top1": "0.7", "val_top5": "0.9", "val_macro_f1": "0.5", "val_loss": "1.5", "val_n": "1000",
+        "test_top1": "0.5", "test_top5": "0.9", "test_macro_f1": "0.5", "test_nll": "1.5", "test_ece": "0.1",
+        "test_n": "1000",
+        "val_top1": "0.7", "val_top5": "0.9", "val_macro_f1": "0.5", "val_nll": "1.5", "val_ece": "0.1",
+        "val_n": "1000",
         "best_epoch": "7", "parameters": "25000000", "seconds": "120.0",
     }  # fmt: skip
     assert rows_of(tmp_path) == [{**row, "task": "artist"}, row]
@@ -202,9 +204,9 @@ def test_a_result_of_another_signature_counts_for_nothing(tmp_path: Path) -> Non
 def test_one_seed_has_no_spread_and_says_so(tmp_path: Path) -> None:
     make_sweep(tmp_path, seeds(PLAIN, [0.8]))
     _, markdown, page = write(tmp_path)
-    assert "| ResNet50-LSTM | 80.00 | 1 |" in markdown
-    assert "no ± is given" in markdown
-    assert "77.41 to 82.36" in Page(page).text  # Wilson, 800 of 1000
+    assert "| ResNet50-LSTM | 80.00 (77.41 to 82.36) | 1 |" in markdown  # Wilson, 800 of 1000
+    assert "no ± is given: in brackets is Wilson's 95 % interval" in markdown
+    assert "77.41 to 82.36Wilson's over test images" in Page(page).text
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from .results import Run, Sweep
 from .summary import Summary
 
 _ESCAPED = str.maketrans({char: f"\\{char}" for char in "\\|*`<[]"})
-_SCORES = tuple(f"{split}_{name}" for split in ("test", "val") for name in Scores.model_fields)
+_SCORES = tuple(f"{split}_{name}" for split in ("test", "val") for name in Scores.model_fields if name != "recall")
 _MADE = ("best_epoch", "parameters", "seconds")
 
 
@@ -62,7 +62,8 @@ def markdown(sweep: Sweep, summary: Summary) -> str:
 def results_csv(sweep: Sweep) -> str:
     """One line per run and task, with what the run was and all it scored.
 
-    Scores are shares between 0 and 1, the loss is in nats; empty where there is no result.
+    Scores are shares between 0 and 1, nll is in nats; empty where there is no result. The recall of each class is in
+    `result.json` alone.
     """
     varied = [key for key in sweep.varied if key != "task"]
     header = ["run", "state", "reason", *varied, "task", *_SCORES, *_MADE]
@@ -82,7 +83,8 @@ def _scores(run: Run, task: str) -> dict[str, float]:
     if task not in run.scores:
         return {}
     splits = {"test": run.scores[task].test, "val": run.scores[task].val}
-    return {f"{split}_{name}": value for split, scores in splits.items() for name, value in scores}
+    scored = {f"{split}_{name}": value for split, scores in splits.items() for name, value in scores}
+    return {name: scored[name] for name in _SCORES}
 
 
 def _grid(summary: Summary) -> tuple[list[str], list[list[str]]]:
@@ -95,7 +97,7 @@ def _grid(summary: Summary) -> tuple[list[str], list[list[str]]]:
     for task in summary.tasks:
         for row, group in zip(rows, summary.groups, strict=True):
             cell = group.cells.get(task)
-            row += [wording.spread(cell.estimate), wording.seeds(cell)] if cell else [wording.NOTHING] * 2
+            row += [wording.with_error(cell.estimate), wording.seeds(cell)] if cell else [wording.NOTHING] * 2
             if summary.has_published[task]:
                 row.append(wording.published(cell) if cell else wording.NOTHING)
         baseline += [wording.majority(summary, task), "", *([""] if summary.has_published[task] else [])]

@@ -28,6 +28,18 @@ def interval(estimate: Estimate) -> str:
     return f"{percent(estimate.low)} to {percent(estimate.high)}"
 
 
+def with_error(estimate: Estimate | None) -> str:
+    """`spread`, or the mean and the interval of a single seed, which has no spread."""
+    if estimate is None or estimate.std is not None:
+        return spread(estimate)
+    return f"{percent(estimate.mean)} ({interval(estimate)})"
+
+
+def method(estimate: Estimate) -> str:
+    """Whose interval it is."""
+    return "Wilson's over test images" if estimate.n == 1 else "Student's t over seeds"
+
+
 def seeds(cell: Cell) -> str:
     """How many seeds a figure is of, and of how many that were planned."""
     done = len(cell.scores)
@@ -101,7 +113,7 @@ def finding(task: str, groups: Sequence[Group]) -> str:
 
 
 def _measured(estimate: Estimate) -> str:
-    over = f"{estimate.n} seeds" if estimate.n > 1 else "one seed, over its test images"
+    over = f"{estimate.n} seeds" if estimate.n > 1 else f"one seed, {method(estimate)}"
     return f"{percent(estimate.mean)} % (95 % interval {interval(estimate)}, {over})"
 
 
@@ -112,7 +124,10 @@ def notes(sweep: Sweep, summary: Summary) -> list[str]:
         "mean ± sample standard deviation over n seeds."
     ]
     if any(len(cell.scores) == 1 for task in summary.tasks for cell in summary.column(task)):
-        said.append("Where n is 1 there is no spread over seeds, so no ± is given.")
+        said.append(
+            "Where n is 1 there is no spread over seeds, so no ± is given: "
+            "in brackets is Wilson's 95 % interval for the share of the run's test images."
+        )
     if without := unfinished(sweep):
         verb = "has" if len(without) == 1 else "have"
         said.append(f"Of {len(sweep.runs)} runs, {len(without)} {verb} no result: {states(without)}.")

@@ -15,7 +15,7 @@ from ..data.loader import Batch
 from ..models import build_model
 from .ema import WeightAverage
 from .inputs import allow_fast_kernels, forward, precision_on
-from .losses import Mixture, labelled, masked_loss
+from .losses import Mixture, Objective, labelled
 from .mixing import mix
 from .optim import clip_gradients, make_optimizer, set_learning_rate
 from .ranks import Ranks
@@ -39,7 +39,13 @@ class Learner:
     """The network of a run in training. `model` is bare, as it is saved; ranks share gradients inside `step`."""
 
     def __init__(
-        self, config: RunConfig, classes: Mapping[str, int], ranks: Ranks, steps: int, steps_per_epoch: int
+        self,
+        config: RunConfig,
+        classes: Mapping[str, int],
+        ranks: Ranks,
+        steps: int,
+        steps_per_epoch: int,
+        objective: Objective,
     ) -> None:
         self.config, self.ranks, self.steps, self.steps_per_epoch = config, ranks, steps, steps_per_epoch
         warmup_steps(steps, steps_per_epoch, config.optim)  # raises before anything has been done
@@ -49,6 +55,9 @@ class Learner:
         self.model = build_model(**config.model.model_dump(), classes=classes)
         self.model.to(ranks.device).to(memory_format=torch.channels_last)
         self.optimizer = make_optimizer(self.model.named_parameters(), config.optim)
+        self.objective = objective
+        if learnt := list(objective.parameters()):
+            self.optimizer.add_param_group({"params": learnt, "weight_decay": 0.0, "lr_factor": 1.0})
         half_life = config.optim.ema_half_life
         self.average = WeightAverage(self.model, half_life) if half_life else None
         is_half = precision_on(ranks.device, config.train.precision) == "fp16"
@@ -91,7 +100,7 @@ class Learner:
         for place, (part_images, part_mixture) in enumerate(_parts(images, mixture, config.train.accumulate), start=1):
             with self._unsynced() if place < config.train.accumulate else contextlib.nullcontext():
                 logits = forward(self._parallel, part_images, config.train.precision)
-                loss, part = masked_loss(logits, part_mixture, config.loss.label_smoothing, self.ranks, counts)
+                loss, part = self.objective(logits, part_mixture, counts, config.train.accumulate)
                 self.scaler.scale(loss).backward()
             total += part
         self.scaler.unscale_(self.optimizer)
@@ -127,6 +136,7 @@ class Learner:
         """All that a later step depends on, of tensors and plain values."""
         return {
             "model": self.model.state_dict(),
+            "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state_dict() if self.average else None,
             "scaler": self.scaler.state_dict(),
@@ -135,6 +145,7 @@ class Learner:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         self.model.load_state_dict(state["model"])
+        self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average:
             self.average.load_state_dict(state["average"])

@@ -13,7 +13,7 @@ from shards.index import Index
 from shards.reader import Reader
 from shards.workers import cores
 
-from ..config import RunConfig
+from ..config import RunConfig, Task
 from ..data.dataset import SplitData
 from ..data.loader import load
 from ..data.sampler import train_batches
@@ -23,10 +23,11 @@ from . import checkpoint
 from .inputs import on_device
 from .journal import Journal
 from .learner import Learner
-from .losses import DivergedError
+from .losses import Objective, fetch, log_priors
 from .ranks import Ranks
-from .scores import evaluate
+from .scores import Predictions, predict
 from .stop import StopRequest
+from .watch import Watch
 
 CHECKPOINT_VERSION = 3
 
@@ -37,10 +38,15 @@ class StoppedOnRequest(Exception):
 
 @dataclass
 class Progress:
-    """What a checkpoint knows beside model and optimizer. `loss` sums the steps of the unfinished epoch."""
+    """What a checkpoint knows beside model and optimizer.
+
+    `loss` sums the steps of the unfinished epoch, `window` those since step `logged`, the last that has a line.
+    """
 
     step: int = 0
     loss: float = 0.0
+    window: float = 0.0
+    logged: int = 0
     seconds: float = 0.0
     best_epoch: int = 0
     best_val: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -83,7 +89,10 @@ class Training:
         self.threads = config.data.threads or max(1, cores() // ranks.local_world_size)
         self.classes: dict[str, int] = {task: len(index.classes[task]) for task in config.task}
 
-        self.learner = Learner(config, self.classes, ranks, self.steps, self.steps_per_epoch)
+        self.class_names = index.classes
+        self.log_priors = log_priors(self.data["train"].labels, self.classes)
+        objective = Objective(config.loss, self.log_priors, ranks)
+        self.learner = Learner(config, self.classes, ranks, self.steps, self.steps_per_epoch, objective)
         self.progress = Progress()
         if not self._resume() and (config.pretrained or config.init_from):
             said = start_from(self.learner.model, config)
@@ -93,42 +102,64 @@ class Training:
 
     def fit(self) -> Result:
         """Train what is left and test the best epoch once. Raises `StoppedOnRequest` and `DivergedError`."""
-        journal = Journal(self.run, self.progress.step, self.steps) if self.ranks.is_first else None
+        progress = self.progress
+        epochs = self.config.train.epochs
+        journal = Journal(self.run, progress.step, self.steps, epochs) if self.ranks.is_first else None
         try:
-            while self.progress.step < self.steps:
+            while not self._is_over:
                 self._epoch(journal)
+            if journal and progress.step < self.steps:
+                journal.say(
+                    f"stopped early after epoch {self._epochs_done} of {epochs}: "
+                    f"val top-1 was not better than in epoch {progress.best_epoch} for {self.config.train.early_stop} "
+                    f"epoch{'s' if self.config.train.early_stop > 1 else ''} (train.early_stop)"
+                )
         finally:
             if journal:
                 journal.close()
         return self._test()
 
+    @property
+    def _epochs_done(self) -> int:
+        return self.progress.step // self.steps_per_epoch
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether there is nothing left to train: all steps are done, or val has not got better for too long."""
+        patience = self.config.train.early_stop
+        is_stale = bool(patience) and self._epochs_done - self.progress.best_epoch >= patience
+        return self.progress.step >= self.steps or is_stale
+
     def _epoch(self, journal: Journal | None) -> None:
         config, progress, ranks, data = self.config, self.progress, self.ranks, self.data["train"]
         epoch, done = divmod(progress.step, self.steps_per_epoch)
         batches = train_batches(len(data), config.train.batch_size, ranks.rank, ranks.world_size)[done:]
-        started = saved = logged = time.monotonic()
+        started = saved = time.monotonic()
         seconds_before = progress.seconds
-        since_log: list[torch.Tensor] = []
-        for batch in on_device(load(data, data.plan(epoch), batches, self.threads, ranks.on_gpu), ranks.device):
+        watch = Watch(config.train.batch_size, ranks.device)
+        pending: list[torch.Tensor] = []
+        loaded = load(data, data.plan(epoch), batches, self.threads, ranks.on_gpu)
+        for batch in watch.waiting(on_device(loaded, ranks.device)):
             report = self.learner.step(batch, progress.step)
             progress.step += 1
-            since_log.append(report.loss)
+            pending.append(report.loss)
 
             at_end = progress.step % self.steps_per_epoch == 0
             is_due = time.monotonic() - saved > 60 * config.train.checkpoint_minutes
             stopping, due, spoilt = ranks.any(bool(self.stop), is_due, data.is_spoilt)
             if spoilt:
                 self._share_damage("train")
-            if at_end or stopping or due or progress.step == 1 or progress.step % config.train.log_every == 0:
-                mean = self._drain(since_log)
-                now = time.monotonic()
+            is_logged = progress.step == 1 or progress.step % config.train.log_every == 0
+            if at_end or stopping or due or is_logged:
+                self._drain(pending)
+            if is_logged:
+                mean = progress.window / (progress.step - progress.logged)
+                progress.window, progress.logged = 0.0, progress.step
                 if journal:
-                    rate = config.train.batch_size * mean["steps"] / (now - logged)
-                    values = {"loss": mean["loss"], "lr": report.lr, "images_per_s": round(rate, 1)}
+                    values = {"loss": mean, "lr": report.lr, **watch.lap(), **self.learner.objective.told()}
                     if math.isfinite(norm := float(report.grad_norm)):  # fp16 skips a step whose gradient overflows
                         values["grad_norm"] = norm
                     journal.log("step", {"epoch": epoch + 1, "step": progress.step, **values})
-                logged = now
             if journal:
                 journal.step(progress.step)
             if not at_end and (stopping or due):
@@ -141,17 +172,12 @@ class Training:
                     )
         self._close_epoch(epoch + 1, journal, started, seconds_before, self.steps_per_epoch - done)
 
-    def _drain(self, since_log: list[torch.Tensor]) -> dict[str, Any]:
-        """Fetch the losses of the last steps, mean over steps and all ranks, and add them to the epoch's."""
-        total = float(self.ranks.sum(torch.stack(since_log).sum()))
-        steps = len(since_log)
-        since_log.clear()
-        if not math.isfinite(total):
-            raise DivergedError(
-                f"the loss became {total} before step {self.progress.step}; lower optim.lr or lengthen optim.warmup"
-            )
-        self.progress.loss += total
-        return {"loss": total / steps, "steps": steps}
+    def _drain(self, pending: list[torch.Tensor]) -> None:
+        """Add the losses of the steps since the last call to the sums, step by step: when it is called is the same."""
+        for loss in fetch(pending, self.ranks, self.progress.step):
+            self.progress.loss += loss
+            self.progress.window += loss
+        pending.clear()
 
     def _close_epoch(
         self, epoch: int, journal: Journal | None, started: float, seconds_before: float, steps: int
@@ -159,12 +185,12 @@ class Training:
         trained = time.monotonic()
         progress = self.progress
         self._share_damage("train")
-        scores = self._evaluate("val")
+        scores = {str(task): found.scores().model_dump() for task, found in self._predict("val").items()}
         if mean_top1(scores) > progress.best_top1:
             progress.best_epoch, progress.best_val = epoch, scores
         values: dict[str, Any] = {
             "train/loss": progress.loss / self.steps_per_epoch,
-            "val/loss": sum(task["loss"] for task in scores.values()),
+            "val/nll": sum(task["nll"] for task in scores.values()) / len(scores),
             "val/top1": mean_top1(scores),
         }
         for task, score in scores.items():
@@ -179,17 +205,17 @@ class Training:
         self._save("last.pt")
         if progress.best_epoch == epoch:
             self._save("best.pt")
-        if progress.step < self.steps and all(self.ranks.any(bool(self.stop))):
+        if not self._is_over and all(self.ranks.any(bool(self.stop))):
             raise StoppedOnRequest(
                 f"stopped by {self.stop.name or 'a signal'} after epoch {epoch} of {self.config.train.epochs}"
             )
 
-    def _evaluate(self, split: str) -> dict[str, dict[str, Any]]:
+    def _predict(self, split: str) -> dict[Task, Predictions]:
         model = self.learner.for_evaluation()
         self.ranks.same_buffers(model)
-        scores = evaluate(model, self.data[split], self.classes, self.ranks, self.threads)
+        predictions = predict(model, self.data[split], self.ranks, self.threads, self.log_priors)
         self._share_damage(split)
-        return {task: score.model_dump() for task, score in scores.items()}
+        return predictions
 
     def _test(self) -> Result:
         started = time.monotonic()
@@ -199,13 +225,13 @@ class Training:
                 f"{self.run.checkpoints / 'best.pt'} is missing or of another epoch; delete the run to train it again"
             )
         self.learner.for_evaluation().load_state_dict(state["model"])
-        test = self._evaluate("test")
+        predictions = {split: self._predict(split) for split in ("val", "test")}
         result = Result(
             signature=self.config.signature,
             data=self.fingerprint,
             best_epoch=self.progress.best_epoch,
-            epochs=self.config.train.epochs,
-            steps=self.steps,
+            epochs=self._epochs_done,
+            steps=self.progress.step,
             parameters=sum(parameter.numel() for parameter in self.learner.model.parameters()),
             seconds=round(self.progress.seconds + time.monotonic() - started, 2),
             tasks={
@@ -213,12 +239,15 @@ class Training:
                     classes=self.classes[task],
                     majority=self.data["test"].majority_share(task),
                     val=Scores.model_validate(self.progress.best_val[task]),
-                    test=Scores.model_validate(test[task]),
+                    test=predictions["test"][task].scores(),
                 )
                 for task in self.config.task
             },
         )
         if self.ranks.is_first:
+            from .board import write_final  # matplotlib takes a while, and until now nobody needed it
+
+            write_final(self.run, self.config, result, predictions, self.class_names)
             write_json(self.run.result_file, result.model_dump(mode="json"))
         self.ranks.wait()
         return result

@@ -1,12 +1,16 @@
-"""The loss of one or several heads over paintings of which some lack labels."""
+"""What a run minimises: the loss of one or several heads over paintings of which some lack labels."""
 
+import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from shards.labels import UNLABELLED
 
+from ..sections import LossConfig
 from .ranks import Ranks
 
 # Labels, int64 (n, tasks), -1 = unlabelled, each with its share in the images; the shares add up to one.
@@ -17,41 +21,125 @@ class DivergedError(Exception):
     """The loss is no number any more."""
 
 
+class Objective(nn.Module):
+    """Adds up the heads' losses: by fixed weights, or by weights that it learns.
+
+    `loss.weights` multiply the losses. `loss.weighting: uncertainty` minimises the sum of exp(-s) L + s / 2 over the
+    heads, where L is a head's loss and s, the logarithm of its variance, is learnt from 0 (Kendall, Gal and Cipolla,
+    "Multi-Task Learning Using Uncertainty to Weigh Losses", CVPR 2018, for classification). A head without a label in
+    the whole global batch contributes nothing, not even to the gradient of its s.
+
+    `loss.balance: balanced_softmax` adds to the logits the log of how common each class is in training (Ren et al.,
+    "Balanced Meta-Softmax for Long-Tailed Visual Recognition", NeurIPS 2020). It is for training alone: models are
+    evaluated on the logits as they are.
+    """
+
+    weights: torch.Tensor
+    offsets: torch.Tensor
+
+    def __init__(self, config: LossConfig, log_priors: Mapping[str, torch.Tensor], ranks: Ranks) -> None:
+        """`log_priors` maps each task to what `log_priors()` gives for it, in the order of the labels' columns."""
+        super().__init__()
+        self.smoothing, self.ranks = config.label_smoothing, ranks
+        self.tasks = list(log_priors)
+        weights = config.weights.model_dump()
+        self.register_buffer("weights", torch.tensor([weights[task] for task in self.tasks]), persistent=False)
+        balanced = config.balance == "balanced_softmax"
+        offsets = torch.cat([prior if balanced else torch.zeros_like(prior) for prior in log_priors.values()])
+        self.register_buffer("offsets", offsets, persistent=False)
+        is_learnt = config.weighting == "uncertainty"
+        self.log_variances = nn.Parameter(torch.zeros(len(self.tasks))) if is_learnt else None
+        self.to(ranks.device)
+
+    def told(self) -> dict[str, float]:
+        """The weights that are learnt, exp(-s), as `weight/TASK`; none where they are fixed. Waits for the device."""
+        if self.log_variances is None:
+            return {}
+        weights = self.log_variances.detach().neg().exp().tolist()
+        return {f"weight/{task}": weight for task, weight in zip(self.tasks, weights, strict=True)}
+
+    def forward(
+        self, logits: Mapping[str, torch.Tensor], mixture: Mixture, counts: torch.Tensor, parts: int = 1
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss of a batch, or of one of the `parts` that a batch is computed in.
+
+        `logits` maps tasks to (n, classes), `counts` is `labelled()` of the whole batch. Returns the value to call
+        `backward` on: it is scaled by the world size, because DDP averages gradients over ranks; the gradient of the
+        learnt weights is that of the global batch already, the same on every rank. And, detached, this rank's part of
+        the loss: the sum of these over ranks and parts is the loss. All ranks must call it together.
+        """
+        offsets = self.offsets.split([task_logits.shape[1] for task_logits in logits.values()])
+        shifted = [task_logits.float() + offset for task_logits, offset in zip(logits.values(), offsets, strict=True)]
+        losses = masked_losses(shifted, mixture, self.smoothing, counts)
+        if self.log_variances is None:
+            part = (self.weights * losses).sum()
+            return part * self.ranks.world_size, part.detach()
+        # Not inside DDP, so its gradient is computed from what all ranks have lost, which is one number per head.
+        everywhere = self.ranks.sum(losses.detach().clone())
+        has_label = (counts > 0).float()
+        own = (self.log_variances.detach().neg().exp() * losses).sum()
+        learnt = self.log_variances.neg().exp() * everywhere
+        regular = has_label * self.log_variances / (2 * parts)
+        part = own.detach() + regular.detach().sum() / self.ranks.world_size
+        return own * self.ranks.world_size + (learnt + regular).sum(), part
+
+
 def labelled(mixture: Mixture, ranks: Ranks) -> torch.Tensor:
-    """How many paintings of all ranks are labelled for each task, mixed ones by their shares. Every rank calls it."""
+    """How many paintings of the global batch have a label, float (tasks,). All ranks must call it together."""
     return ranks.sum(torch.stack([share * (labels != UNLABELLED).sum(0) for labels, share in mixture]).sum(0))
 
 
-def masked_loss(
-    logits: Mapping[str, torch.Tensor],
-    mixture: Mixture,
-    smoothing: float,
-    ranks: Ranks,
-    counts: torch.Tensor | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross-entropy, the mean over the labelled paintings of all ranks, summed over the heads.
+def masked_losses(
+    logits: Sequence[torch.Tensor], mixture: Mixture, smoothing: float, counts: torch.Tensor
+) -> torch.Tensor:
+    """Each head's cross-entropy, (tasks,): this rank's part of the mean over the labelled paintings of all ranks.
 
-    `logits` maps tasks to (n, classes), in the order of the labels' columns. Where images are mixed, each labelling
-    counts by its share. Returns the value to call `backward` on: it is scaled by the world size, because DDP averages
-    gradients over ranks. And, detached, this rank's part of the mean: the sum of these over ranks is the loss. A rank
-    or a step without any label contributes zero, never NaN. Where this is but a part of each rank's batch, `counts`
-    is what `labelled` says of the whole: the parts' losses then add up to the batch's.
+    `logits` has (n, classes) for each column of the labels, `counts` float (tasks,) is what to divide by. Where images
+    are mixed, each labelling counts by its share. Without any label the part is zero, never NaN.
     """
-    if counts is None:
-        counts = labelled(mixture, ranks)
     sums = torch.zeros(len(logits), device=counts.device)
     for labels, share in mixture:
         sums = sums + share * torch.stack(
             [
                 F.cross_entropy(
-                    task_logits.float(),
+                    task_logits,
                     labels[:, column],
                     reduction="sum",
                     ignore_index=UNLABELLED,
                     label_smoothing=smoothing,
                 )
-                for column, task_logits in enumerate(logits.values())
+                for column, task_logits in enumerate(logits)
             ]
         )
-    part = (sums / torch.where(counts > 0, counts, 1)).sum()
-    return part * ranks.world_size, part.detach()
+    return sums / torch.where(counts > 0, counts, 1)
+
+
+def log_priors(labels: np.ndarray, classes: Mapping[str, int]) -> dict[str, torch.Tensor]:
+    """For each task the log of every class's share of the labelled paintings, float32 (classes,).
+
+    `labels` is int64 (n, tasks), -1 = unlabelled. A class that no painting has counts as if it had one: a share of
+    zero has no logarithm.
+    """
+    priors = {}
+    for column, (task, n) in enumerate(classes.items()):
+        known = labels[labels[:, column] != UNLABELLED, column]
+        counts = np.maximum(np.bincount(known, minlength=n), 1)
+        priors[task] = torch.from_numpy(np.log(counts / counts.sum())).float()
+    return priors
+
+
+def fetch(losses: Sequence[torch.Tensor], ranks: Ranks, last_step: int) -> list[float]:
+    """The losses of the steps up to `last_step`, from each rank's parts of them. All ranks must call it together.
+
+    Each is a function of its step alone, to the last bit, however many are fetched at once: parts are added up in the
+    order of the ranks. Raises `DivergedError` that names the first step whose loss is no number.
+    """
+    if not losses:
+        return []
+    parts = torch.zeros(ranks.world_size, len(losses), dtype=torch.float64, device=ranks.device)
+    parts[ranks.rank] = torch.stack(list(losses))
+    totals = [float(sum(step)) for step in zip(*ranks.sum(parts).tolist(), strict=True)]
+    for step, total in enumerate(totals, last_step - len(totals) + 1):
+        if not math.isfinite(total):
+            raise DivergedError(f"the loss became {total} at step {step}; lower optim.lr or lengthen optim.warmup")
+    return totals

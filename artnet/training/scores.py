@@ -1,13 +1,20 @@
-"""How good a model is on a split: top-1, top-5, macro-F1 and negative log-likelihood of each head."""
+"""How good a model is on a split: what it predicts for every painting, and the scores of that."""
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torchmetrics import MetricCollection, SumMetric
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+from torchmetrics.functional.classification import (
+    multiclass_accuracy,
+    multiclass_calibration_error,
+    multiclass_confusion_matrix,
+    multiclass_f1_score,
+    multiclass_recall,
+)
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from shards.labels import UNLABELLED
 
@@ -20,50 +27,88 @@ from .inputs import forward, on_device
 from .losses import DivergedError
 from .ranks import Ranks
 
+BINS = 15  # of confidence, for the calibration error, as in Guo et al.
 
-class TaskScores(nn.Module):
-    """Running scores of one head. torchmetrics adds them up over ranks, exactly, whatever each rank saw."""
 
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.shares = MetricCollection(
-            {
-                "top1": MulticlassAccuracy(classes, average="micro", ignore_index=UNLABELLED),
-                "top5": MulticlassAccuracy(classes, top_k=min(5, classes), average="micro", ignore_index=UNLABELLED),
-                "macro_f1": MulticlassF1Score(classes, average="macro", ignore_index=UNLABELLED),
-            },
-            # Groups are guessed from the first batch: one in which top-1 and top-5 agree would join them for good.
-            compute_groups=False,
+@dataclass(frozen=True)
+class Predictions:
+    """One head's answers for the labelled paintings of a split: logits float32 (n, classes), labels int64 (n,)."""
+
+    logits: torch.Tensor
+    labels: torch.Tensor
+
+    @property
+    def classes(self) -> int:
+        """How many classes the head tells apart."""
+        return self.logits.shape[1]
+
+    def scores(self) -> Scores:
+        """How good the answers are. Raises `DivergedError` if they are no numbers."""
+        logits, labels, n = self.logits, self.labels, self.classes
+        nll = float(F.cross_entropy(logits, labels))
+        if not math.isfinite(nll):
+            raise DivergedError(f"the loss in evaluation is {nll}; lower optim.lr or lengthen optim.warmup")
+        recall = multiclass_recall(logits, labels, n, average="none", validate_args=False).tolist()
+        seen = torch.bincount(labels, minlength=n).tolist()
+        # Probabilities: torchmetrics would take logits that happen to lie between 0 and 1 for some.
+        ece = multiclass_calibration_error(logits.softmax(1), labels, n, n_bins=BINS, norm="l1", validate_args=False)
+        top5 = multiclass_accuracy(logits, labels, n, average="micro", top_k=min(5, n), validate_args=False)
+        return Scores(
+            top1=float(multiclass_accuracy(logits, labels, n, average="micro", validate_args=False)),
+            top5=float(top5),
+            macro_f1=float(multiclass_f1_score(logits, labels, n, average="macro", validate_args=False)),
+            nll=nll,
+            ece=min(1.0, float(ece)),
+            recall=[share if images else None for share, images in zip(recall, seen, strict=True)],
+            n=len(labels),
         )
-        self.loss = SumMetric(nan_strategy="disable")
-        self.labelled = SumMetric()
 
-    def update(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Count a batch: logits (n, classes), labels int64 (n,), -1 = unlabelled."""
-        self.shares.update(logits, labels)
-        self.loss.update(F.cross_entropy(logits, labels, reduction="sum", ignore_index=UNLABELLED))
-        self.labelled.update((labels != UNLABELLED).sum())
-
-    def compute(self) -> Scores:
-        """The scores over all ranks. Every rank must call it. Raises `DivergedError` if the loss is no number."""
-        shares = {name: float(value) for name, value in self.shares.compute().items()}
-        n, loss = int(self.labelled.compute()), float(self.loss.compute())
-        if not math.isfinite(loss):
-            raise DivergedError(f"the loss in evaluation is {loss}; lower optim.lr or lengthen optim.warmup")
-        return Scores(loss=loss / max(n, 1), n=n, **shares)
+    def confusion(self) -> torch.Tensor:
+        """How many paintings of each class (row) are taken for each class (column), int64 (classes, classes)."""
+        return multiclass_confusion_matrix(self.logits, self.labels, self.classes, validate_args=False)
 
 
 @torch.inference_mode()
-def evaluate(
-    model: nn.Module, data: SplitData, classes: Mapping[str, int], ranks: Ranks, threads: int
-) -> dict[Task, Scores]:
-    """Score a model on a split: every painting once over all ranks. Every rank must call it, with the bare model."""
+def predict(
+    model: nn.Module, data: SplitData, ranks: Ranks, threads: int, log_priors: Mapping[str, torch.Tensor]
+) -> dict[Task, Predictions]:
+    """What a model answers on a split: every painting once over all ranks, and on every rank the answers of all.
+
+    Every rank must call it, with the bare model. With `eval.flip` logits are the mean over a painting and its mirror
+    image. `eval.logit_adjustment` tau subtracts tau times `log_priors`, those of training, from each task's logits
+    (Menon et al., "Long-tail learning via logit adjustment", ICLR 2021).
+    """
     model.eval()
-    scorers = {task: TaskScores(classes[task]).to(ranks.device) for task in data.config.task}
-    local = max(1, data.config.train.batch_size // ranks.world_size)
+    config = data.config
+    local = max(1, config.train.batch_size // ranks.world_size)
     batches = eval_batches(len(data), local, ranks.rank, ranks.world_size)
+    widths = [len(log_priors[task]) for task in config.task]
+    # A rank may have no painting at all.
+    found = [torch.empty(0, sum(widths), device=ranks.device)]
+    labels = [torch.empty(0, len(widths), dtype=torch.int64, device=ranks.device)]
     for batch in on_device(load(data, data.plan(0), batches, threads, ranks.on_gpu), ranks.device):
-        logits = forward(model, batch.images, data.config.train.precision)
-        for column, (task, scorer) in enumerate(scorers.items()):
-            scorer.update(logits[task].float(), batch.labels[:, column])
-    return {task: scorer.compute() for task, scorer in scorers.items()}
+        logits = _logits(model, batch.images, config.train.precision)
+        if config.eval.flip:
+            logits = (logits + _logits(model, batch.images.flip(2), config.train.precision)) / 2
+        found.append(logits)
+        labels.append(batch.labels)
+    # Kept on the device until the end: scores of batches would cost more and wait for the device each time.
+    all_labels = _gathered(torch.cat(labels), ranks)
+    answers = {}
+    for column, (task, logits) in enumerate(
+        zip(config.task, _gathered(torch.cat(found), ranks).split(widths, 1), strict=True)
+    ):
+        known = all_labels[:, column] != UNLABELLED
+        adjusted = logits - config.eval.logit_adjustment * log_priors[task].to(ranks.device)
+        answers[task] = Predictions(adjusted[known], all_labels[known, column])
+    return answers
+
+
+def _logits(model: nn.Module, images: torch.Tensor, precision: str) -> torch.Tensor:
+    """The logits of all heads beside one another, float32 (n, classes of all tasks)."""
+    return torch.cat([logits.float() for logits in forward(model, images, precision).values()], 1)
+
+
+def _gathered(rows: torch.Tensor, ranks: Ranks) -> torch.Tensor:
+    """The rows of all ranks, which may have different numbers of them, in the order of the ranks."""
+    return torch.cat(gather_all_tensors(rows)) if ranks.world_size > 1 else rows

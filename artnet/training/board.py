@@ -1,0 +1,89 @@
+"""What TensorBoard shows of a finished run: its row among others, curves of precision and recall, confusions."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from torch.nn import functional as F
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from shards.files import atomic_write, remove_leftovers
+
+from ..config import RunConfig, Task, flatten
+from ..rundir import Result, RunDir
+from .scores import Predictions
+
+FILE_NAME = "events.out.tfevents.final"  # sorts after the files that end in a time, and TensorBoard reads it last
+SHOWN = ("top1", "top5", "macro_f1", "nll", "ece")
+
+
+def write_final(
+    run: RunDir,
+    config: RunConfig,
+    result: Result,
+    predictions: Mapping[str, Mapping[Task, Predictions]],
+    classes: Mapping[str, list[str]],
+) -> None:
+    """Leave the final events of a run: `predictions` of its best epoch by split and task, `classes` by their names.
+
+    They are one file that is there whole or not at all: a run that is stopped here and started again replaces it.
+    """
+    remove_leftovers(run.tensorboard)
+    with tempfile.TemporaryDirectory() as folder:
+        with SummaryWriter(folder) as board:
+            _add_row(board, config, result)
+            for split, tasks in predictions.items():
+                for task, answers in tasks.items():
+                    figure = confusion_figure(answers, classes[task], f"{task}, {split}, epoch {result.best_epoch}")
+                    # Closing it is pyplot's business, which does not know this figure.
+                    board.add_figure(f"confusion/{split}/{task}", figure, result.steps, close=False)
+            for task, answers in predictions["val"].items():
+                truth = F.one_hot(answers.labels, answers.classes)
+                # Every class against the rest, all of them counted together.
+                board.add_pr_curve(
+                    f"precision_recall/val/{task}", truth.flatten(), answers.logits.softmax(1).flatten(), result.steps
+                )
+        (events,) = Path(folder).iterdir()
+        atomic_write(run.tensorboard / FILE_NAME, events.read_bytes())
+
+
+def _add_row(board: SummaryWriter, config: RunConfig, result: Result) -> None:
+    """The run as one row of TensorBoard's table of hyperparameters.
+
+    `SummaryWriter.add_hparams` would make a folder of its own for it, which TensorBoard shows as another run.
+    """
+    settings = {
+        key: " + ".join(map(str, value)) if isinstance(value, list) else value for key, value in flatten(config).items()
+    }
+    scores = {
+        f"best/{split}/{task}/{name}": getattr(getattr(scored, split), name)
+        for task, scored in result.tasks.items()
+        for split in ("val", "test")
+        for name in SHOWN
+    }
+    for summary in hparams(settings, scores):
+        board._get_file_writer().add_summary(summary)
+    for name, value in scores.items():
+        board.add_scalar(name, value, result.steps)
+
+
+def confusion_figure(answers: Predictions, names: list[str], title: str) -> Figure:
+    """Which classes (rows) are taken for which (columns): counts, coloured by their share of the row."""
+    counts = answers.confusion().cpu()
+    shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    side = 2.6 + 0.38 * len(names)
+    figure = Figure(figsize=(side, side), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in counts.nonzero().tolist():
+        ink = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", color=ink, fontsize=8)
+    shown = [name.replace("_", " ") for name in names]
+    axes.set_xticks(range(len(names)), shown, rotation=90)
+    axes.set_yticks(range(len(names)), shown)
+    axes.set_xlabel("taken for")
+    axes.set_ylabel("is")
+    axes.set_title(title)
+    return figure
