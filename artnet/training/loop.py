@@ -19,20 +19,19 @@ from ..data.loader import load
 from ..data.sampler import train_batches
 from ..models.pretrained import load_pretrained
 from ..rundir import Result, RunDir, Scores, TaskResult, write_json
-from . import checkpoint
+from . import divergence
+from .checkpoint import BEST
+from .endings import SavingError, StoppedOnRequest
 from .inputs import on_device
 from .journal import Journal
 from .learner import Learner
 from .losses import DivergedError
 from .ranks import Ranks
+from .saving import Saving
 from .scores import evaluate
+from .seeding import seed_step
 from .stop import StopRequest
-
-CHECKPOINT_VERSION = 2
-
-
-class StoppedOnRequest(Exception):
-    """A signal asked for it: the checkpoint is saved, start the run again to go on."""
+from .writer import Indulgence
 
 
 @dataclass
@@ -40,6 +39,7 @@ class Progress:
     """What a checkpoint knows beside model and optimizer. `loss` sums the steps of the unfinished epoch."""
 
     step: int = 0
+    epochs: int = 0  # those that are over, validation included
     loss: float = 0.0
     seconds: float = 0.0
     best_epoch: int = 0
@@ -59,7 +59,9 @@ def mean_top1(scores: dict[str, dict[str, Any]]) -> float:
 class Training:
     """One run being trained by this process and its peers."""
 
-    def __init__(self, config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: StopRequest) -> None:
+    def __init__(
+        self, config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: StopRequest, accumulate: int
+    ) -> None:
         if config.train.batch_size % ranks.world_size:
             raise UserError(
                 f"train.batch_size {config.train.batch_size} cannot be divided among {ranks.world_size} ranks; "
@@ -81,8 +83,11 @@ class Training:
         self.threads = config.data.threads or max(1, cores() // ranks.local_world_size)
         self.classes: dict[str, int] = {task: len(index.classes[task]) for task in config.task}
 
-        self.learner = Learner(config, self.classes, ranks, self.steps, self.steps_per_epoch)
+        divided = config.model_copy(update={"train": config.train.model_copy(update={"accumulate": accumulate})})
+        self.learner = Learner(divided, self.classes, ranks, self.steps, self.steps_per_epoch)
         self.progress = Progress()
+        self.saving = Saving(run, config.signature, self.fingerprint, ranks)
+        self.indulgence = Indulgence(run.name)
         if not self._resume() and config.pretrained:
             said = load_pretrained(self.learner.model, config.pretrained, config.model.backbone)
             if ranks.is_first:
@@ -90,51 +95,67 @@ class Training:
         self.learner.share_gradients()
 
     def fit(self) -> Result:
-        """Train what is left and test the best epoch once. Raises `StoppedOnRequest` and `DivergedError`."""
+        """Train what is left and test the best epoch once. Raises `StoppedOnRequest` and `FailedError`."""
         journal = Journal(self.run, self.progress.step, self.steps) if self.ranks.is_first else None
         try:
-            while self.progress.step < self.steps:
+            while self.progress.epochs < self.config.train.epochs:
                 self._epoch(journal)
+            self.saving.finish()
         finally:
+            self.saving.close()
             if journal:
-                journal.close()
+                with self.indulgence():
+                    journal.close()
         return self._test()
 
     def _epoch(self, journal: Journal | None) -> None:
         config, progress, ranks, data = self.config, self.progress, self.ranks, self.data["train"]
-        epoch, done = divmod(progress.step, self.steps_per_epoch)
+        epoch, done = progress.epochs, progress.step - progress.epochs * self.steps_per_epoch
+        plan = data.plan(epoch)
         batches = train_batches(len(data), config.train.batch_size, ranks.rank, ranks.world_size)[done:]
         started = saved = logged = time.monotonic()
         seconds_before = progress.seconds
         since_log: list[torch.Tensor] = []
-        for batch in on_device(load(data, data.plan(epoch), batches, self.threads, ranks.on_gpu), ranks.device):
+        for batch in on_device(load(data, plan, batches, self.threads, ranks.on_gpu), ranks.device):
+            seed_step(config.seed, progress.step, ranks)
             report = self.learner.step(batch, progress.step)
             progress.step += 1
             since_log.append(report.loss)
 
             at_end = progress.step % self.steps_per_epoch == 0
             is_due = time.monotonic() - saved > 60 * config.train.checkpoint_minutes
-            stopping, due, spoilt = ranks.any(bool(self.stop), is_due, data.is_spoilt)
+            stopping, due, spoilt, lost = ranks.any(bool(self.stop), is_due, data.is_spoilt, self.saving.has_given_up())
+            if lost:
+                self.saving.raise_error()
             if spoilt:
                 self._share_damage("train")
             if at_end or stopping or due or progress.step % config.train.log_every == 0:
-                mean = self._drain(since_log)
+                if config.train.precision == "fp16" and ranks.on_gpu:
+                    since_log = divergence.without_skipped(since_log, ranks)
+                recent = list(since_log)
+                try:
+                    mean = self._drain(since_log)
+                except DivergedError:
+                    position = (progress.step - epoch * self.steps_per_epoch) * config.train.batch_size
+                    raise divergence.explain(
+                        recent, progress.step, epoch + 1, position, data, plan, self.run, ranks
+                    ) from None
                 now = time.monotonic()
                 if journal:
                     rate = config.train.batch_size * mean["steps"] / (now - logged)
                     values = {"loss": mean["loss"], "lr": report.lr, "images_per_s": round(rate, 1)}
-                    journal.log("step", {"epoch": epoch + 1, "step": progress.step, **values})
+                    with self.indulgence():
+                        journal.log("step", {"epoch": epoch + 1, "step": progress.step, **values})
                 logged = now
             if journal:
                 journal.step(progress.step)
             if not at_end and (stopping or due):
                 progress.seconds = seconds_before + time.monotonic() - started
-                self._save("last.pt")
+                self._save()
                 saved = time.monotonic()
                 if stopping:
-                    raise StoppedOnRequest(
-                        f"stopped by {self.stop.name or 'a signal'} after step {progress.step} of {self.steps}"
-                    )
+                    self.saving.finish()
+                    raise self._stopped()
         self._close_epoch(epoch + 1, journal, started, seconds_before, self.steps_per_epoch - done)
 
     def _drain(self, since_log: list[torch.Tensor]) -> dict[str, Any]:
@@ -155,7 +176,13 @@ class Training:
         trained = time.monotonic()
         progress = self.progress
         self._share_damage("train")
-        scores = self._evaluate("val")
+        try:
+            scores = self._evaluate("val")
+        except StoppedOnRequest:
+            progress.seconds = seconds_before + time.monotonic() - started
+            self._save()
+            self.saving.finish()
+            raise
         if mean_top1(scores) > progress.best_top1:
             progress.best_epoch, progress.best_val = epoch, scores
         values: dict[str, Any] = {
@@ -169,30 +196,26 @@ class Training:
         progress.seconds = seconds_before + time.monotonic() - started
         values["seconds"] = round(progress.seconds, 2)
         progress.loss = 0.0
+        progress.epochs = epoch
         if journal:
-            journal.log("epoch", {"epoch": epoch, "step": progress.step, **values})
-        # In this order: a kill in between leaves a last.pt that is the best, which `_resume` saves again.
-        self._save("last.pt")
-        if progress.best_epoch == epoch:
-            self._save("best.pt")
-        if progress.step < self.steps and all(self.ranks.any(bool(self.stop))):
-            raise StoppedOnRequest(
-                f"stopped by {self.stop.name or 'a signal'} after epoch {epoch} of {self.config.train.epochs}"
-            )
+            with self.indulgence():
+                journal.log("epoch", {"epoch": epoch, "step": progress.step, **values})
+        self._save(is_best=progress.best_epoch == epoch)
 
     def _evaluate(self, split: str) -> dict[str, dict[str, Any]]:
         model = self.learner.for_evaluation()
         self.ranks.same_buffers(model)
-        scores = evaluate(model, self.data[split], self.classes, self.ranks, self.threads)
+        scores = evaluate(model, self.data[split], self.classes, self.ranks, self.threads, self.stop)
         self._share_damage(split)
         return {task: score.model_dump() for task, score in scores.items()}
 
     def _test(self) -> Result:
         started = time.monotonic()
-        state = checkpoint.load(self.run.checkpoints / "best.pt", self.ranks.device)
-        if state is None or state["progress"]["best_epoch"] != self.progress.best_epoch:
+        state = self.saving.best(self.progress.best_epoch)
+        if state is None:
             raise UserError(
-                f"{self.run.checkpoints / 'best.pt'} is missing or of another epoch; delete the run to train it again"
+                f"{self.run.checkpoints / BEST}, the weights of epoch {self.progress.best_epoch}, is missing or "
+                f"broken; bring it back from a copy, or delete {self.run.checkpoints} to train the run again"
             )
         self.learner.for_evaluation().load_state_dict(state["model"])
         test = self._evaluate("test")
@@ -215,38 +238,35 @@ class Training:
             },
         )
         if self.ranks.is_first:
-            write_json(self.run.result_file, result.model_dump(mode="json"))
+            try:
+                write_json(self.run.result_file, result.model_dump(mode="json"))
+            except OSError as error:
+                raise SavingError(
+                    f"{self.run.result_file} could not be written ({error.strerror}); make room and start it again: "
+                    "only the test will be done again"
+                ) from None
         self.ranks.wait()
         return result
 
-    def _save(self, name: str) -> None:
-        if self.ranks.is_first:
-            state: dict[str, Any] = {
-                "version": CHECKPOINT_VERSION,
-                "signature": self.config.signature,
-                "data": self.fingerprint,
-                "progress": vars(self.progress),
-            }
-            if name == "last.pt":
-                state["learner"] = self.learner.state_dict()
-            else:
-                state["model"] = self.learner.for_evaluation().state_dict()
-            checkpoint.save(self.run.checkpoints / name, state)
-        self.ranks.wait()
+    def _stopped(self) -> StoppedOnRequest:
+        return StoppedOnRequest(
+            f"stopped by {self.stop.name or 'a signal'} after step {self.progress.step} of {self.steps}"
+        )
+
+    def _save(self, is_best: bool = False) -> None:
+        """Have `last.pt` written, and `best.pt` if this is the best epoch so far, while the training goes on."""
+        published = self.learner.for_evaluation().state_dict() if is_best else None
+        self.saving.save(dict(vars(self.progress)), self.learner.state_dict(), published)
 
     def _resume(self) -> bool:
         """Go on from the last checkpoint, if there is one."""
-        file = self.run.checkpoints / "last.pt"
-        state = checkpoint.load(file, self.ranks.device)
+        state = self.saving.resume()
         if state is None:
             return False
-        wanted = (CHECKPOINT_VERSION, self.config.signature, self.fingerprint)
-        if (state.get("version"), state.get("signature"), state.get("data")) != wanted:
-            raise UserError(f"{file} belongs to another configuration or other shards; choose another --run-dir")
         self.learner.load_state_dict(state["learner"])
         self.progress = Progress(**state["progress"])
-        if self.progress.step == self.progress.best_epoch * self.steps_per_epoch:
-            self._save("best.pt")
+        ends_best = self.progress.step == self.progress.best_epoch * self.steps_per_epoch
+        self.saving.mend_best(state["progress"], self.learner.for_evaluation().state_dict(), ends_best)
         return True
 
     def _share_damage(self, split: str) -> None:

@@ -7,13 +7,14 @@ from torch.nn import functional as F
 
 from shards.labels import UNLABELLED
 
+from .endings import FailedError
 from .ranks import Ranks
 
 # Labels, int64 (n, tasks), -1 = unlabelled, each with its share in the images; the shares add up to one.
 Mixture = Sequence[tuple[torch.Tensor, float]]
 
 
-class DivergedError(Exception):
+class DivergedError(FailedError):
     """The loss is no number any more."""
 
 

@@ -16,9 +16,11 @@ from ..data.dataset import SplitData
 from ..data.loader import load
 from ..data.sampler import eval_batches
 from ..rundir import Scores
+from .endings import StoppedOnRequest
 from .inputs import forward, on_device
 from .losses import DivergedError
 from .ranks import Ranks
+from .stop import StopRequest
 
 
 class TaskScores(nn.Module):
@@ -55,9 +57,17 @@ class TaskScores(nn.Module):
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, data: SplitData, classes: Mapping[str, int], ranks: Ranks, threads: int
+    model: nn.Module,
+    data: SplitData,
+    classes: Mapping[str, int],
+    ranks: Ranks,
+    threads: int,
+    stop: StopRequest | None = None,
 ) -> dict[Task, Scores]:
-    """Score a model on a split: every painting once over all ranks. Every rank must call it, with the bare model."""
+    """Score a model on a split: every painting once over all ranks. Every rank must call it, with the bare model.
+
+    Raises `StoppedOnRequest`, on all ranks, if `stop` is asked for meanwhile.
+    """
     model.eval()
     scorers = {task: TaskScores(classes[task]).to(ranks.device) for task in data.config.task}
     local = max(1, data.config.train.batch_size // ranks.world_size)
@@ -66,4 +76,8 @@ def evaluate(
         logits = forward(model, batch.images, data.config.train.precision)
         for column, (task, scorer) in enumerate(scorers.items()):
             scorer.update(logits[task].float(), batch.labels[:, column])
+        if stop:
+            break
+    if any(ranks.any(bool(stop))):
+        raise StoppedOnRequest(f"stopped by {stop.name if stop else 'a signal'} while it scored {data.split}")
     return {task: scorer.compute() for task, scorer in scorers.items()}
