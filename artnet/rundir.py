@@ -5,7 +5,8 @@
       run.json           signature, git, versions, data, attempts           written by training
       metrics.jsonl      one line per log step ("kind": "step") and epoch   written by training
       tensorboard/       the same as curves                                 written by training
-      checkpoints/       last.pt, best.pt                                   written by training
+      checkpoints/       last.pt, the previous.pt before it, best.pt        written by training
+      bad_batch.json     the paintings at which the loss became no number   written by training
       result.json        exists only when the run is complete and valid     written by training
       state.json         what the launcher last saw                         written by launchers
       attempts/001/      stdout, stderr, the scheduler's ids                written by launchers
@@ -84,6 +85,7 @@ class RunDir:
         self.config_file = path / "config.yaml"
         self.run_file = path / "run.json"
         self.metrics_file = path / "metrics.jsonl"
+        self.bad_batch_file = path / "bad_batch.json"
         self.result_file = path / "result.json"
         self.state_file = path / "state.json"
         self.lock_file = path / ".lock"

@@ -1,7 +1,13 @@
 """`torchrun -m artnet.train --config RUN.yaml --data SHARDS`: train one run; `python -m` does it in one process.
 
-Starting it again goes on from the last checkpoint; a complete run is left alone. Exit codes: 0 complete, 2 wrong
-input, 75 stopped on request (SIGTERM, SIGINT, SIGUSR2): run it again to go on, 1 everything else.
+Starting it again goes on from the last checkpoint; a complete run is left alone. Exit codes:
+
+    0   complete
+    1   failed: out of memory, no room on the disk, no number as loss, another rank lost; or a bug, with a traceback
+    2   wrong input, or checkpoints that cannot be read
+    75  stopped on request (SIGTERM, SIGINT, SIGUSR2), all saved: run it again to go on
+
+torchrun ends with 1 whatever its processes ended with: `run.json` tells then, by the `outcome` of its last attempt.
 """
 
 import argparse
@@ -17,6 +23,8 @@ from shards.remote import local_folder
 
 from .config import RunConfig, load
 from .rundir import EXIT_STOPPED, RunDir
+from .training.endings import FailedError, OutOfMemoryError, PeerLostError, StoppedOnRequest
+from .training.stop import StopRequest
 
 
 def prepare(config_file: Path, shards: str | None, folder: Path | None) -> tuple[RunConfig, RunDir]:
@@ -35,11 +43,19 @@ def prepare(config_file: Path, shards: str | None, folder: Path | None) -> tuple
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m artnet.train", description=(__doc__ or "").split(": ", 1)[1])
+    said = (__doc__ or "").split("\n", 1)[0].split(": ", 1)[1]
+    parser = argparse.ArgumentParser(prog="python -m artnet.train", description=said)
     parser.add_argument("--config", type=Path, required=True, metavar="RUN.yaml", help="the run's configuration")
     parser.add_argument("--data", metavar="SHARDS", help="folder or URL of shards (default: the config's data.shards)")
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="where the run lives (default: runs/NAME)")
+    parser.add_argument(
+        "--auto-accumulate",
+        action="store_true",
+        help="where memory runs out, go on from the last checkpoint with twice the train.accumulate; "
+        "several ranks do so when they are started again, as torchrun --max-restarts does",
+    )
     args = parser.parse_args(argv)
+    stop = StopRequest()
     config, run = prepare(args.config, args.data, args.run_dir)
     index = read_index(local_folder(config.data.shards))  # type: ignore[arg-type]  # prepare() made sure of it
     if result := run.result(config.signature):
@@ -53,19 +69,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             run.write_config(config)
         # torch takes seconds to import: wrong input is told, and the run is locked, before
         from .training.attempt import train
-        from .training.loop import StoppedOnRequest
-        from .training.losses import DivergedError
         from .training.ranks import process_group
-        from .training.stop import StopRequest
 
         try:
             with process_group() as ranks:
-                result = train(config, index, run, ranks, StopRequest())
+                result = train(config, index, run, ranks, stop, args.auto_accumulate)
         except StoppedOnRequest as stopped:
-            print(f"{run.name}: {stopped}; start it again to go on", file=sys.stderr)
+            if first:
+                print(f"{run.name}: {stopped}; start it again to go on", file=sys.stderr)
             return EXIT_STOPPED
-        except DivergedError as error:
-            print(f"error: {run.name}: {error}", file=sys.stderr)
+        except FailedError as error:
+            alone = isinstance(error, OutOfMemoryError | PeerLostError)  # of the others, every rank knows
+            if first or alone:
+                print(f"error: {run.name}: {error}", file=sys.stderr, flush=True)
+            if alone and "WORLD_SIZE" in os.environ:
+                os._exit(1)  # at its end the interpreter would wait for a GPU that waits for another rank
             return 1
     if first:
         from .analysis.statistics import wilson_interval

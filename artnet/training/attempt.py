@@ -1,45 +1,96 @@
-"""One attempt at a run: it trains what is left, and `run.json` keeps how it went."""
+"""The attempts at a run: each trains what is left, and `run.json` keeps how it went."""
 
+import gc
+import json
+import sys
+from typing import Any
+
+import torch
+
+from shards.errors import UserError
 from shards.index import Index
 
 from ..config import RunConfig
 from ..rundir import Result, RunDir, write_json
-from . import provenance
+from . import memory, provenance
+from .endings import OutOfMemoryError, StoppedOnRequest
 from .inputs import precision_on
-from .loop import StoppedOnRequest, Training
+from .loop import Training
 from .ranks import Ranks
 from .stop import StopRequest
 
 
-def train(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: StopRequest) -> Result:
-    """Train a run, or what is left of it, and keep its `run.json`. Raises as `Training.fit` does."""
-    training = Training(config, index, run, ranks, stop)
-    record = run.run()
-    entry = provenance.attempt(ranks, training.progress.step)
+def train(
+    config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: StopRequest, auto_accumulate: bool = False
+) -> Result:
+    """Train a run, or what is left of it, and keep its `run.json`. Raises as `Training.fit` does.
+
+    With `auto_accumulate`, what memory was too small for is tried again in smaller parts: by one process at once, by
+    several when they are started again.
+    """
+    while True:
+        attempts = run.run().get("attempts", [])
+        accumulate = memory.accumulate_for(config, ranks, attempts, auto_accumulate)
+        try:
+            return _attempt(config, index, run, ranks, stop, accumulate)
+        except OutOfMemoryError as error:
+            more = memory.doubled(accumulate, config, ranks)
+            if not auto_accumulate or ranks.world_size > 1 or more is None:
+                raise
+            print(f"{run.name}: {error}", file=sys.stderr)
+            print(f"{run.name}: starting again with train.accumulate {more}", file=sys.stderr, flush=True)
+        gc.collect()
+        if ranks.on_gpu:
+            torch.cuda.empty_cache()
+
+
+def _attempt(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: StopRequest, accumulate: int) -> Result:
+    entry = {**provenance.attempt(ranks, 0), "accumulate": accumulate}
     entry["precision"] = precision_on(ranks.device, config.train.precision)
-    attempts = [*record.get("attempts", []), entry]
-    record = {
+    record: dict[str, Any] = {
         "name": run.name,
         "signature": config.signature,
         "data": {"shards": str(index.folder), "fingerprint": index.fingerprint},
         "git": provenance.git_state(),
         "versions": provenance.versions(),
-        "attempts": attempts,
+        "attempts": [*run.run().get("attempts", []), entry],
     }
-    if ranks.is_first:
-        write_json(run.run_file, record)
+    training: Training | None = None
     try:
-        result = training.fit()
+        with ranks.noticing_losses():
+            if any(ranks.any(bool(stop))):
+                raise StoppedOnRequest(f"stopped by {stop.name or 'a signal'} before the training began")
+            training = Training(config, index, run, ranks, stop, accumulate)
+            entry["from_step"] = training.progress.step
+            if ranks.is_first:
+                write_json(run.run_file, record)
+            result = training.fit()
         entry["outcome"] = "complete"
         return result
     except StoppedOnRequest:
         entry["outcome"] = "stopped"
         raise
     except Exception as error:
-        entry["outcome"] = f"failed: {type(error).__name__}: {error}"
-        raise
+        if training is None and isinstance(error, UserError):
+            record = {}  # nothing was begun, and the folder may be another run's
+            raise
+        failure = memory.explain(error, config, ranks, accumulate) if memory.is_out_of_memory(error) else error
+        entry["outcome"] = f"failed: {type(failure).__name__}: {failure}"
+        ranks.leave_reason(failure)
+        if failure is error:
+            raise
+        raise failure from None
     finally:
         entry["ended"] = provenance.now()
-        entry["damaged"] = training.damaged()
-        if ranks.is_first:
-            write_json(run.run_file, record)
+        entry["damaged"] = training.damaged() if training else []
+        if ranks.is_first and record:
+            _write_last(run, record)
+
+
+def _write_last(run: RunDir, record: dict[str, Any]) -> None:
+    """Write `run.json` at an attempt's end, whose reason matters more than a disk that is full."""
+    try:
+        write_json(run.run_file, record)
+    except OSError as error:
+        last = json.dumps(record["attempts"][-1], ensure_ascii=False)
+        print(f"{run.name}: warning: {run.run_file} could not be written ({error.strerror}): {last}", file=sys.stderr)

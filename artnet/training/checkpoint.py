@@ -1,28 +1,129 @@
-"""Checkpoints: written whole or not at all, read without running code from them."""
+"""Checkpoints: written whole or not at all, checked when they are read, read without running code from them.
 
+A checkpoint is what `torch.save` writes, a zip archive, with the SHA-256 of it as the archive's comment: one file, and
+`torch.load` reads it like any other.
+
+Beside the weights, the optimizer and how far the run is, it need hold nothing. No state of a random generator: what an
+epoch shows is drawn from (seed, epoch), mixup from (seed, step), and torch's generators start every step anew from
+(seed, step, rank). So a run goes on the same with whatever number of ranks, from the step alone.
+"""
+
+import hashlib
+import os
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 
 from shards.errors import UserError
 from shards.files import atomic_open
 
+LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 
-def save(file: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint of tensors and plain values under a temporary name, flush it and rename it."""
+_LABEL = b"sha256:"
+_COMMENT = len(_LABEL) + 2 * hashlib.sha256().digest_size
+_NO_COMMENT = bytes(2)  # at the end of a zip archive without a comment: the comment's length, little-endian
+
+
+class BrokenError(Exception):
+    """A checkpoint cannot be read, or is not what was written."""
+
+
+class _Hashed:
+    """A file that hashes what is written to it, and remembers what the system said when it refused.
+
+    torch tells of a failed write, but not why.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+        self.refusal: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.refusal = error
+            raise
+
+    def flush(self) -> None:
+        """torch asks for it; `atomic_open` does it at the end."""
+
+
+def save(file: Path, state: dict[str, Any], previous: Path | None = None) -> None:
+    """Write a checkpoint of tensors and plain values: under a temporary name, flushed, renamed.
+
+    What `file` was before becomes `previous`, once the new one is safe on disk. Raises `OSError`, and leaves both as
+    they were, if the file system refuses.
+    """
     with atomic_open(file) as handle:
-        torch.save(state, handle)
+        hashed = _Hashed(handle)
+        try:
+            torch.save(state, cast(IO[bytes], hashed))
+        except RuntimeError:
+            if hashed.refusal:
+                raise hashed.refusal from None
+            raise
+        handle.seek(-len(_NO_COMMENT), os.SEEK_CUR)
+        handle.write(_tail(hashed.digest))
+        if previous:
+            handle.flush()
+            os.fsync(handle.fileno())
+            if file.exists():
+                file.replace(previous)
 
 
 def load(file: Path, device: torch.device) -> dict[str, Any] | None:
-    """Read a checkpoint, or None if there is none. Raises `UserError` if the file is broken."""
+    """Read a checkpoint, or None if there is none. Raises `BrokenError` if the file is not as it was written."""
     if not file.exists():
         return None
     try:
+        _check(file)
         state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{file} is broken ({first}); delete it to start this run again") from None
+        raise BrokenError(f"{file} is broken ({first})") from None
     return state
+
+
+def _tail(digest: "hashlib._Hash") -> bytes:
+    """What the archive ends in instead of `_NO_COMMENT`."""
+    return _COMMENT.to_bytes(len(_NO_COMMENT), "little") + _LABEL + digest.hexdigest().encode()
+
+
+def _check(file: Path) -> None:
+    """Raise `ValueError` if a file's bytes are not those that were written."""
+    digest = hashlib.sha256()
+    with file.open("rb") as handle:
+        left = os.fstat(handle.fileno()).st_size - len(_NO_COMMENT) - _COMMENT
+        while left > 0 and (part := handle.read(min(left, 1 << 20))):
+            digest.update(part)
+            left -= len(part)
+        digest.update(_NO_COMMENT)
+        if left or handle.read() != _tail(digest):
+            raise ValueError("its checksum does not fit")
+
+
+def load_newest(folder: Path, device: torch.device) -> tuple[dict[str, Any], list[str]] | None:
+    """The state to go on from: that of `last.pt`, or if that is broken, of `previous.pt`. None if there is neither.
+
+    Returns beside it what is wrong with `last.pt`, if anything. Raises `UserError` if none can be read.
+    """
+    wrong = []
+    for name in (LAST, PREVIOUS):
+        try:
+            state = load(folder / name, device)
+        except BrokenError as error:
+            wrong.append(str(error))
+            continue
+        if state is not None:
+            return state, wrong
+        wrong.append(f"{folder / name} is missing")
+    if not any((folder / name).exists() for name in (LAST, PREVIOUS)):
+        return None
+    raise UserError(
+        f"{' and '.join(wrong)}: bring one back from a copy, or delete {folder} to start this run from its beginning"
+    )

@@ -20,6 +20,7 @@ from .mixing import mix
 from .optim import clip_gradients, make_optimizer, set_learning_rate
 from .ranks import Ranks
 from .schedule import learning_rate, warmup_steps
+from .seeding import seed_step
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,7 @@ class Learner:
         set_learning_rate(self.optimizer, lr)
         self.optimizer.zero_grad(set_to_none=True)
         self._set_training(frozen=step < config.train.freeze_epochs * self.steps_per_epoch)
-        if config.model.drop_path:
-            # The same draws after a resume.
-            seeds = np.random.SeedSequence([config.seed, step, self.ranks.rank, 3])
-            torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
+        seed_step(config.seed, step, self.ranks)
         # The same draw on every rank, and after a resume.
         images, mixture = mix(batch, config.augment, np.random.default_rng([config.seed, step, 2]))
         counts = labelled(mixture, self.ranks)

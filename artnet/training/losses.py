@@ -1,6 +1,5 @@
 """What a run minimises: the loss of one or several heads over paintings of which some lack labels."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,13 +10,14 @@ from torch.nn import functional as F
 from shards.labels import UNLABELLED
 
 from ..sections import LossConfig
+from .endings import FailedError
 from .ranks import Ranks
 
 # Labels, int64 (n, tasks), -1 = unlabelled, each with its share in the images; the shares add up to one.
 Mixture = Sequence[tuple[torch.Tensor, float]]
 
 
-class DivergedError(Exception):
+class DivergedError(FailedError):
     """The loss is no number any more."""
 
 
@@ -128,18 +128,14 @@ def log_priors(labels: np.ndarray, classes: Mapping[str, int]) -> dict[str, torc
     return priors
 
 
-def fetch(losses: Sequence[torch.Tensor], ranks: Ranks, last_step: int) -> list[float]:
-    """The losses of the steps up to `last_step`, from each rank's parts of them. All ranks must call it together.
+def fetch(losses: Sequence[torch.Tensor], ranks: Ranks) -> list[float]:
+    """The losses of some steps, from each rank's parts of them. All ranks must call it together.
 
     Each is a function of its step alone, to the last bit, however many are fetched at once: parts are added up in the
-    order of the ranks. Raises `DivergedError` that names the first step whose loss is no number.
+    order of the ranks.
     """
     if not losses:
         return []
     parts = torch.zeros(ranks.world_size, len(losses), dtype=torch.float64, device=ranks.device)
     parts[ranks.rank] = torch.stack(list(losses))
-    totals = [float(sum(step)) for step in zip(*ranks.sum(parts).tolist(), strict=True)]
-    for step, total in enumerate(totals, last_step - len(totals) + 1):
-        if not math.isfinite(total):
-            raise DivergedError(f"the loss became {total} at step {step}; lower optim.lr or lengthen optim.warmup")
-    return totals
+    return [float(sum(step)) for step in zip(*ranks.sum(parts).tolist(), strict=True)]

@@ -1,25 +1,41 @@
 """The processes that train one run together. Whoever starts them sets torchrun's variables; alone, there are none."""
 
 import os
+import time
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.rendezvous import rendezvous
 
 from shards.errors import UserError
+
+from .endings import PeerLostError
+
+TIMEOUT_S = 600.0  # how long ranks wait for one another; ARTNET_TIMEOUT_S says otherwise
+ROLL_CALL_S = 10.0  # how long those that waited in vain wait for one another to say so
+
+_FAILED = "failed"  # the store's key under which a rank that fails leaves the reason to the others
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among its peers, and its device."""
+    """This process among its peers, and its device.
+
+    `talk` is the group in which CPUs agree: it waits for no GPU. `store` still works when a group is broken.
+    """
 
     rank: int
     world_size: int
     local_world_size: int
     device: torch.device
+    talk: dist.ProcessGroup | None = None
+    store: Any = None  # torch.distributed.Store, a name that type checkers do not find
 
     @property
     def is_first(self) -> bool:
@@ -41,14 +57,16 @@ class Ranks:
         """For each flag, whether it holds on any rank: the same answer on all of them."""
         if self.world_size == 1:
             return list(flags)
-        return [bool(count) for count in self.sum(torch.tensor(flags, dtype=torch.int32, device=self.device)).tolist()]
+        counts = torch.tensor(flags, dtype=torch.int32)
+        dist.all_reduce(counts, group=self.talk)
+        return [bool(count) for count in counts.tolist()]
 
     def union(self, names: Set[str]) -> set[str]:
         """The names that any rank has. Every rank must call it."""
         if self.world_size == 1:
             return set(names)
         gathered: list[Set[str]] = [set()] * self.world_size
-        dist.all_gather_object(gathered, names)
+        dist.all_gather_object(gathered, names, group=self.talk)
         return set().union(*gathered)
 
     def same_buffers(self, model: nn.Module) -> None:
@@ -60,14 +78,54 @@ class Ranks:
     def wait(self) -> None:
         """Return when every rank is here."""
         if self.world_size > 1:
-            dist.barrier()
+            dist.barrier(group=self.talk)
+
+    def leave_reason(self, error: Exception) -> None:
+        """Tell the others why this rank ends without them."""
+        if self.store:
+            self.store.set(_FAILED, f"{type(error).__name__}: {error}")
+
+    @contextmanager
+    def noticing_losses(self) -> Iterator[None]:
+        """Raise `PeerLostError`, which names who is missing or why, where the block fails because of another rank."""
+        try:
+            yield
+        except RuntimeError as error:
+            words = str(error)
+            if self.world_size == 1 or not any(word in words for word in ("gloo", "NCCL", "Connection", "pair")):
+                raise
+            raise PeerLostError(self._what_happened(words)) from error
+
+    def _what_happened(self, words: str) -> str:
+        missing = self._roll_call() if "imed out" in words or "timeout" in words else []
+        try:
+            if self.store and self.store.check([_FAILED]):
+                return f"another rank failed: {self.store.get(_FAILED).decode()}"
+        except RuntimeError:  # the store's host is gone
+            pass
+        if missing:
+            names = " and ".join(f"rank {rank}" for rank in missing)
+            return f"{names} did not answer in time; see what it waits for, and start the run again to go on"
+        return "another rank has ended; its own last words say why, start the run again to go on"
+
+    def _roll_call(self) -> list[int]:
+        """The ranks that do not say within some seconds that they too have waited in vain."""
+        keys = [f"waited/{rank}" for rank in range(self.world_size)]
+        try:
+            self.store.set(keys[self.rank], "")
+            until = time.monotonic() + ROLL_CALL_S
+            while not self.store.check(keys) and time.monotonic() < until:
+                time.sleep(0.1)
+            return [rank for rank, key in enumerate(keys) if not self.store.check([key])]
+        except RuntimeError:  # it is kept by rank 0 where torchrun does not keep it
+            return [0]
 
 
 @contextmanager
 def process_group() -> Iterator[Ranks]:
     """Join the peers named by RANK, WORLD_SIZE and MASTER_ADDR: nccl on GPUs, gloo on CPUs.
 
-    Raises `UserError` if the variables are no numbers.
+    Raises `UserError` if the variables are no numbers. Ranks that do not come within ARTNET_TIMEOUT_S are given up.
     """
     try:
         rank, local_rank = (int(os.environ.get(name, 0)) for name in ("RANK", "LOCAL_RANK"))
@@ -85,8 +143,30 @@ def process_group() -> Iterator[Ranks]:
     if world_size == 1:
         yield ranks
         return
-    dist.init_process_group("nccl" if gpus else "gloo", device_id=device if gpus else None)
+    timeout = timedelta(seconds=_timeout_s())
+    store, _, _ = next(rendezvous("env://", timeout=timeout))
+    store.set_timeout(timeout)
+    # A GPU's group is cut off by the whole process being aborted: let the CPUs notice first, they can say who it was.
+    dist.init_process_group(
+        "nccl" if gpus else "gloo",
+        store=dist.PrefixStore("ranks", store),  # type: ignore[attr-defined]
+        rank=rank,
+        world_size=world_size,
+        timeout=2 * timeout if gpus else timeout,
+        device_id=device if gpus else None,
+    )
+    talk = dist.new_group(backend="gloo", timeout=timeout)
+    yield replace(ranks, talk=cast(dist.ProcessGroup, talk), store=store)
+    # Not after an error: a GPU may be waiting for a rank that is gone, and the end of the process is as good.
+    dist.destroy_process_group()
+
+
+def _timeout_s() -> float:
+    written = os.environ.get("ARTNET_TIMEOUT_S", str(TIMEOUT_S))
     try:
-        yield ranks
-    finally:
-        dist.destroy_process_group()
+        seconds = float(written)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise UserError(f"ARTNET_TIMEOUT_S {written!r} must be a number of seconds above 0")
+    return seconds

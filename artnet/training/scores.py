@@ -23,9 +23,11 @@ from ..data.dataset import SplitData
 from ..data.loader import load
 from ..data.sampler import eval_batches
 from ..rundir import Scores
+from .endings import StoppedOnRequest
 from .inputs import forward, on_device
 from .losses import DivergedError
 from .ranks import Ranks
+from .stop import StopRequest
 
 BINS = 15  # of confidence, for the calibration error, as in Guo et al.
 
@@ -70,13 +72,20 @@ class Predictions:
 
 @torch.inference_mode()
 def predict(
-    model: nn.Module, data: SplitData, ranks: Ranks, threads: int, log_priors: Mapping[str, torch.Tensor]
+    model: nn.Module,
+    data: SplitData,
+    ranks: Ranks,
+    threads: int,
+    log_priors: Mapping[str, torch.Tensor],
+    stop: StopRequest | None = None,
 ) -> dict[Task, Predictions]:
     """What a model answers on a split: every painting once over all ranks, and on every rank the answers of all.
 
     Every rank must call it, with the bare model. With `eval.flip` logits are the mean over a painting and its mirror
     image. `eval.logit_adjustment` tau subtracts tau times `log_priors`, those of training, from each task's logits
     (Menon et al., "Long-tail learning via logit adjustment", ICLR 2021).
+
+    Raises `StoppedOnRequest`, on all ranks, if `stop` is asked for meanwhile.
     """
     model.eval()
     config = data.config
@@ -92,6 +101,10 @@ def predict(
             logits = (logits + _logits(model, batch.images.flip(2), config.train.precision)) / 2
         found.append(logits)
         labels.append(batch.labels)
+        if stop:
+            break
+    if any(ranks.any(bool(stop))):
+        raise StoppedOnRequest(f"stopped by {stop.name if stop else 'a signal'} while it scored {data.split}")
     # Kept on the device until the end: scores of batches would cost more and wait for the device each time.
     all_labels = _gathered(torch.cat(labels), ranks)
     answers = {}

@@ -1,4 +1,4 @@
-"""Being asked to stop: a signal sets a flag, the loop looks at it between two steps."""
+"""Being asked to stop: a signal sets a flag, the loop looks at it between two steps. Light to import (no torch)."""
 
 import signal
 from types import FrameType
@@ -18,4 +18,4 @@ class StopRequest:
         return bool(self.name)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.name = signal.Signals(number).name
+        self.name = self.name or signal.Signals(number).name

@@ -1,0 +1,21 @@
+"""How a run ends without a result. Light to import (no torch)."""
+
+
+class StoppedOnRequest(Exception):
+    """A signal asked for it: what was done is saved, start the run again to go on."""
+
+
+class FailedError(Exception):
+    """The run cannot go on. The message is one sentence for the user; the exit code is 1."""
+
+
+class SavingError(FailedError):
+    """What was done cannot be written to disk."""
+
+
+class OutOfMemoryError(FailedError):
+    """The run needs more memory than there is. Launchers know this class by its name in `run.json`."""
+
+
+class PeerLostError(FailedError):
+    """Another rank has ended, or does not answer."""

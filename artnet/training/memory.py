@@ -1,0 +1,59 @@
+"""Running out of memory: how it is recognised, what to try, and trying it."""
+
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ..config import RunConfig
+from .endings import OutOfMemoryError
+from .ranks import Ranks
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: torch's on a GPU or a CPU, NumPy's or Python's."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(words in str(error) for words in ("can't allocate memory", "not enough memory", "CUDA out of memory"))
+    )
+
+
+def accumulate_for(config: RunConfig, ranks: Ranks, attempts: Sequence[Mapping[str, Any]], automatic: bool) -> int:
+    """Into how many parts to divide a rank's batch: `train.accumulate`, or if `automatic` what has come of it.
+
+    That is the most that earlier attempts used, doubled if memory ran out in the last one. Pure.
+    """
+    wanted = config.train.accumulate
+    if not automatic or not attempts:
+        return wanted
+    used = max(wanted, *(attempt.get("accumulate", 1) for attempt in attempts))
+    ran_out = OutOfMemoryError.__name__ in attempts[-1].get("outcome", "")
+    return (doubled(used, config, ranks) if ran_out else None) or min(used, _local(config, ranks))
+
+
+def doubled(accumulate: int, config: RunConfig, ranks: Ranks) -> int | None:
+    """Twice as many parts, or the next number that divides a rank's batch; None if no part can be made smaller."""
+    local = _local(config, ranks)
+    return next((parts for parts in range(2 * accumulate, local + 1) if local % parts == 0), None)
+
+
+def explain(error: BaseException, config: RunConfig, ranks: Ranks, accumulate: int) -> OutOfMemoryError:
+    """The sentence for an allocation that failed: the numbers that led to it and those to try. Frees what it can."""
+    traceback.clear_frames(error.__traceback__)  # they hold the batch and its activations
+    batch, local = config.train.batch_size, _local(config, ranks)
+    part = f" in {accumulate} parts" if accumulate > 1 else ""
+    more = doubled(accumulate, config, ranks)
+    tries = [
+        f"train.accumulate {more} (--auto-accumulate finds it)" if more else "",
+        f"train.batch_size {batch // 2}" if batch >= 2 * ranks.world_size else "",
+        f"data.size below {config.data.size}",
+    ]
+    return OutOfMemoryError(
+        f"out of memory on {ranks.device} with {local} paintings of {config.data.size} pixels a rank{part} "
+        f"(train.batch_size {batch}, train.accumulate {accumulate}); try {' or '.join(filter(None, tries))}"
+    )
+
+
+def _local(config: RunConfig, ranks: Ranks) -> int:
+    return max(1, config.train.batch_size // ranks.world_size)
