@@ -234,8 +234,9 @@ def test_groups_are_models_not_mixtures(tmp_path: Path) -> None:
     fates = [({"optim.lr": lr, "task": task}, 0.5) for lr in (0.1, "2e-1") for task in ("style", ["artist", "style"])]
     make_sweep(tmp_path, fates)
     _, markdown, _ = write(tmp_path)
-    assert "| ResNet50-LSTM (optim.lr=0.1) | - | - | 50.00 | 1 |" in markdown
-    assert "| ResNet50-LSTM (optim.lr=0.2, artist + style together) | 50.00 | 1 | 50.00 | 1 |" in markdown
+    half = "50.00 (46.91 to 53.09)"
+    assert f"| ResNet50-LSTM (optim.lr=0.1) | - | - | {half} | 1 |" in markdown
+    assert f"| ResNet50-LSTM (optim.lr=0.2, artist + style together) | {half} | 1 | {half} | 1 |" in markdown
 
 
 def test_the_page_believes_nobody_and_needs_nothing(tmp_path: Path) -> None:
@@ -280,7 +281,7 @@ def test_broken_files_of_a_run_never_stop_the_report(tmp_path: Path) -> None:
     runs[1].state_file.write_text("[]", encoding="utf-8")
     runs[2].run_file.write_bytes(b"\xff")
     _, markdown, _ = write(tmp_path)
-    assert "| ResNet50-LSTM | 60.00 | 1 of 3 |" in markdown
+    assert "| ResNet50-LSTM | 60.00 (56.93 to 62.99) | 1 of 3 |" in markdown
     assert "not started" in markdown
     ((_, figure),) = figures.learning_curves(summarise(read_sweep(tmp_path)))
     assert points(figure) == [([1], [2])]
