@@ -160,6 +160,13 @@ def test_a_step_is_clipped_and_reports_the_norm_before():
     assert buffers == pytest.approx([norms[0], 0.01], abs=decay + 1e-4)
 
 
+def test_a_step_learns_at_the_rate_of_its_schedule():
+    one = learner(optim__schedule="linear", optim__warmup=0, optim__backbone_lr=0.5)
+    assert one.step(batch(3), 3).lr == pytest.approx(0.1 * 16 / 256 * (1 - 3 / 10))
+    rates = {group["lr"] for group in one.optimizer.param_groups}
+    assert sorted(rates) == pytest.approx([0.0021875, 0.004375])
+
+
 def test_the_average_forgets_half_in_its_half_life_and_follows_a_short_run_closely():
     model = nn.BatchNorm1d(1)
     average = WeightAverage(model, half_life=20)
@@ -185,8 +192,12 @@ def test_the_average_forgets_half_in_its_half_life_and_follows_a_short_run_close
 
 def test_what_is_evaluated_is_the_average_if_there_is_one():
     averaged, plain = learner(), learner(optim__ema_half_life=0)
-    for step in range(3):
-        averaged.step(batch(step), step)
+    averaged.step(batch(0), 0)
+    assert torch.equal(averaged.for_evaluation().conv1.weight, averaged.model.conv1.weight)
+    first = averaged.model.conv1.weight.detach().clone()
+    averaged.step(batch(1), 1)
+    expected = torch.lerp(first, averaged.model.conv1.weight, 9 / 11)
+    torch.testing.assert_close(averaged.for_evaluation().conv1.weight, expected, check_stride=False)
     assert plain.for_evaluation() is plain.model
     assert averaged.for_evaluation() is averaged.average.model
     assert not torch.equal(averaged.for_evaluation().conv1.weight, averaged.model.conv1.weight)
