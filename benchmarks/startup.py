@@ -46,7 +46,7 @@ with process_group() as ranks, tempfile.TemporaryDirectory() as folder:
         config = load_config(CONFIG)
         index = read_index(Path(config.data.shards or ""))
     with part("data, model and optimizer"):
-        training = Training(config, index, RunDir(Path(folder) / "run"), ranks, StopRequest())
+        training = Training(config, index, RunDir(Path(folder) / "run"), ranks, StopRequest(), accumulate=1)
     data = training.data["train"]
     with part("first batch"):
         positions = train_batches(len(data), config.train.batch_size, 0, 1)[:1]

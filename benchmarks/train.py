@@ -93,7 +93,7 @@ class Bench:
         return RunDir(self.folder / f"run{self._runs}")
 
     def training(self, config: RunConfig, index: Index | None = None) -> Training:
-        return Training(config, index or self.index, self.run_dir(), ALONE, StopRequest())
+        return Training(config, index or self.index, self.run_dir(), ALONE, StopRequest(), accumulate=1)
 
 
 def fit(training: Training, before_step: Callable[[Batch, int], None]) -> None:

@@ -22,6 +22,7 @@ from artnet.sections import OptimConfig
 from artnet.training.ema import WeightAverage
 from artnet.training.learner import Learner
 from artnet.training.loop import Training
+from artnet.training.losses import Objective
 from artnet.training.optim import clip_gradients, make_optimizer, set_learning_rate
 from artnet.training.ranks import Ranks
 from artnet.training.schedule import learning_rate, warmup_steps
@@ -39,7 +40,8 @@ def learner(ranks=ALONE, epochs=5, fixed_norms=False, **changes):
     """A learner of a tiny run. With `fixed_norms` a sample's logits do not depend on what else is in its batch."""
     changes = {key.replace("__", "."): value for key, value in changes.items()}
     config = build(unflatten({**TINY, "task": ["artist", "style"], "train.epochs": epochs, **changes}))
-    made = Learner(config, CLASSES, ranks, epochs * EPOCH, EPOCH)
+    objective = Objective(config.loss, {task: torch.zeros(n) for task, n in CLASSES.items()}, ranks)
+    made = Learner(config, CLASSES, ranks, epochs * EPOCH, EPOCH, objective)
     for module in made.model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)
@@ -432,7 +434,7 @@ def test_what_is_no_checkpoint_of_a_run_is_told_in_one_sentence(tmp_path, capsys
 def test_what_cannot_be_trained_is_planned_but_refused_at_the_start(shards, tmp_path, changes, ranks, said):
     config = build(unflatten({**TINY, **changes})).with_shards(str(shards))
     with pytest.raises(UserError, match=said):
-        Training(config, read_index(shards), RunDir(tmp_path / "run"), ranks, None)
+        Training(config, read_index(shards), RunDir(tmp_path / "run"), ranks, None, 1)
 
 
 def test_a_run_with_everything_on_starts_from_a_run_and_tells_its_gradients(run_yaml, tmp_path, shards):
