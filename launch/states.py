@@ -8,6 +8,7 @@ pending, running -> cancelled
 any live state -> unknown -> any            the scheduler cannot be asked
 """
 
+import re
 import signal
 from enum import StrEnum
 
@@ -82,7 +83,9 @@ def after_exit(code: int, outcome: str, last_words: str) -> tuple[State, str]:
     """
     if outcome == "stopped" or code == EXIT_STOPPED:
         return State.INTERRUPTED, "stopped on request"
-    number = -code if code < 0 else code - 128
+    # torchrun, stopped before its processes began, says so in its traceback's last line and ends with 1.
+    told = re.search(r"SignalException: Process \d+ got signal: (\d+)", last_words)
+    number = int(told[1]) if told else -code if code < 0 else code - 128
     if number in _FROM_OUTSIDE:
         return State.INTERRUPTED, f"killed by {signal.Signals(number).name}"
     reason = outcome.removeprefix("failed: ") or last_words or f"exit code {code}"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -95,13 +96,16 @@ def config(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(config: Path) -> dict[int, Path]:
-    """That run never stopped, by one rank and by two."""
-    folders = {ranks: config.parent / f"whole{ranks}" for ranks in (1, 2)}
-    for ranks, folder in folders.items():
-        ended = train(config, folder, ranks)
+def whole(config: Path) -> Callable[[int], Path]:
+    """That run never stopped, by so many ranks."""
+
+    @cache
+    def folder(ranks: int) -> Path:
+        ended = train(config, config.parent / f"whole{ranks}", ranks)
         assert ended.returncode == 0, ended.stderr
-    return folders
+        return config.parent / f"whole{ranks}"
+
+    return folder
 
 
 def stop(config: Path, folder: Path, number: int, lines: int, ranks: int = 1) -> int:
@@ -144,7 +148,7 @@ def test_a_run_stopped_by_any_signal_at_any_step_ends_bit_for_bit_as_one_never_s
     attempts = RunDir(cut).run()["attempts"]
     assert len(attempts) == 5
     assert all(attempt["from_step"] > 0 for attempt in attempts[1:])
-    assert_same(cut, whole[ranks])
+    assert_same(cut, whole(ranks))
 
 
 def test_one_rank_goes_on_where_two_were_stopped(config, whole, tmp_path):
@@ -153,10 +157,10 @@ def test_one_rank_goes_on_where_two_were_stopped(config, whole, tmp_path):
     two, one = RunDir(tmp_path / "run").run()["attempts"]
     assert (two["world_size"], one["world_size"]) == (2, 1)
     assert one["from_step"] > 0
-    steps = [[line["step"] for line in RunDir(folder).metrics()] for folder in (tmp_path / "run", whole[1])]
+    steps = [[line["step"] for line in RunDir(folder).metrics()] for folder in (tmp_path / "run", whole(1))]
     assert steps[0] == steps[1]
     seen = [[(line["step"], line["loss"]) for line in curves(folder) if line["kind"] == "step"] for folder in
-            (tmp_path / "run", whole[2])]  # fmt: skip
+            (tmp_path / "run", whole(2))]  # fmt: skip
     assert seen[0][: one["from_step"]] == seen[1][: one["from_step"]]
 
 
@@ -172,7 +176,7 @@ def test_a_run_asked_to_stop_before_it_began_is_stopped(config, tmp_path):
 
 
 def test_an_evaluation_is_cut_short_and_done_again(shards, tmp_path):
-    values = {**TINY, "data.shards": str(shards), "eval.size": 512, "train.batch_size": 4}
+    values = {**TINY, "data.shards": str(shards), "eval.size": 256, "train.batch_size": 4}
     config = tmp_path / "run.yaml"
     config.write_text(yaml.safe_dump(unflatten(values)))
     run = RunDir(tmp_path / "run")
@@ -251,7 +255,7 @@ def test_a_run_with_a_damaged_checkpoint_says_so_and_ends_the_same(config, whole
     said = [line for line in ended.stderr.splitlines() if "last.pt is broken" in line]
     assert len(said) == 1
     assert "going on from previous.pt" in said[0]
-    assert_same(run.path, whole[1])
+    assert_same(run.path, whole(1))
 
 
 def test_the_best_epoch_is_made_again_from_the_last_or_missed_in_one_sentence(run_yaml, tmp_path):
@@ -340,7 +344,7 @@ def test_a_run_out_of_room_ends_clearly_and_goes_on_when_there_is_some(config, w
     ended = train(config, run.path)
     assert ended.returncode == 0, ended.stderr
     assert run.run()["attempts"][-1]["from_step"] > 0
-    assert_same(run.path, whole[1])
+    assert_same(run.path, whole(1))
 
 
 def test_a_dead_rank_takes_the_job_down_and_torchrun_restarts_it(config, whole, tmp_path):
@@ -351,7 +355,7 @@ def test_a_dead_rank_takes_the_job_down_and_torchrun_restarts_it(config, whole, 
     assert started.process.wait() == 0, (tmp_path / "log").read_text()
     assert "another rank has ended" in (tmp_path / "log").read_text()
     assert [attempt["from_step"] > 0 for attempt in run.run()["attempts"]] == [False, True]
-    assert_same(run.path, whole[2])
+    assert_same(run.path, whole(2))
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -417,6 +421,11 @@ def test_accumulation_grows_to_the_batch_of_a_rank_and_is_remembered():
     assert accumulate_for(config, ranks, [ran_out], False) == 3
     assert accumulate_for(config, ranks, [ran_out], True) == 12
     assert accumulate_for(config, ranks, [ran_out, {"accumulate": 12, "outcome": "stopped"}], True) == 12
+
+
+def test_torchrun_stopped_before_its_processes_began_was_stopped():
+    words = "torch.distributed.elastic.multiprocessing.api.SignalException: Process 7 got signal: 15"
+    assert after_exit(1, "", words) == (State.INTERRUPTED, "killed by SIGTERM")
 
 
 def test_help_does_not_import_torch():

@@ -1,25 +1,21 @@
 """artnet/data and artnet/training: right numbers over any number of ranks, and runs that cannot be lost."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, python
+from conftest import python
 from torch import nn
 
 from artnet.config import load
 from artnet.data.dataset import SplitData
 from artnet.data.loader import Batch
 from artnet.models import build_model
-from artnet.rundir import EXIT_STOPPED, RunDir
+from artnet.rundir import RunDir
 from artnet.sections import AugmentConfig, OptimConfig
 from artnet.training.losses import log_priors, masked_losses
 from artnet.training.mixing import mix
@@ -36,16 +32,6 @@ ALONE = Ranks(0, 1, 1, torch.device("cpu"))
 
 def train(config: Path, folder: Path, *launcher: str) -> subprocess.CompletedProcess[str]:
     return python(*launcher, "-m", "artnet.train", "--config", config, "--run-dir", folder)
-
-
-def curves(folder: Path) -> list[dict]:
-    """What a run measured, without what depends on the clock."""
-    clock = {"time", "seconds", "images_per_s", "data_wait", "memory_gib"}
-    return [{key: value for key, value in line.items() if key not in clock} for line in RunDir(folder).metrics()]
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["learner"]["model"]
 
 
 def test_a_run_leaves_what_the_contract_says(run_yaml, tmp_path, shards):
@@ -72,37 +58,6 @@ def test_a_run_leaves_what_the_contract_says(run_yaml, tmp_path, shards):
     assert again.returncode == 0
     assert "complete already" in again.stdout
     assert len(run.run()["attempts"]) == 1
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_run_stopped_and_started_again_ends_bit_for_bit_the_same(run_yaml, tmp_path, number):
-    config = run_yaml(train__epochs=3)
-    assert train(config, tmp_path / "whole").returncode == 0
-    command = [
-        sys.executable,
-        "-m",
-        "artnet.train",
-        "--config",
-        str(config),
-        "--run-dir",
-        str(tmp_path / "cut"),
-    ]
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
-    cut = RunDir(tmp_path / "cut")
-    # SIGTERM in the middle of an epoch, SIGKILL after one has left a checkpoint.
-    while len(cut.metrics()) < 2 if number == signal.SIGTERM else not (cut.checkpoints / "last.pt").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(number)
-    assert process.wait() == (EXIT_STOPPED if number == signal.SIGTERM else -number)
-    assert cut.result() is None
-    assert train(config, tmp_path / "cut").returncode == 0
-    assert len(cut.run()["attempts"]) == 2
-    assert cut.run()["attempts"][1]["from_step"] > 0
-    assert curves(tmp_path / "cut") == curves(tmp_path / "whole")
-    whole = weights(tmp_path / "whole")
-    assert all(torch.equal(whole[name], value) for name, value in weights(tmp_path / "cut").items())
-    assert cut.result().tasks == RunDir(tmp_path / "whole").result().tasks
 
 
 def test_two_ranks_train_and_count_every_test_painting_once(run_yaml, tmp_path, shards):

@@ -144,18 +144,27 @@ def process_group() -> Iterator[Ranks]:
         yield ranks
         return
     timeout = timedelta(seconds=_timeout_s())
-    store, _, _ = next(rendezvous("env://", timeout=timeout))
-    store.set_timeout(timeout)
-    # A GPU's group is cut off by the whole process being aborted: let the CPUs notice first, they can say who it was.
-    dist.init_process_group(
-        "nccl" if gpus else "gloo",
-        store=dist.PrefixStore("ranks", store),  # type: ignore[attr-defined]
-        rank=rank,
-        world_size=world_size,
-        timeout=2 * timeout if gpus else timeout,
-        device_id=device if gpus else None,
-    )
-    talk = dist.new_group(backend="gloo", timeout=timeout)
+    try:
+        shared, _, _ = next(rendezvous("env://", timeout=timeout))
+        # torchrun keeps one store for all restarts: what those before wrote there is no longer true.
+        restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = dist.PrefixStore(f"restart{restart}", shared)  # type: ignore[attr-defined]
+        store.set_timeout(timeout)
+        # A GPU's group is cut off by aborting the process: let the CPUs notice first, they can say who it was.
+        dist.init_process_group(
+            "nccl" if gpus else "gloo",
+            store=store,
+            rank=rank,
+            world_size=world_size,
+            timeout=2 * timeout if gpus else timeout,
+            device_id=device if gpus else None,
+        )
+        talk = dist.new_group(backend="gloo", timeout=timeout)
+    except RuntimeError as error:
+        raise PeerLostError(
+            f"rank {rank} did not find the other {world_size - 1} within {timeout.total_seconds():g} s or lost them "
+            f"again ({str(error).splitlines()[0]})"
+        ) from error
     yield replace(ranks, talk=cast(dist.ProcessGroup, talk), store=store)
     # Not after an error: a GPU may be waiting for a rank that is gone, and the end of the process is as good.
     dist.destroy_process_group()
