@@ -71,7 +71,7 @@ class Started:
 
 def curves(folder: Path) -> list[dict]:
     """What a run measured, without what depends on the clock."""
-    clock = {"time", "seconds", "images_per_s"}
+    clock = {"time", "seconds", "images_per_s", "data_wait", "memory_gib"}
     return [{key: value for key, value in line.items() if key not in clock} for line in RunDir(folder).metrics()]
 
 
