@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from artnet.models.recurrence import Cell, State
 
@@ -50,6 +49,20 @@ def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     return nn.Sequential(conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
 
 
+class DropPath(nn.Module):
+    """Stochastic depth (Huang et al., ECCV 2016): in training each sample loses its branch with probability `p`.
+
+    The branches that stay are scaled up, so that their mean does not change. torchvision's costs a second to import.
+    """
+
+    p = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.p:
+            return x
+        return x * x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(1 - self.p).div_(1 - self.p)
+
+
 class BasicBlock(nn.Module):
     """A residual block of two 3x3 convolutions, with attention on the branch before the addition.
 
@@ -67,7 +80,7 @@ class BasicBlock(nn.Module):
         self.conv2 = conv3x3(channels, channels)
         self.bn2 = nn.BatchNorm2d(channels)
         self.attention = attention(channels)
-        self.drop_path = StochasticDepth(0.0, "row")
+        self.drop_path = DropPath()
         self.downsample = shortcut(in_channels, channels, stride)
         # The block starts as its shortcut alone (Goyal et al., arXiv 1706.02677).
         nn.init.zeros_(self.bn2.weight)
@@ -94,7 +107,7 @@ class Bottleneck(nn.Module):
         self.conv3 = conv1x1(channels, out_channels)
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.attention = attention(out_channels)
-        self.drop_path = StochasticDepth(0.0, "row")
+        self.drop_path = DropPath()
         self.downsample = shortcut(in_channels, out_channels, stride)
         # As in BasicBlock.
         nn.init.zeros_(self.bn3.weight)
@@ -161,7 +174,7 @@ class ResNet(nn.Module):
 
     def set_drop_path(self, probability: float) -> None:
         """Stochastic depth (Huang et al., ECCV 2016): how often a sample skips the last block; linearly less before."""
-        drops = [module for module in self.modules() if isinstance(module, StochasticDepth)]
+        drops = [module for module in self.modules() if isinstance(module, DropPath)]
         for place, drop in enumerate(drops, start=1):
             drop.p = probability * place / len(drops)
 
