@@ -96,6 +96,6 @@ def submit(
             for folder, decision in zip(folders, group, strict=True):
                 rundir.note_state(folder, decision.state, decision.reason)
             raise UserError(f"SLURM refused the jobs: {' '.join(str(error).split())}") from None
-        for folder, job in zip(folders, submitted, strict=True):
-            rundir.note_state(folder, State.PENDING, f"job {job.job_id}", job=job.job_id)
+        for folder, job, what in zip(folders, submitted, jobs, strict=True):
+            rundir.note_state(folder, State.PENDING, f"job {job.job_id}", job=job.job_id, attempt=what.attempt)
     return len(chosen)

@@ -193,7 +193,7 @@ def test_the_plan_starts_what_is_missing_and_leaves_what_lives_or_failed():
     run = Run(build(unflatten(TINY)), {})
 
     def action(state: State, retry: bool) -> plan.Action:
-        return plan.decide([run], {run.config.name: plan.Found(state)}, retry)[0].action
+        return plan.decide([run], {run.config.name: plan.Found(state)}, plan.Policy(retry=retry))[0].action
 
     for state in State:
         started = {State.PLANNED: plan.Action.START, State.INTERRUPTED: plan.Action.RESUME}.get(
