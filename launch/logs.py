@@ -22,7 +22,7 @@ def files(folder: RunDir) -> list[Path]:
     if not attempts:
         return []
     found = [file for file in attempts[-1].iterdir() if file.name.partition(".")[0] in ("stdout", "stderr")]
-    return sorted(found, key=lambda file: (_rank(file), file.name))
+    return sorted(found, key=lambda file: (_rank(file), file.name.startswith("stderr")))
 
 
 def _rank(file: Path) -> int:
@@ -45,7 +45,8 @@ class Reader:
         logs = files(self.folder)
         if logs and logs[0].parent != self._shown:
             self._shown = logs[0].parent
-            self.say(f"{self.folder.name}: {', '.join(map(str, logs))}")
+            names = ", ".join(file.name for file in logs)
+            self.say(f"{self._shown}: {names}")
         several = len({_rank(file) for file in logs}) > 1
         for file in logs:
             start = b"rank %d | " % _rank(file) if several else b""

@@ -60,8 +60,11 @@ def _has(run: Run, prefix: str) -> bool:
 
 
 def _nearest(runs: Sequence[Run], prefix: str) -> str:
-    keys = {run.config.name: run.config.name for run in runs}
-    keys |= {run.config.signature[: len(prefix)]: run.config.name for run in runs}
+    keys = {
+        text[:size]: run.config.name
+        for run in runs
+        for text, size in ((run.config.name, len(prefix)), (run.config.signature, len(prefix)), (run.config.name, None))
+    }
     near = difflib.get_close_matches(prefix, list(keys), n=1, cutoff=0.5)
     hint = f"the nearest is {keys[near[0]]}" if near else f"they are called such as {runs[0].config.name}"
     return f"none of {len(runs)} runs has a name or a signature that begins so; {hint}"
