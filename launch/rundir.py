@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,14 @@ class Sweep:
         }
         atomic_write(self.folder / "grid.yaml", grid.file.read_bytes())
         write_json(self.folder / "manifest.json", manifest)
-        for run in expansion.runs:
+
+        def write_config(run: Run) -> None:
             folder, shards = self.run(run), run.config.data.shards
             if shards and not folder.result(run.config.signature):
                 folder.write_config(run.config.with_shards(shards))
+
+        with ThreadPoolExecutor(16) as threads:  # each waits for the disk most of the time
+            list(threads.map(write_config, expansion.runs))
 
     def find(self, runs: Sequence[Run]) -> dict[str, Found]:
         """How each run is found by looking at its folder alone."""

@@ -13,7 +13,7 @@ from artnet import report
 from launch import cli, grid, plan, rundir
 from launch.resources import SlurmBlock, resources
 from launch.states import ENDED_BADLY, State
-from launch.submission import find, submit
+from launch.submission import look, submit
 from shards.errors import UserError, command
 
 
@@ -27,7 +27,8 @@ def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console)
     sweep = rundir.Sweep(options.sweep_root / loaded.name)
     no_slurm = f"no sbatch on this machine; without SLURM use: python launch/local.py --grid {options.grid}"
     if options.dry_run:
-        found, trouble = find(sweep, expansion.runs)
+        seen = look(sweep, expansion.runs)
+        found, trouble = seen.found, seen.trouble
         decisions = plan.decide(expansion.runs, found, options.retry)
         cli.show_plan(console, loaded, expansion, decisions, dry_run=True)
         if not shutil.which("sbatch"):
@@ -40,9 +41,12 @@ def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console)
     cli.check_environment(loaded)
     cli.check_data(sweep, expansion.runs)
     with sweep.locked(wait=False):
-        found, trouble = find(sweep, expansion.runs)
-        if trouble:
-            raise UserError(f"SLURM does not answer ({trouble}); nothing was submitted, try again when it does")
+        seen = look(sweep, expansion.runs, fresh=True)
+        found = seen.found
+        if not seen.queue_known:
+            raise UserError(f"SLURM does not answer ({seen.trouble}); nothing was submitted, try again when it does")
+        if seen.trouble:
+            cli.say(f"warning: {seen.trouble}")
         for run in expansion.runs:
             now = found[run.config.name]
             if now.state is not State.PLANNED:
