@@ -14,7 +14,7 @@ from .selection import states
 from .states import State
 
 PRUNE = {"--prune": "cancel and forget runs that the edited grid no longer holds; their folders stay"}
-WATCH_S = 5.0  # between two looks at the run directories
+WATCH_S = 10.0  # between two looks at the run directories
 
 
 class Verb(StrEnum):

@@ -30,11 +30,7 @@ def cancel(folders: Sequence[RunDir], found: Mapping[str, Found], reason: str) -
     Raises `UserError` if SLURM refuses, or if a run goes on nevertheless.
     """
     living = [folder for folder in folders if found[folder.name].state in LIVE]
-    jobs = {
-        folder.name: str(job)
-        for folder in living
-        if (state := folder.state()).get("launcher") == "slurm" and (job := state.get("job"))
-    }
+    jobs = {folder.name: job for folder in living if (job := found[folder.name].job)}
     if jobs:
         _run(["scancel", *arrays(list(jobs.values()))], "cancelled", accepts="Invalid job id")
     for folder in living:

@@ -42,17 +42,18 @@ def find(sweep: Sweep, runs: Sequence[Run], found: Mapping[str, Found], whole: b
 
 def _job_files(sweep: Sweep, folders: Mapping[str, RunDir], found: Mapping[str, Found]) -> list[Path]:
     """What was written for jobs that no run but a complete one needs."""
-    open_ends = [name for name in folders if found[name].state not in (State.COMPLETE, State.PLANNED)]
-    jobs = {str(folders[name].state().get("job")).partition("_")[0] for name in open_ends}
-    if any(found[name].state in LIVE and not folders[name].state().get("job") for name in open_ends):
-        return []  # a job that is just being submitted has no number yet: any file may be its
+    recorded = [folders[name].state() for name in folders if found[name].state not in (State.COMPLETE, State.PLANNED)]
+    needed = {str(state.get("job")).partition("_")[0] for state in recorded}
+    needed |= {str(state.get("job_name")) for state in recorded}
     files = [file for file in sorted((sweep.folder / "slurm").glob("*")) if file.is_file()]
-    return [file for file in files if _number(file) not in jobs and not (jobs and not _number(file))]
+    return [file for file in files if _owner(file) and _owner(file) not in needed]
 
 
-def _number(file: Path) -> str:
-    """The job that a file in its name says it is of; empty for what all jobs of a submission share."""
-    number = file.name.partition("_")[0]
+def _owner(file: Path) -> str:
+    """The job or array of jobs that a file is of, by its name: `12_3.log`, `12.log`, `artnet-colours-6f1e.json`."""
+    if file.stem.startswith("artnet-"):
+        return file.stem
+    number = file.stem.partition("_")[0]
     return number if number.isdecimal() else ""
 
 

@@ -237,10 +237,10 @@ def launch(options: arguments.Options, overrides: Mapping[str, int | None], cons
     cli.check_environment(loaded)
     cli.check_data(sweep, work.expansion.runs)
     with sweep.locked(wait=True):
-        decisions, found, _ = verbs.show(work, console)
+        decisions, sight = verbs.show(work, console)
         if not clearing.agreed(sweep, decisions, options.yes):
             return 0
-        decisions = clearing.clear(sweep, decisions, found)
+        decisions = clearing.clear(sweep, decisions, sight.found)
         sweep.commit(loaded, work.expansion, work.everything.runs)
         columns = (TextColumn("{task.description}"), BarColumn(10), TextColumn("{task.fields[shown]}"))
         stopped = False

@@ -1,12 +1,13 @@
 """What a run said: stdout and stderr of its last attempt, all ranks, or the scheduler's log if it never started."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from artnet.rundir import RunDir
+from artnet.rundir import RunDir, read_json
 
 POLL_S = 0.5
 
@@ -14,11 +15,13 @@ POLL_S = 0.5
 def files(folder: RunDir) -> list[Path]:
     """The logs of the run's last attempt, rank by rank; where its job has come to none, the job's own."""
     attempts = sorted(path for path in folder.attempts.glob("[0-9]*") if path.is_dir())
-    state = folder.state()
-    job, first = state.get("job"), state.get("attempt")  # and the number of the first attempt that is this job's
-    begun = bool(attempts) and not (isinstance(first, int) and int(attempts[-1].name) < first)
-    if job and not begun and (logs := sorted((folder.path.parent / "slurm").glob(f"{job}_*_log.*"))):
-        return logs
+    state, jobs = folder.state(), folder.path.parent / "slurm"
+    log = jobs / f"{state.get('job')}.log"
+    first = 1
+    with contextlib.suppress(KeyError, IndexError, TypeError):  # the number of the first attempt that is this job's
+        first = read_json(jobs / f"{state['job_name']}.json")["attempts"][state["position"]]
+    if log.exists() and not (attempts and int(attempts[-1].name) >= first):
+        return [log]
     if not attempts:
         return []
     found = [file for file in attempts[-1].iterdir() if file.name.partition(".")[0] in ("stdout", "stderr")]

@@ -45,12 +45,24 @@ class Policy:
 
 @dataclass(frozen=True)
 class Found:
-    """How a run was found: its state, why it is in it, on which node, and how many seconds its time limit leaves."""
+    """How a run was found: its state and why it is in it; and of its job the id, the node and what the time limit
+    leaves, as the scheduler writes them.
+    """
 
     state: State
     reason: str = ""
+    job: str = ""
     node: str = ""
-    left_s: int | None = None
+    left: str = ""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How runs were found, by their names, and the scheduler's trouble; if it `is_silent`, no job's state is known."""
+
+    found: Mapping[str, Found]
+    trouble: str = ""
+    is_silent: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,14 @@ class Sweep:
         }
         atomic_write(self.folder / "grid.yaml", grid.file.read_bytes())
         write_json(self.folder / "manifest.json", manifest)
-        for run in expansion.runs:
+
+        def write_config(run: Run) -> None:
             folder, shards = self.run(run), run.config.data.shards
             if shards and not folder.result(run.config.signature):
                 folder.write_config(run.config.with_shards(shards))
+
+        with ThreadPoolExecutor(16) as threads:  # each waits for the disk most of the time
+            list(threads.map(write_config, expansion.runs))
 
     def dropped(self, everything: Sequence[Run]) -> list[Run]:
         """The runs that were launched here, are not in the grid of `everything` and have not been pruned.

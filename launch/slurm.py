@@ -3,17 +3,18 @@
 Start it again to see where the runs are and to submit what is missing; nothing is submitted twice.
 """
 
+import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 
-from artnet import report
 from launch import arguments, clearing, cli, grid, local, plan, verbs
 from launch.resources import SlurmBlock, resources
+from launch.rundir import Sweep
 from launch.states import ENDED_BADLY
-from launch.submission import find, submit
+from launch.submission import look, submit
 from shards.errors import UserError, command
 
 NUMBERS = {"nodes", "gpus_per_node", "tasks_per_node", "cpus_per_task", "max_parallel", "requeue"}
@@ -29,38 +30,43 @@ HELP = {
 }
 
 
+def find(sweep: Sweep, runs: Sequence[grid.Run], fresh: bool) -> plan.Sight:
+    """How runs are found, with what SLURM says of their jobs."""
+    seen, found = look(sweep, runs, fresh), {}
+    for name, now in seen.found.items():
+        job = seen.jobs.get(name)
+        found[name] = dataclasses.replace(now, job=job.id, node=job.node, left=job.left) if job else now
+    return plan.Sight(found, seen.trouble, not seen.queue_known)
+
+
 def launch(options: arguments.Options, overrides: Mapping[str, Any], console: Console) -> int:
     """Submit a grid, or do another thing with it. Returns the exit code: 0, or 1 if runs ended badly."""
     loaded = grid.load(options.grid)
-    work = verbs.work(
-        options, loaded, lambda only: grid.expand(loaded, options.sets, only), find, verbs.SCHEDULER_EVERY_S
-    )
+    work = verbs.work(options, loaded, lambda only: grid.expand(loaded, options.sets, only), find, asks=True)
     if options.verb is not arguments.Verb.LAUNCH:
         return verbs.act(work, console)
     block = cli.read_block(SlurmBlock, loaded, "slurm", loaded.slurm, overrides)
     wanted = {run.config.name: resources(block, run, loaded.where("slurm")) for run in work.expansion.runs}
     no_slurm = f"no sbatch on this machine; without SLURM use: python launch/local.py --grid {options.grid}"
     if options.dry_run:
-        _, _, trouble = verbs.show(work, console)
+        verbs.show(work, console)
         if not shutil.which("sbatch"):
             cli.say(f"note: {no_slurm}")
-        else:
-            verbs.warn(trouble)
         return 0
     if not shutil.which("sbatch"):
         raise UserError(no_slurm)
     cli.check_environment(loaded)
     cli.check_data(work.sweep, work.expansion.runs)
     with work.sweep.locked(wait=False):
-        decisions, found, trouble = verbs.show(work, console)
-        if trouble:
-            raise UserError(f"SLURM does not answer ({trouble}); nothing was submitted, try again when it does")
-        verbs.note(work, found)
+        decisions, sight = verbs.show(work, console, fresh=True)
+        verbs.note(work, sight.found)
         if not clearing.agreed(work.sweep, decisions, options.yes):
             return 0
-        decisions = clearing.clear(work.sweep, decisions, found)
+        decisions = clearing.clear(work.sweep, decisions, sight.found)
         work.sweep.commit(loaded, work.expansion, work.everything.runs)
         jobs = submit(work.sweep, block, wanted, plan.to_start(decisions))
+        from artnet import report  # scipy takes a while
+
         report.write(work.sweep.folder, console)
     if jobs:
         console.print(f"submitted {jobs} jobs; --status or --watch shows where they are", highlight=False)

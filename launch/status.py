@@ -49,7 +49,7 @@ class Row:
     metric: float | None = None
     images_per_s: float | None = None
     to_go_s: float | None = None
-    limit_s: float | None = None
+    limit: str = ""
 
 
 def rows(sweep: Path, runs: Sequence[Run], found: Mapping[str, Found], metric: str) -> list[Row]:
@@ -75,7 +75,7 @@ def _row(folder: RunDir, run: Run, found: Found, metric: str) -> Row:
         metric=closed.get(metric),
         images_per_s=last.get("images_per_s") if running or found.state is State.COMPLETE else None,
         to_go_s=to_go,
-        limit_s=found.left_s if running else None,
+        limit=found.left if running else "",
     )
 
 
@@ -161,7 +161,7 @@ def table(rows: Sequence[Row], metric: str, wraps: bool) -> Table:
         f"last {metric}": [Text("" if row.metric is None else f"{row.metric:.4f}") for row in rows],
         "images/s": [Text("" if row.images_per_s is None else f"{row.images_per_s:.0f}") for row in rows],
         "to go": [Text(duration(row.to_go_s)) for row in rows],
-        "limit in": [Text(duration(row.limit_s)) for row in rows],
+        "limit in": [Text(row.limit) for row in rows],
         "reason": [Text(" ".join(row.reason.split())) for row in rows],
     }
     shown = Table(box=None, padding=(0, 2, 0, 0))

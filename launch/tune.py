@@ -257,13 +257,13 @@ def launch(options: arguments.Options, overrides: Mapping[str, Any], console: Co
     cli.check_environment(loaded)
     cli.check_data(sweep, work.expansion.runs)
     with sweep.locked(wait=True):
-        decisions, found, _ = verbs.show(work, console)
+        decisions, sight = verbs.show(work, console)
         if not clearing.agreed(sweep, decisions, options.yes):
             return 0
         decisions = [
             # A process that an earlier launch left behind is waited for: its run is reported like any other.
             dataclasses.replace(decision, action=plan.Action.RESUME) if decision.state is State.RUNNING else decision
-            for decision in clearing.clear(sweep, decisions, found)
+            for decision in clearing.clear(sweep, decisions, sight.found)
         ]
         sweep.commit(loaded, work.expansion, everything.runs)
         finished = True

@@ -9,25 +9,22 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from artnet import report
 from shards.errors import UserError
 from shards.files import is_locked
 
 from . import cancel, clean, cli, logs, plan, selection, status
 from .arguments import Options, Verb
 from .grid import Expansion, Grid, Run
-from .plan import Decision, Found
+from .plan import Decision, Found, Sight
 from .rundir import Sweep, note_state
 from .states import LIVE, State
 
-SCHEDULER_EVERY_S = 30.0  # a scheduler is asked no more often
-
-Find = Callable[[Sweep, Sequence[Run]], tuple[dict[str, Found], str]]
+Find = Callable[[Sweep, Sequence[Run], bool], Sight]  # the last one: whether an answer of some seconds ago is too old
 
 
-def find_here(sweep: Sweep, runs: Sequence[Run]) -> tuple[dict[str, Found], str]:
+def find_here(sweep: Sweep, runs: Sequence[Run], fresh: bool) -> Sight:
     """How runs are found by looking at their folders alone; nothing can go wrong with it."""
-    return sweep.find(runs), ""
+    return Sight(sweep.find(runs))
 
 
 @dataclass(frozen=True)
@@ -40,13 +37,13 @@ class Work:
     expansion: Expansion
     sweep: Sweep
     find: Find
-    every_s: float  # the shortest time between two calls of `find`; 0 where it asks no scheduler
+    asks: bool  # whether `find` asks a scheduler, and not this machine alone
     names_dropped: bool  # whether a run in the folder that is not in the grid is worth a word
 
-    def look(self, others: Sequence[Run] = ()) -> tuple[list[Run], dict[str, Found], str]:
-        """The selected runs, how they and the `others` are found, and the scheduler's trouble, if any."""
-        found, trouble = self.find(self.sweep, [*self.expansion.runs, *others])
-        return selection.by_state(self.expansion.runs, found, self.options.states), found, trouble
+    def look(self, others: Sequence[Run] = (), fresh: bool = False) -> tuple[list[Run], Sight]:
+        """The selected runs, and how they and the `others` are found."""
+        sight = self.find(self.sweep, [*self.expansion.runs, *others], fresh)
+        return selection.by_state(self.expansion.runs, sight.found, self.options.states), sight
 
 
 def work(
@@ -54,7 +51,7 @@ def work(
     grid: Grid,
     expand: Callable[[Sequence[str]], Expansion],
     find: Find = find_here,
-    every_s: float = 0.0,
+    asks: bool = False,
     names_dropped: bool = True,
 ) -> Work:
     """Read the selection. `expand` gives the runs of a list of `--only`. Raises `UserError` for what matches none."""
@@ -62,19 +59,22 @@ def work(
     part = expand(options.only) if options.only else everything
     part = selection.by_id(part, options.ids)
     sweep = Sweep(options.sweep_root / grid.name)
-    return Work(options, grid, everything, part, sweep, find, every_s, names_dropped)
+    return Work(options, grid, everything, part, sweep, find, asks, names_dropped)
 
 
-def show(work: Work, console: Console) -> tuple[list[Decision], dict[str, Found], str]:
-    """Make the plan of a launch and print it. Returns it, how the runs were found, and the scheduler's trouble."""
+def show(work: Work, console: Console, fresh: bool = False) -> tuple[list[Decision], Sight]:
+    """Make the plan of a launch and print it. Returns it, and how the runs were found."""
     gone = work.sweep.dropped(work.everything.runs) if work.names_dropped and not work.options.selects else []
-    runs, found, trouble = work.look(gone)
-    decisions = plan.decide(runs, found, work.options.policy, gone)
+    runs, sight = work.look(gone, fresh)
+    if fresh:
+        check_answer(sight, "submitted")
+    warn(sight)
+    decisions = plan.decide(runs, sight.found, work.options.policy, gone)
     if not runs:
-        states = [found[run.config.name].state for run in work.expansion.runs]
+        states = [sight.found[run.config.name].state for run in work.expansion.runs]
         cli.say(f"nothing is {' or '.join(sorted(work.options.states))}; {status.counts(states)}")
     cli.show_plan(console, work.grid, work.expansion, decisions, work.options.dry_run)
-    return decisions, found, trouble
+    return decisions, sight
 
 
 def act(work: Work, console: Console) -> int:
@@ -91,25 +91,31 @@ def act(work: Work, console: Console) -> int:
     return actions[work.options.verb](work, console)
 
 
-def warn(trouble: str) -> None:
-    """Say once that the scheduler does not answer."""
-    if trouble:
-        cli.say(f"warning: SLURM does not answer ({trouble}); what it alone knows is unknown for now")
+def warn(sight: Sight) -> None:
+    """Say that the scheduler does not answer, or not all of it."""
+    if sight.trouble:
+        cli.say(f"warning: SLURM does not answer ({sight.trouble}); what it alone knows is unknown for now")
+
+
+def check_answer(sight: Sight, done: str) -> None:
+    """Raise `UserError` if of no job anything is known: then nothing can be `done`."""
+    if sight.is_silent:
+        raise UserError(f"SLURM does not answer ({sight.trouble}); nothing was {done}, try again when it does")
 
 
 def _status(work: Work, console: Console) -> int:
     gone = work.sweep.dropped(work.everything.runs) if work.names_dropped else []
-    runs, found, trouble = work.look()
-    states = [found[run.config.name].state for run in runs]
+    runs, sight = work.look()
+    states = [sight.found[run.config.name].state for run in runs]
     if runs:
         metric = work.grid.metric["name"]
-        shown = status.table(status.rows(work.sweep.folder, runs, found, metric), metric, console.is_terminal)
+        shown = status.table(status.rows(work.sweep.folder, runs, sight.found, metric), metric, console.is_terminal)
         console.print(shown, highlight=False)
     console.print(f"{work.grid.name}: {status.counts(states)}{_selected(work)}", highlight=False)
     if gone:
         names = ", ".join(run.config.name for run in gone[:5]) + (", ..." if len(gone) > 5 else "")
         console.print(f"not in this grid, but in its folder: {len(gone)} runs ({names})", highlight=False)
-    warn(trouble)
+    warn(sight)
     return 1 if status.ended_badly(states) else 0
 
 
@@ -120,20 +126,18 @@ def _selected(work: Work) -> str:
 def _watch(work: Work, console: Console) -> int:
     """The table again and again, until nothing lives; where nobody watches, a line whenever the counts change."""
     every, metric = work.options.watch_s or 0.0, work.grid.metric["name"]
-    asked, told, warned = -float("inf"), "", ""
+    told, warned = "", ""
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as screen:
         while True:
-            if time.monotonic() - asked >= max(every, work.every_s):
-                asked = time.monotonic()
-                runs, found, trouble = work.look()
-                if trouble != warned:
-                    warned = trouble
-                    warn(trouble)
-            states = [found[run.config.name].state for run in runs]
+            runs, sight = work.look()
+            if sight.trouble != warned:
+                warned = sight.trouble
+                warn(sight)
+            states = [sight.found[run.config.name].state for run in runs]
             counts = f"{work.grid.name}: {status.counts(states)}{_selected(work)}"
             over = not status.live(states) and not is_locked(work.sweep.lock)
             if console.is_terminal:
-                rows = status.rows(work.sweep.folder, runs, found, metric)
+                rows = status.rows(work.sweep.folder, runs, sight.found, metric)
                 shown = status.most_telling(rows, max(1, console.height - 4))
                 rest = f", {len(rows) - len(shown)} not shown" if len(shown) < len(rows) else ""
                 table = status.table(shown, metric, wraps=False)
@@ -152,39 +156,32 @@ def _logs(work: Work, console: Console) -> int:
     reader = logs.Reader(folder, sys.stdout.buffer, cli.say)
     if not work.options.follow:
         reader.read(to_the_end=True)
-    asked, now = -float("inf"), Found(State.UNKNOWN)
 
-    def look() -> Found:
-        nonlocal asked, now
-        if time.monotonic() - asked >= work.every_s:
-            asked = time.monotonic()
-            found, trouble = work.find(work.sweep, [run])
-            now = found[run.config.name]
-            warn(trouble)
-        return now
+    def state() -> State:
+        return work.find(work.sweep, [run], False).found[run.config.name].state
 
     if work.options.follow:
-        reader.follow(lambda: not folder.result(run.config.signature) and look().state in LIVE)
+        reader.follow(lambda: not folder.result(run.config.signature) and state() in LIVE)
     elif not logs.files(folder):
-        cli.say(f"{folder.name} has said nothing yet: {look().state.replace('_', ' ')}")
+        cli.say(f"{folder.name} has said nothing yet: {state().replace('_', ' ')}")
     return 0
 
 
 def _cancel(work: Work, console: Console) -> int:
-    if not work.every_s:
+    if not work.asks:
         return _cancel_found(work, console, is_locked(work.sweep.lock))
     with work.sweep.locked(wait=True):
         return _cancel_found(work, console, False)
 
 
 def _cancel_found(work: Work, console: Console, at_work: bool) -> int:
-    runs, found, trouble = work.look()
+    runs, sight = work.look(fresh=True)
+    check_answer(sight, "cancelled")
+    found = dict(sight.found)
     if at_work:  # a launcher on this machine has runs in mind that it has not begun: their state tells it
         waiting = (State.PLANNED, State.INTERRUPTED)
         found |= {name: Found(State.PENDING) for name, f in found.items() if f.state in waiting}
     living = [run for run in runs if found[run.config.name].state in LIVE]
-    if trouble:
-        raise UserError(f"SLURM does not answer ({trouble}); nothing was cancelled, try again when it does")
     if not living:
         console.print(f"nothing to cancel: {status.counts([found[run.config.name].state for run in runs])}")
         return 0
@@ -204,17 +201,18 @@ def note(work: Work, found: Mapping[str, Found]) -> None:
         folder, now = work.sweep.run(run), found[run.config.name]
         recorded = folder.state()
         is_new = (recorded.get("state"), recorded.get("reason")) != (now.state, now.reason)
-        if is_new and recorded.get("launcher") == "slurm" and now.state is not State.PLANNED:
+        if is_new and recorded.get("launcher") == "slurm" and now.state not in (State.PLANNED, State.UNKNOWN):
             note_state(folder, now.state, now.reason)
 
 
 def _collect(work: Work, console: Console) -> int:
-    if work.every_s:  # a scheduler is asked, so nobody else has noted what it says
+    if work.asks:  # a scheduler is asked, so nobody else has noted what it says
         with work.sweep.locked(wait=True):
-            _, found, trouble = work.look()
-            warn(trouble)
-            if not trouble:
-                note(work, found)
+            _, sight = work.look()
+            warn(sight)
+            note(work, sight.found)
+    from artnet import report  # scipy takes a while
+
     report.write(work.sweep.folder, console)
     return 0
 
@@ -222,10 +220,9 @@ def _collect(work: Work, console: Console) -> int:
 def _clean(work: Work, console: Console) -> int:
     with work.sweep.locked(wait=False):
         gone = [] if work.options.selects else work.sweep.dropped(work.everything.runs)
-        runs, found, trouble = work.look(gone)
-        if trouble:
-            raise UserError(f"SLURM does not answer ({trouble}); nothing was deleted, try again when it does")
-        litter = clean.find(work.sweep, [*runs, *gone], found, whole=not work.options.selects)
+        runs, sight = work.look(gone, fresh=True)
+        check_answer(sight, "deleted")
+        litter = clean.find(work.sweep, [*runs, *gone], sight.found, whole=not work.options.selects)
         for kind in litter:
             console.print(f"{clean.in_words(kind.size):>9}  {len(kind.paths):>5}  {kind.what}", highlight=False)
         total = clean.in_words(sum(kind.size for kind in litter))

@@ -240,10 +240,9 @@ def test_status_shows_where_each_run_is(place, capsys):
 
 def test_a_scheduler_knows_the_node_and_the_time_left(place):
     run, *_ = place.write()
-    found = {run.config.name: Found(State.RUNNING, node="node7", left_s=3661)}
+    found = {run.config.name: Found(State.RUNNING, node="node7", left="1:01:01")}
     (row,) = status.rows(place.sweep.folder, [run], found, "val/top1")
-    assert (row.node, row.limit_s) == ("node7", 3661)
-    assert status.duration(row.limit_s) == "1:01:01"
+    assert (row.node, row.limit) == ("node7", "1:01:01")
 
 
 def test_the_last_epoch_is_found_far_behind_its_steps(tmp_path):
@@ -279,10 +278,11 @@ def test_watching_ends_when_nothing_lives(place, capsys):
 
 def test_logs_are_those_of_the_last_attempt_of_every_rank(place, capfdbinary):
     folder, *_ = place.plan()
-    rundir.note_state(folder, State.RUNNING, launcher="slurm", job="7_0", attempt=1)
+    rundir.note_state(folder, State.RUNNING, launcher="slurm", job="7_0", job_name="artnet-a_b", position=0)
     jobs = place.sweep.folder / "slurm"
     jobs.mkdir()
-    (jobs / "7_0_0_log.out").write_bytes(b"no module named torch")
+    write_json(jobs / "artnet-a_b.json", {"attempts": [1]})
+    (jobs / "7_0.log").write_bytes(b"no module named torch")
     assert place.call("local", "--logs", folder.name) == 0
     assert capfdbinary.readouterr().out == b"no module named torch\n"
     for number, text in ((1, b"old\n"), (2, b"new\n")):
@@ -293,8 +293,8 @@ def test_logs_are_those_of_the_last_attempt_of_every_rank(place, capfdbinary):
     (folder.attempts / "002" / "stderr.1").write_bytes(b"other\n")
     place.call("local", "--logs", folder.name)
     assert capfdbinary.readouterr().out == b"rank 0 | new\nrank 0 | \xffwarned\nrank 1 | other\n"
-    rundir.note_state(folder, State.FAILED, attempt=3)  # a third job has come to nothing
-    assert [file.name for file in logs.files(folder)] == ["7_0_0_log.out"]
+    write_json(jobs / "artnet-a_b.json", {"attempts": [3]})  # a third job has come to nothing
+    assert [file.name for file in logs.files(folder)] == ["7_0.log"]
 
 
 def test_following_a_log_goes_on_into_the_next_attempt_until_the_run_ends(place):
@@ -326,7 +326,8 @@ def test_cleaning_leaves_results_last_logs_and_what_lives(place, capsys):
     folders = place.plan()
     complete(folders[0])
     for number, folder in enumerate(folders):
-        rundir.note_state(folder, State.RUNNING if number else State.COMPLETE, launcher="slurm", job=f"7{number}_0")
+        job = {"launcher": "slurm", "job": f"7{number}_0", "job_name": f"artnet-a_b-{number}"}
+        rundir.note_state(folder, State.RUNNING if number else State.COMPLETE, **job)
         folder.checkpoints.mkdir()
         for file in ("last.pt", "best.pt"):
             (folder.checkpoints / file).write_bytes(bytes(1000))
@@ -334,7 +335,7 @@ def test_cleaning_leaves_results_last_logs_and_what_lives(place, capsys):
             (rundir.attempt_folder(folder, attempt) / "stdout").write_bytes(bytes(100))
     jobs = place.sweep.folder / "slurm"
     jobs.mkdir()
-    for name in ("70_0_submitted.pkl", "71_0_submitted.pkl", "72_0_0_log.out"):
+    for name in ("70_0.log", "artnet-a_b-0.json", "71_0.log", "artnet-a_b-1.json", "72_0.log", "answer.json"):
         (jobs / name).write_bytes(bytes(10))
     (place.sweep.replaced / "some.1").mkdir(parents=True)
     (place.sweep.replaced / "some.1" / "file").write_bytes(bytes(5000))
@@ -349,7 +350,7 @@ def test_cleaning_leaves_results_last_logs_and_what_lives(place, capsys):
     name = folders[0].name
     assert gone == {
         f"{name}/checkpoints/last.pt", f"{name}/attempts/001", f"{name}/attempts/001/stdout",
-        "slurm/70_0_submitted.pkl", "replaced/some.1", "replaced/some.1/file",
+        "slurm/70_0.log", "slurm/artnet-a_b-0.json", "replaced/some.1", "replaced/some.1/file",
     }  # fmt: skip
     capsys.readouterr()
     place.call("local", "--clean")
