@@ -310,7 +310,10 @@ def test_following_a_log_goes_on_into_the_next_attempt_until_the_run_ends(place)
         with first.open("a") as file:
             file.write("o\n")
         assert process.stdout.readline() == b"two\n"
+        with first.open("a") as file:
+            file.write("last of one")
         (rundir.attempt_folder(folder, 2) / "stdout").write_text("three\nno end")
+        assert process.stdout.readline() == b"last of one\n"
         assert process.stdout.readline() == b"three\n"
         complete(folder)
     assert process.communicate(timeout=60)[0] == b"no end\n"
