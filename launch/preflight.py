@@ -59,10 +59,11 @@ def check(request: Request, runs: Sequence[Run], new: Sequence[Run], sweep: Path
             return request.where(run, key)
 
         found = resource_problems(asked, slurm, where)
-        if not found and (refusal := try_out(asked)):
-            found = [f"{where(_key_in(refusal))}: SLURM refuses these resources: {refusal}; change them"]
+        if not found and (reason := refusal(try_out(asked), all(node.is_in_service for node in slurm.nodes))):
+            found = [f"{where(_key_in(reason))}: SLURM refuses these resources: {reason}; change them"]
         problems += found
         warnings += resource_warnings(asked, slurm, where)
+    problems += folder_problems(sweep.absolute())
     problems += disk_problems(sweep, free_bytes(sweep), [run.config for run in new], request.block.max_parallel)
     shards = {run.config.data.shards for run in runs}
     paths = [Path(sys.prefix), sweep, *(Path(name) for name in shards if name and not is_url(name))]
@@ -193,7 +194,7 @@ def resource_warnings(asked: Resources, slurm: Cluster, where: Where) -> list[st
 
 
 def try_out(asked: Resources) -> str:
-    """Why SLURM would refuse a job with these resources, in its words; empty if it would not, or does not say."""
+    """What SLURM says when it would refuse a job with these resources; empty if it would not, or does not answer."""
     options = asked.parameters()
     options |= options.pop("additional_parameters")
     options.pop("setup", None)
@@ -203,17 +204,21 @@ def try_out(asked: Resources) -> str:
         answer = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=cluster.TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return refusal(answer.stderr) if answer.returncode else ""
+    return answer.stderr if answer.returncode else ""
 
 
-def refusal(said: str) -> str:
-    """The reason in what `sbatch --test-only` said, unless it is one that passes: nodes that are down or taken."""
+def refusal(said: str, all_in_service: bool) -> str:
+    """The reason in what `sbatch --test-only` said, unless it is one that passes.
+
+    Of nodes that are down it says the same as of nodes that do not exist, yet jobs may wait for them.
+    """
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     reason = lines[-1] if lines else ""
     for prefix in ("sbatch: ", "error: ", "allocation failure: ", "Batch job submission failed: "):
         reason = reason.removeprefix(prefix)
-    passing = ("not available (down", "busy", "temporarily", "unable to contact", "try again", "timed out")
-    return "" if any(word in reason.lower() for word in passing) else reason.rstrip(".")
+    passing = ["not available (down", "busy", "temporarily", "unable to contact", "try again", "timed out"]
+    passing += [] if all_in_service else ["configuration is not available"]
+    return "" if any(words in reason.lower() for words in passing) else reason.rstrip(".")
 
 
 def _key_in(reason: str) -> str:
@@ -221,6 +226,15 @@ def _key_in(reason: str) -> str:
     words = {"feature": "constraint", "reservation": "reservation", "node name": "exclude", "account": "account"}
     words |= {"qos": "qos", "time": "time", "memory": "mem", "gres": "gpus_per_node"}
     return next((key for word, key in words.items() if word in reason.lower()), "partition")
+
+
+def folder_problems(folder: Path) -> list[str]:
+    """Whether SLURM can be told of a folder for the jobs' logs: it takes some characters for its own."""
+    if not any(character in str(folder) for character in "%\\\n\r"):
+        return []
+    return [
+        f"{str(folder)!r}: SLURM takes no %, \\ or line break in the name of a folder for logs; give another --runs"
+    ]
 
 
 def checkpoint_bytes(config: RunConfig) -> tuple[int, int]:
