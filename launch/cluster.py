@@ -51,7 +51,6 @@ class Cluster:
 
     partitions: dict[str, Partition]
     nodes: tuple[Node, ...]
-    max_array_size: int  # one more than the highest index in a job array
     accounts: frozenset[str] | None = None
     qos: frozenset[str] | None = None
 
@@ -66,26 +65,26 @@ class Cluster:
 
 
 def ask(with_accounts: bool) -> Cluster:
-    """Ask SLURM what the cluster is: three commands, and two more for accounts and QOS.
+    """Ask SLURM what the cluster is: two commands, and three more for accounts and QOS.
 
     Raises `UserError` if SLURM does not answer. Without its accounting, accounts and QOS are not known.
     """
     try:
-        config = settings(_said("scontrol", "show", "config"))
         partitions = read_partitions(_said("scontrol", "--all", "--oneliner", "show", "partition"))
         nodes = read_nodes(_said("scontrol", "--all", "--oneliner", "show", "node"))
     except _SilentError as error:
         raise UserError(f"SLURM does not answer ({error}); nothing was submitted, try again when it does") from None
     accounts = qos = None
-    if with_accounts and config.get("AccountingStorageType", "").endswith("slurmdbd"):
-        enforced = "associations" in config.get("AccountingStorageEnforce", "")
+    if with_accounts:
         try:
+            config = settings(_said("scontrol", "show", "config"))
+            enforced = "associations" in config.get("AccountingStorageEnforce", "")
             who = ["assoc", "where", f"user={getpass.getuser()}"] if enforced else ["account"]
             accounts = frozenset(_said("sacctmgr", "-nP", "show", *who, "format=account").split())
             qos = frozenset(_said("sacctmgr", "-nP", "show", "qos", "format=name").split())
-        except _SilentError:  # accounting is down, which does not keep jobs from being submitted
+        except _SilentError:  # accounting is off or down, which does not keep jobs from being submitted
             pass
-    return Cluster(partitions, nodes, _number(config.get("MaxArraySize")) or 1001, accounts, qos)
+    return Cluster(partitions, nodes, accounts, qos)
 
 
 def read_partitions(text: str) -> dict[str, Partition]:

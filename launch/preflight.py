@@ -63,7 +63,6 @@ def check(request: Request, runs: Sequence[Run], new: Sequence[Run], sweep: Path
             found = [f"{where(_key_in(reason))}: SLURM refuses these resources: {reason}; change them"]
         problems += found
         warnings += resource_warnings(asked, slurm, where)
-    problems += folder_problems(sweep.absolute())
     problems += disk_problems(sweep, free_bytes(sweep), [run.config for run in new], request.block.max_parallel)
     shards = {run.config.data.shards for run in runs}
     paths = [Path(sys.prefix), sweep, *(Path(name) for name in shards if name and not is_url(name))]
@@ -226,15 +225,6 @@ def _key_in(reason: str) -> str:
     words = {"feature": "constraint", "reservation": "reservation", "node name": "exclude", "account": "account"}
     words |= {"qos": "qos", "time": "time", "memory": "mem", "gres": "gpus_per_node"}
     return next((key for word, key in words.items() if word in reason.lower()), "partition")
-
-
-def folder_problems(folder: Path) -> list[str]:
-    """Whether SLURM can be told of a folder for the jobs' logs: it takes some characters for its own."""
-    if not any(character in str(folder) for character in "%\\\n\r"):
-        return []
-    return [
-        f"{str(folder)!r}: SLURM takes no %, \\ or line break in the name of a folder for logs; give another --runs"
-    ]
 
 
 def checkpoint_bytes(config: RunConfig) -> tuple[int, int]:

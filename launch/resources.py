@@ -154,6 +154,7 @@ class Request:
         }
         self._overrides = [_override(grid, index, entry) for index, entry in enumerate(block.overrides)]
         self._known: dict[tuple[int, ...], Resources] = {}
+        self._met: dict[str, tuple[int, ...]] = {}
         for index, _ in enumerate(self._overrides):
             self._merged((index,))
 
@@ -178,12 +179,15 @@ class Request:
     def _matching(self, run: Run) -> tuple[int, ...]:
         if not self._overrides:
             return ()
-        flat = flatten(run.config)
-        return tuple(
-            index
-            for index, override in enumerate(self._overrides)
-            if all(flat[key] == value for key, value in override.when.items())
-        )
+        name = run.config.name
+        if name not in self._met:
+            flat = flatten(run.config)
+            self._met[name] = tuple(
+                index
+                for index, override in enumerate(self._overrides)
+                if all(flat[key] == value for key, value in override.when.items())
+            )
+        return self._met[name]
 
     def _position(self, matching: tuple[int, ...], key: str) -> Position:
         for index in reversed(matching):

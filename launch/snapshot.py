@@ -32,8 +32,11 @@ def take(folder: Path, without: Path) -> Path:
     """The snapshot in `folder` of the code as it is now, made if it is not there, mended if it is damaged.
 
     `without` is the folder of all sweeps: where it lies in the work tree, it is no code; where the work tree lies in
-    it, this sweep is none. Raises `UserError` if the work tree holds more than code.
+    it, this sweep is none. Raises `UserError` if the work tree holds more than code, and for a folder that Python
+    cannot be told of.
     """
+    if os.pathsep in str(folder.resolve()):
+        raise UserError(f"{folder} has {os.pathsep!r} in its name, which PYTHONPATH splits at; give another --runs")
     root = Path(__file__).resolve().parents[1]
     inside = root.is_relative_to(without.resolve())
     files = _read(root, _listed(root), folder.parent.resolve() if inside else without.resolve())
@@ -57,12 +60,7 @@ def take(folder: Path, without: Path) -> Path:
 
 
 def setup(snapshot: Path) -> list[str]:
-    """Lines of shell that make a job import the snapshot: neither the folder it starts in nor what is installed.
-
-    Raises `UserError` for a folder that Python cannot be told of.
-    """
-    if os.pathsep in str(snapshot):
-        raise UserError(f"{snapshot} has {os.pathsep!r} in its name, which PYTHONPATH splits at; give another --runs")
+    """Lines of shell that make a job import the snapshot: neither the folder it starts in nor what is installed."""
     return [
         f"export PYTHONPATH={shlex.quote(str(snapshot))}${{PYTHONPATH:+:$PYTHONPATH}}",
         "export PYTHONSAFEPATH=1",

@@ -1,4 +1,4 @@
-"""On a real cluster: what can never run is refused before it is submitted, and the code that runs is the code submitted."""
+"""On a real cluster: what can never run is refused, and the code that runs is the code that was submitted."""
 
 import json
 import os
@@ -52,7 +52,8 @@ def submit(tree, tmp_path, shards):
         command = [sys.executable, "launch/slurm.py", "--grid", grid, "--runs", tmp_path / "runs", *options]
         return subprocess.run(
             list(map(str, command)), cwd=tree, capture_output=True, text=True,
-            env={**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", **environment},
+            env={**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1",
+                 "PYTHONDONTWRITEBYTECODE": "", **environment},
         )  # fmt: skip
 
     return run
@@ -118,7 +119,7 @@ def test_the_code_that_runs_is_the_code_that_was_submitted(submit, tree, tmp_pat
         code.write("# changed, and not committed\n")
     (tree / "launch" / "untracked.py").write_text("")
     go = tmp_path / "go"
-    submitted = submit({"time": "0:20:00", "setup": [f"while [ ! -e {go} ]; do sleep 0.1; done", "echo $SLURM_JOB_ID"]})
+    submitted = submit({"time": "0:20:00", "setup": [f"while [ ! -e {go} ]; do sleep 0.1; done"]})
     assert submitted.returncode == 0, submitted.stderr
     for package in ("artnet", "launch", "shards"):  # whatever of these a job imports ends it
         (tree / package / "__init__.py").write_text("raise SystemExit('the work tree was imported')\n")
@@ -130,6 +131,6 @@ def test_the_code_that_runs_is_the_code_that_was_submitted(submit, tree, tmp_pat
     git = json.loads((run / "run.json").read_text())["git"]
     assert git["sha"] == sha
     assert "+# changed, and not committed" in git["diff"]
-    [snapshot] = (tmp_path / "runs" / "tiny" / "code").iterdir()
+    [snapshot] = (tmp_path / "runs" / "tiny" / "code").glob("[!.]*")
     assert (snapshot / "launch" / "untracked.py").exists()
-    assert list((snapshot / "artnet").glob("__pycache__/train.*"))  # it was imported from there
+    assert list((snapshot / "artnet").glob("__pycache__/config.*"))  # it was imported from there
