@@ -63,7 +63,9 @@ def check(request: Request, runs: Sequence[Run], new: Sequence[Run], sweep: Path
             found = [f"{where(_key_in(reason))}: SLURM refuses these resources: {reason}; change them"]
         problems += found
         warnings += resource_warnings(asked, slurm, where)
-    problems += disk_problems(sweep, free_bytes(sweep), [run.config for run in new], request.block.max_parallel)
+    space = disk(sweep, free_bytes(sweep), [run.config for run in new], request.block.max_parallel)
+    problems += space.problems
+    warnings += space.warnings
     shards = {run.config.data.shards for run in runs}
     paths = [Path(sys.prefix), sweep, *(Path(name) for name in shards if name and not is_url(name))]
     hosts = {node.host for node in slurm.nodes}
@@ -234,17 +236,19 @@ def checkpoint_bytes(config: RunConfig) -> tuple[int, int]:
     return int(weights * (1 + moments + (config.optim.ema_half_life > 0))), int(weights)
 
 
-def disk_problems(folder: Path, free: int, new: Sequence[RunConfig], parallel: int) -> list[str]:
-    """Whether the disk is too full for the checkpoints of new runs, `parallel` of which write at a time."""
+def disk(folder: Path, free: int, new: Sequence[RunConfig], parallel: int) -> Findings:
+    """Whether the disk is too full for any new run, or for all of them, `parallel` of which write at a time."""
     sizes = [checkpoint_bytes(config) for config in new]
     # A checkpoint is whole before it takes the place of the one before.
-    needed = sum(map(sum, sizes)) + sum(sorted((last for last, _ in sizes), reverse=True)[:parallel]) + _LOGS
-    if needed <= free:
-        return []
-    return [
-        f"{folder} has {free / 1e9:.2f} GB of free disk, and the checkpoints of {len(new)} new runs take about "
-        f"{needed / 1e9:.2f} GB; free some, or give another --runs"
-    ]
+    one = max((2 * last + best for last, best in sizes), default=0) + _LOGS
+    every = sum(map(sum, sizes)) + sum(sorted((last for last, _ in sizes), reverse=True)[:parallel]) + _LOGS
+    has = f"{folder} has {free / 1e9:.2f} GB of free disk"
+    if free < one:
+        return Findings([f"{has}, and a run takes about {one / 1e9:.2f} GB; free some, or give another --runs"])
+    if free < every:
+        told = f"{has}, and the checkpoints of {len(new)} new runs take about {every / 1e9:.2f} GB together"
+        return Findings(warnings=[told])
+    return Findings()
 
 
 def free_bytes(folder: Path) -> int:

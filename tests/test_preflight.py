@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -196,10 +197,13 @@ def test_a_wrong_slurm_block_is_refused_with_its_line(tmp_path, slurm, said):
 
 def test_a_full_disk_is_told_in_figures():
     config = build(unflatten({**TINY, "model.backbone": "resnet50"}))
-    [told] = preflight.disk_problems(Path("runs/x"), 10**9, [config] * 6, parallel=2)
-    assert told.startswith("runs/x has 1.00 GB of free disk, and the checkpoints of 6 new runs take about ")
-    assert preflight.disk_problems(Path("runs/x"), 10**10, [config] * 6, parallel=2) == []
-    assert "0 new runs take about 0.01 GB" in preflight.disk_problems(Path("runs/x"), 0, [], 2)[0]
+    full = preflight.disk(Path("runs/x"), 10**8, [config] * 6, parallel=2)
+    assert full.problems[0].startswith("runs/x has 0.10 GB of free disk, and a run takes about 0.")
+    small = preflight.disk(Path("runs/x"), 10**9, [config] * 6, parallel=2)
+    assert not small.problems
+    assert "the checkpoints of 6 new runs take about " in small.warnings[0]
+    assert preflight.disk(Path("runs/x"), 10**10, [config] * 6, parallel=2) == preflight.Findings()
+    assert preflight.disk(Path("runs/x"), 0, [], parallel=2).problems  # a run that goes on writes too
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
@@ -286,6 +290,14 @@ def test_a_snapshot_holds_what_git_would_and_is_made_once_for_each_state(tree):
     second = take(tree, tree / "out")
     assert second != first
     assert (first / "artnet" / "extra.py").read_text() == "untracked = True\n"
+
+
+def test_two_launchers_at_once_share_one_snapshot(tree, tmp_path):
+    with ThreadPoolExecutor(2) as launchers:
+        first, second = launchers.map(lambda _: take(tree, tmp_path / "runs"), range(2))
+    assert first == second
+    assert sorted(path.name for path in first.parent.iterdir()) == [".lock", first.name]
+    assert (first / "COMPLETE").exists()
 
 
 def test_a_damaged_snapshot_is_mended_and_what_a_killed_launcher_left_is_removed(tree, tmp_path):
