@@ -197,9 +197,9 @@ def resource_warnings(asked: Resources, slurm: Cluster, where: Where) -> list[st
 def try_out(asked: Resources) -> str:
     """What SLURM says when it would refuse a job with these resources; empty if it would not, or does not answer."""
     options = asked.parameters()
-    options |= options.pop("additional_parameters")
+    options |= options.pop("additional_parameters", {})
     options.pop("setup", None)
-    flags = [f"--{key.replace('_', '-')}" + ("" if value is True else f"={value}") for key, value in options.items()]
+    flags = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
     command = ["sbatch", "--test-only", "--output=/dev/null", *flags, "--wrap=true"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=cluster.TIMEOUT_S)

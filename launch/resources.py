@@ -112,8 +112,6 @@ class Resources(BaseModel):
 
     def parameters(self) -> dict[str, Any]:
         """The same in submitit's words."""
-        # A cluster may take jobs for not requeueable; ours go on where they were.
-        more = {"requeue": True, **({"reservation": self.reservation} if self.reservation else {})}
         wanted = {
             "time": self.time,
             "nodes": self.nodes,
@@ -122,13 +120,9 @@ class Resources(BaseModel):
             "setup": list(self.setup) or None,
             **self.model_dump(include={"partition", "account", "qos", "cpus_per_task"}),
             **self.model_dump(include={"mem", "mem_per_gpu", "constraint", "exclude"}),
-            "additional_parameters": more,
+            "additional_parameters": {"reservation": self.reservation} if self.reservation else None,
         }
         return {key: value for key, value in wanted.items() if value is not None}
-
-    def then(self, lines: Sequence[str]) -> "Resources":
-        """The same with more lines of shell after those of `setup`."""
-        return self.model_copy(update={"setup": (*self.setup, *lines)})
 
 
 class SlurmBlock(Resources):

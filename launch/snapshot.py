@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shlex
 import shutil
 import stat
 import subprocess
@@ -57,14 +56,6 @@ def take(folder: Path, without: Path) -> Path:
         elif not _is_whole(target, files, marker):
             _write(target, files, marker)
     return target
-
-
-def setup(snapshot: Path) -> list[str]:
-    """Lines of shell that make a job import the snapshot: neither the folder it starts in nor what is installed."""
-    return [
-        f"export PYTHONPATH={shlex.quote(str(snapshot))}${{PYTHONPATH:+:$PYTHONPATH}}",
-        "export PYTHONSAFEPATH=1",
-    ]
 
 
 _Files = dict[str, tuple[bytes, bool]]  # a file's name -> what it holds, and whether it is a program

@@ -119,7 +119,9 @@ def test_the_code_that_runs_is_the_code_that_was_submitted(submit, tree, tmp_pat
         code.write("# changed, and not committed\n")
     (tree / "launch" / "untracked.py").write_text("")
     go = tmp_path / "go"
-    submitted = submit({"time": "0:20:00", "setup": [f"while [ ! -e {go} ]; do sleep 0.1; done"]})
+    submitted = submit(
+        {"time": "0:20:00", "setup": [f"while [ ! -e {go} ]; do sleep 0.1; done", f"export PYTHONPATH={tree}"]}
+    )
     assert submitted.returncode == 0, submitted.stderr
     for package in ("artnet", "launch", "shards"):  # whatever of these a job imports ends it
         (tree / package / "__init__.py").write_text("raise SystemExit('the work tree was imported')\n")
