@@ -67,10 +67,11 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
         return "\n".join(
             [
                 "#!/bin/bash",
+                *self.parameters.get("setup", []),
+                # After the user's own lines, which may load modules that come with a PYTHONPATH.
                 f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}" SUBMITIT_EXECUTOR=slurm',
                 # Since 22.05 srun does not ask for what sbatch was asked for.
                 '[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK',
-                *self.parameters.get("setup", []),
                 f"exec srun --unbuffered --label --kill-on-bad-exit=1 {command}",
                 "",
             ]

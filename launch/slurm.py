@@ -10,10 +10,11 @@ from typing import Any
 
 from rich.console import Console
 
-from launch import arguments, clearing, cli, grid, local, plan, verbs
-from launch.resources import SlurmBlock, resources
+from launch import arguments, clearing, cli, grid, local, plan, preflight, snapshot, verbs
+from launch.estimate import cost, estimate
+from launch.resources import Request, SlurmBlock
 from launch.rundir import Sweep
-from launch.states import ENDED_BADLY
+from launch.states import ENDED_BADLY, State
 from launch.submission import look, submit
 from shards.errors import UserError, command
 
@@ -39,19 +40,24 @@ def find(sweep: Sweep, runs: Sequence[grid.Run], fresh: bool) -> plan.Sight:
     return plan.Sight(found, seen.trouble, not seen.queue_known)
 
 
-def launch(options: arguments.Options, overrides: Mapping[str, Any], console: Console) -> int:
+def launch(options: arguments.Options, overrides: Mapping[str, Any], with_snapshot: bool, console: Console) -> int:
     """Submit a grid, or do another thing with it. Returns the exit code: 0, or 1 if runs ended badly."""
     loaded = grid.load(options.grid)
     work = verbs.work(options, loaded, lambda only: grid.expand(loaded, options.sets, only), find, asks=True)
     if options.verb is not arguments.Verb.LAUNCH:
         return verbs.act(work, console)
     block = cli.read_block(SlurmBlock, loaded, "slurm", loaded.slurm, overrides)
-    wanted = {run.config.name: resources(block, run, loaded.where("slurm")) for run in work.expansion.runs}
+    request = Request(loaded, block, overrides)
+    if not options.sets:
+        request.check_matches(work.everything.runs)
+    wanted = {run.config.name: request.of(run) for run in work.expansion.runs}
     no_slurm = f"no sbatch on this machine; without SLURM use: python launch/local.py --grid {options.grid}"
     if options.dry_run:
-        verbs.show(work, console)
+        decisions, sight = verbs.show(work, console)
         if not shutil.which("sbatch"):
             cli.say(f"note: {no_slurm}")
+        elif not sight.trouble:
+            check(request, decisions, work.sweep)
         return 0
     if not shutil.which("sbatch"):
         raise UserError(no_slurm)
@@ -60,11 +66,15 @@ def launch(options: arguments.Options, overrides: Mapping[str, Any], console: Co
     with work.sweep.locked(wait=False):
         decisions, sight = verbs.show(work, console, fresh=True)
         verbs.note(work, sight.found)
+        check(request, decisions, work.sweep)
         if not clearing.agreed(work.sweep, decisions, options.yes):
             return 0
+        code = None
+        if with_snapshot and plan.to_start(decisions):
+            code = snapshot.take(work.sweep.folder / "code", options.sweep_root)
         decisions = clearing.clear(work.sweep, decisions, sight.found)
         work.sweep.commit(loaded, work.expansion, work.everything.runs)
-        jobs = submit(work.sweep, block, wanted, plan.to_start(decisions))
+        jobs = submit(work.sweep, block, wanted, plan.to_start(decisions), code)
         from artnet import report  # scipy takes a while
 
         report.write(work.sweep.folder, console)
@@ -73,10 +83,29 @@ def launch(options: arguments.Options, overrides: Mapping[str, Any], console: Co
     return 1 if any(d.action is plan.Action.LEAVE and d.state in ENDED_BADLY for d in decisions) else 0
 
 
+def check(request: Request, decisions: Sequence[plan.Decision], sweep: Sweep) -> None:
+    """Say what there is to know about the jobs of a plan. Raises `UserError` with all that would go wrong."""
+    chosen = [decision.run for decision in plan.to_start(decisions)]
+    new = [decision.run for decision in decisions if decision.action is plan.Action.START]
+    found = preflight.check(request, chosen, new, sweep.folder)
+    for warning in found.warnings:
+        cli.say(f"warning: {warning}")
+    if found.problems:
+        raise UserError("\nerror: ".join(found.problems))
+    complete = [decision.run for decision in decisions if decision.state is State.COMPLETE]
+    finished = [(run, taken) for run in complete if (taken := cost(sweep.run(run), run.config.signature))]
+    if told := estimate(finished, chosen):
+        cli.say(told)
+
+
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
-    launching = {**arguments.PRUNE, "--local": "on this machine instead, as launch/local.py does; so with all below"}
+    launching = {
+        **arguments.PRUNE,
+        "--no-snapshot": "jobs run the code as it is by then, not a copy of it as it is now",
+        "--local": "on this machine instead, as launch/local.py does; so with all below",
+    }
     parser = arguments.parser("slurm.py", (__doc__ or "").split(": ", 1)[1], launching)
     asked = parser.add_argument_group("what a run gets from SLURM, over the grid's slurm: block and its overrides")
     for key, field in SlurmBlock.model_fields.items():
@@ -89,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     overrides = {key: getattr(args, key) for key in SlurmBlock.model_fields if key != "overrides"}
     if args.local:
         return local.launch(arguments.parse(args), {"max_parallel": args.max_parallel}, cli.console())
-    return launch(arguments.parse(args), overrides, cli.console())
+    return launch(arguments.parse(args), overrides, not args.no_snapshot, cli.console())
 
 
 if __name__ == "__main__":

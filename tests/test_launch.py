@@ -16,7 +16,7 @@ from conftest import ROOT, TINY, python
 
 from artnet.config import build, unflatten
 from artnet.rundir import EXIT_STOPPED, RunDir
-from launch import local, plan, resources, rundir
+from launch import local, plan, rundir
 from launch.grid import Run
 from launch.states import ENDED_BADLY, LIVE, State, after_exit, on_this_machine
 
@@ -201,7 +201,7 @@ def test_two_processes_train_one_run_of_a_grid(grid_yaml):
         ("local", {"parameters": {"optim.lr": {"uniform": [0.1, 0.2]}}}, (), "launch/tune.py"),
         ("slurm", {}, (), "launch/local.py"),
         ("slurm", {"slurm": {"time": 28800}}, ("--dry-run",), "in quotes"),
-        ("slurm", {"slurm": {"overrides": [{"when": {"model.depth": 1}}]}}, ("--dry-run",), "model.depth"),
+        ("slurm", {"slurm": {"overrides": [{"when": {"model.depth": 1}, "nodes": 2}]}}, ("--dry-run",), "model.depth"),
         ("tune", {"tune": {"samples": 0}}, (), "tune.samples"),
         ("tune", {"metric": {"name": "val/genre/top1"}}, (), "no run reports 'val/genre/top1'"),
         ("local", {"env_from": ["NOT_SET_ANYWHERE"]}, (), "NOT_SET_ANYWHERE is not set"),
@@ -228,16 +228,6 @@ def test_data_that_changed_under_a_sweep_is_noticed(grid_yaml, shards, tmp_path)
     ended = launch("local", grid)
     assert ended.returncode == 2
     assert "was trained on other data" in ended.stderr
-
-
-def test_resources_of_a_run_follow_the_overrides_it_matches():
-    block = resources.SlurmBlock(
-        time="8:00:00", gpus_per_node=4, overrides=({"when": {"seed": 1}, "time": "1-00:00:30", "nodes": 2},)
-    )
-    runs = [Run(build(unflatten({**TINY, "seed": seed})), {}) for seed in (0, 1)]
-    first, second = (resources.resources(block, run, "grid.yaml:1").parameters() for run in runs)
-    assert first == {"time": 480, "nodes": 1, "ntasks_per_node": 4, "gpus_per_node": 4}
-    assert second == {"time": 1441, "nodes": 2, "ntasks_per_node": 4, "gpus_per_node": 4}
 
 
 def test_a_search_runs_under_ray_reports_each_epoch_and_saves_the_best(grid_yaml, shards):
