@@ -31,10 +31,10 @@ def clear(sweep: Sweep, decisions: Sequence[Decision], found: Mapping[str, Found
     Killed at any point, the same command does the rest. Raises `UserError` if a run does not end.
     """
     dropped = [sweep.run(decision.run) for decision in decisions if decision.action is Action.DROP]
-    cancel(dropped, found, "no longer in the grid")
+    ended = cancel(dropped, found, "no longer in the grid")
     for folder in dropped:
-        state = folder.state()
-        note_state(folder, State(state["state"]), state["reason"], pruned=True)
+        now = Found(State.CANCELLED, "no longer in the grid") if folder in ended else found[folder.name]
+        note_state(folder, now.state, now.reason, pruned=True)
     afresh = [decision for decision in decisions if decision.action is Action.AFRESH]
     cancel([sweep.run(decision.run) for decision in afresh], found, "to start afresh")
     for decision in afresh:

@@ -79,7 +79,7 @@ class Sweep:
         gone = []
         for file in sorted(self.folder.glob("*/state.json")):
             folder = RunDir(file.parent)
-            if folder.name in known or (folder.state().get("pruned") and folder.state()["state"] not in LIVE):
+            if folder.name in known or (folder.state().get("pruned") and folder.state().get("state") not in LIVE):
                 continue
             with contextlib.suppress(UserError):
                 config = folder.config()
