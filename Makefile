@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint install clean
+.PHONY: demo test test-slurm lint install clean
 
 demo: $(INSTALLED)
 	@$(BIN)/python -m shards.demo --out data/demo
@@ -12,6 +12,15 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+# On a SLURM cluster that is made of this machine for it, which needs root; tests/cluster/README.md.
+test-slurm: $(INSTALLED)
+	@tests/cluster/up.sh; status=$$?; \
+	if [ $$status = 0 ]; then \
+		export SLURM_CONF=$${SLURM_ROOT:-/tmp/artnet-slurm}/etc/slurm.conf; \
+		$(BIN)/python -m pytest -n0 tests/cluster; status=$$?; \
+	fi; \
+	tests/cluster/down.sh; exit $$status
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -1,11 +1,8 @@
-"""What the three doors share: the options, and the way from a grid file to a plan."""
+"""What the three doors share on the way from a grid file to a plan, and how they speak and ask."""
 
-import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -19,50 +16,10 @@ from shards.index import read_index
 from shards.remote import local_folder
 
 from .grid import Expansion, Grid, Run
-from .plan import Action, Decision, summary
+from .plan import Action, Decision, outside, summary
 from .rundir import Sweep
 
 Block = TypeVar("Block", bound=BaseModel)
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options that every door has."""
-
-    grid: Path
-    sets: list[str]
-    only: list[str]
-    sweep_root: Path
-    retry: bool
-    dry_run: bool
-
-
-def parser(program: str, description: str) -> argparse.ArgumentParser:
-    """The options that every door has; a door adds its own."""
-    options = argparse.ArgumentParser(prog=f"python launch/{program}", description=description)
-    options.add_argument("--grid", type=Path, required=True, metavar="FILE", help="the grid, such as sweeps/demo.yaml")
-    options.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="set a fixed key, such as train.epochs=5",
-    )
-    options.add_argument(
-        "--only", action="append", default=[], metavar="SELECTION",
-        help="a part of the grid: 'attention=se,seed=0'; , is and, ! is not, a second --only is or",
-    )  # fmt: skip
-    options.add_argument("--data", metavar="SHARDS", help="the same as --set data.shards=SHARDS")
-    options.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all sweeps (default: runs)")
-    options.add_argument("--retry", action="store_true", help="go on with runs that failed, too")
-    options.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
-    return options
-
-
-def options(args: argparse.Namespace) -> Options:
-    """The shared options out of the parsed arguments."""
-    sets = [*args.set, *([f"data.shards={args.data}"] if args.data else [])]
-    return Options(args.grid, sets, args.only, args.runs, args.retry, args.dry_run)
 
 
 def read_block(
@@ -123,11 +80,15 @@ def show_plan(console: Console, grid: Grid, expansion: Expansion, decisions: Seq
         for title in ("run", *(key.rpartition(".")[2] for key in keys), "state", "plan"):
             table.add_column(title, overflow="fold", no_wrap=not console.is_terminal)
         for decision in decisions:
+            if not decision.in_grid:
+                continue
             values = [show_value(decision.run.values.get(key, "")) for key in keys]
             cells = (decision.run.config.name, *values, decision.state.replace("_", " "), decision.action)
             table.add_row(*map(escape, cells))
         console.print(table)
-    console.print(summary(decisions), highlight=False)
+    console.print(summary(decisions) or "nothing selected", highlight=False)
+    if gone := outside(decisions):
+        console.print(gone, highlight=False)
     if dry_run and any(decision.action is not Action.LEAVE for decision in decisions):
         console.print("dry run: nothing was started", highlight=False)
 
@@ -146,3 +107,19 @@ def console() -> Console:
 def say(message: str) -> None:
     """A line about what goes on, on stderr."""
     print(message, file=sys.stderr, flush=True)
+
+
+def ask(question: str, yes: bool) -> bool:
+    """Whether the user agrees to what cannot be taken back; `yes` is `--yes`.
+
+    Raises `UserError` where nobody is there to be asked.
+    """
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UserError(f"{question}; give --yes to agree, as nobody is at the keyboard to be asked")
+    print(f"{question}; type yes to go on: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() == "yes":
+        return True
+    say("nothing was done")
+    return False

@@ -1,57 +1,194 @@
-"""What a SLURM job runs: one task is one rank. Imported by name on the node, so it lives in a module of its own."""
+"""A run inside a SLURM job: each task is a rank, the first one keeps the run's state and decides how it goes on."""
 
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+import time
 from pathlib import Path
+from typing import Any
 
-from submitit.helpers import Checkpointable, DelayedSubmission, TorchDistributedEnvironment
+from submitit.helpers import TorchDistributedEnvironment
 
-from artnet.rundir import EXIT_STOPPED, RunDir
-from launch.rundir import attempt_folder
+from artnet.rundir import EXIT_STOPPED, RunDir, read_json, write_json
+from shards.files import atomic_write
+from shards.workers import cores
+
+from . import rundir, scheduler
+from .job_array import Array, now
+from .scheduler import SchedulerSilentError, Stop
+from .states import Start, State, after_exit, refusal
+from .task import SIGNALS, Asked
+
+LOCK_WAIT_S = 60  # for a process that a lost node has left behind
+PORTS = range(20_000, 32_000)  # below those that systems give to outgoing connections
+LOCAL_REQUEUE = 144  # submitit's local executor starts a job again that ends so
 
 
-@dataclass
-class TrainJob(Checkpointable):
-    """Trains the run of a folder. Preempted or out of time, it saves a checkpoint, is requeued and goes on.
+def environment_place() -> int:
+    """This job's place in its array."""
+    return int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
 
-    The training is a process of its own, so that the signal finds it between two steps while submitit's handler
-    waits here for its end.
+
+def environment_id() -> str:
+    """This job's id, `12_3`."""
+    array, number = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    own = os.environ.get("SLURM_JOB_ID") or os.environ.get("SUBMITIT_LOCAL_JOB_ID", "")
+    return f"{array}_{number}" if array else own
+
+
+class Job:
+    """Carries out one job as one of its ranks.
+
+    The training is a process of its own: a signal finds it between two steps, while this process waits for its end and
+    then has the job put back into the queue, if it is to go on.
     """
 
-    folder: str
-    attempt: int
+    def __init__(self, file: Path, place: int, asked: Asked) -> None:
+        self.array = Array.read(file)
+        self.run: RunDir = self.array.run(file, place)
+        self.asked = asked
+        self.started = time.monotonic()
+        self.id = environment_id()
+        self.on_slurm = "SLURM_JOB_ID" in os.environ
+        if self.on_slurm:
+            # Of jobs that run at one time no two have it: their numbers are close together.
+            os.environ["MASTER_PORT"] = str(PORTS[int(os.environ["SLURM_JOB_ID"]) % len(PORTS)])
+        self.peers = TorchDistributedEnvironment()
+        self.restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0) if self.on_slurm else len(self._records())
+        self.logs = rundir.attempt_folder(self.run, self.array.attempts[place] + self.restarts)
+        self.is_first = self.peers.rank == 0
 
-    def __post_init__(self) -> None:
-        self._child: subprocess.Popen[bytes] | None = None
+    def carry_out(self) -> int:
+        """Train the run, or go on with it. Returns the exit code."""
+        signature = self.run.config().signature
+        if self.run.result(signature):
+            self._note(State.COMPLETE)
+            return 0
+        if self.run.state().get("job_name") != self.array.name:
+            print(f"{self.run.name} was submitted again since; this job has nothing to do")
+            return 0
+        attempts = len(self.run.run().get("attempts", []))
+        earlier = self._earlier_starts()
+        if refused := refusal(earlier, attempts, self.array.requeue):
+            self._note(*refused)
+            return 1
+        self._note(State.RUNNING, f"job {self.id} on {socket.gethostname()}")
+        self._record(attempts_before=attempts, outcome="", job=self.id, node=socket.gethostname(), started=now())
+        code = self._train()
+        if self.run.result(signature):
+            self._record(outcome="complete", ended=now())
+            self._note(State.COMPLETE)
+            return 0
+        begun = len(self.run.run().get("attempts", []))
+        outcome = rundir.last_outcome(self.run, attempts)
+        by_request = bool(self.asked) and (code in (0, EXIT_STOPPED) or -code in (*SIGNALS, signal.SIGKILL))
+        failure = self._peers_failure()
+        if by_request and not failure:
+            return self._stopped(earlier, attempts, begun)
+        state, reason = after_exit(code, outcome, rundir.last_words(self._log("stderr")))
+        if failure and state is not State.OUT_OF_MEMORY:
+            state, reason = State.FAILED, failure
+        if not self.is_first and state is not State.INTERRUPTED:
+            atomic_write(self.logs / f"failure.{self.peers.rank}", reason)
+        self._record(outcome=f"{state}: {reason}", ended=now())
+        self._note(state, reason, exit_code=code)
+        return code if code >= 0 else 128 - code
 
-    def __call__(self) -> int:
-        """Run the training as this task's rank, and return its exit code: 0, or 75 if it was asked to stop."""
-        peers = TorchDistributedEnvironment()
-        # SLURM has set CUDA_VISIBLE_DEVICES for this task already.
-        peers.export(set_cuda_visible_devices=False, overwrite=True)
-        run = RunDir(Path(self.folder))
-        # A requeued job counts its restarts; each gets a folder of its own.
-        number = self.attempt + int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-        logs = attempt_folder(run, number)
-        suffix = "" if peers.rank == 0 else f".{peers.rank}"
-        program = ["-m", "artnet.train", "--config", str(run.config_file), "--run-dir", str(run.path)]
-        with (logs / f"stdout{suffix}").open("ab") as out, (logs / f"stderr{suffix}").open("ab") as err:
-            self._child = subprocess.Popen([sys.executable, *program], stdin=subprocess.DEVNULL, stdout=out, stderr=err)
-            code = self._child.wait()
-        if code not in (0, EXIT_STOPPED):
-            raise RuntimeError(f"training ended with exit code {code}; see {logs}")
-        return code
+    def _train(self) -> int:
+        """The training as this rank: its exit code, negative for a signal."""
+        waited_until = time.monotonic() + LOCK_WAIT_S
+        while self.is_first and self.run.is_locked() and not self.asked and time.monotonic() < waited_until:
+            time.sleep(0.2)
+        if self.asked:
+            return EXIT_STOPPED
+        # SLURM has set CUDA_VISIBLE_DEVICES already; which of these a rank takes is the training's to choose.
+        self.peers.export(set_cuda_visible_devices=False, overwrite=True)
+        threads = os.environ.get("SLURM_CPUS_PER_TASK") or str(max(1, cores() // self.peers.local_world_size))
+        command = [sys.executable, "-P", "-m", "artnet.train", "--config", str(self.run.config_file)]
+        with self._log("stdout").open("ab") as out, self._log("stderr").open("ab") as err:
+            training = subprocess.Popen(
+                [*command, "--run-dir", str(self.run.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env={"OMP_NUM_THREADS": threads, **os.environ},
+            )
+            self.asked.watch(training)
+            return training.wait()
 
-    def checkpoint(self) -> DelayedSubmission:
-        """Called by submitit's signal handler: end the training with a checkpoint, and run this again."""
-        if self._child is not None:
-            # It may have had one from SLURM: two mean the same as one.
-            self._child.send_signal(signal.SIGUSR2)
-            # Not Popen.wait(): this runs inside a signal handler, and the wait() it interrupts holds the lock.
-            with contextlib.suppress(ChildProcessError):
-                os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)
-        return DelayedSubmission(TrainJob(self.folder, self.attempt))
+    def _stopped(self, earlier: list[Start], attempts: int, begun: int) -> int:
+        """The training has stopped because it was asked to: find out why, and go on later if there is a reason to."""
+        if not self.is_first:
+            return 0  # the first rank has the job put back; an error of this one would end it before
+        stop = self._why()
+        self._record(outcome=stop.why, ended=now())
+        if stop.why == "cancelled":
+            self._note(State.CANCELLED, "cancelled")
+            return EXIT_STOPPED
+        starts = [*earlier, Start(stop.why, attempts)]
+        if refused := refusal(starts, begun, self.array.requeue):
+            self._note(*refused)
+            return EXIT_STOPPED
+        self._note(State.REQUEUED, f"{stop.why} on {socket.gethostname()}")
+        if not self.on_slurm:
+            return LOCAL_REQUEUE
+        if not stop.in_queue:
+            self._requeue()
+        return EXIT_STOPPED
+
+    def _why(self) -> Stop:
+        margin = self.array.signal_s + 60  # SLURM may be so much early with its signal
+        with contextlib.suppress(SchedulerSilentError):
+            if self.on_slurm:
+                return scheduler.why_stopped(self.id, self.restarts, margin)
+        left = 60 * self.array.minutes - (time.monotonic() - self.started)
+        return Stop("timed out" if left < (margin if self.on_slurm else self.array.signal_s + 2) else "told to stop")
+
+    def _requeue(self) -> None:
+        """Have SLURM put the job back, which ends it; keep trying for as long as it lets this process live."""
+        until = time.monotonic() + self.array.signal_s
+        while True:
+            try:
+                return scheduler.requeue(self.id)
+            except SchedulerSilentError as error:
+                if time.monotonic() > until:
+                    self._note(State.INTERRUPTED, f"could not be put back into the queue ({error})")
+                    return None
+                time.sleep(2)
+
+    def _log(self, name: str) -> Path:
+        return self.logs / (name if self.is_first else f"{name}.{self.peers.rank}")
+
+    def _peers_failure(self) -> str:
+        """What another rank has said of its own failure, if one has."""
+        if self.peers.world_size > 1 and self.is_first:
+            time.sleep(1)  # ranks fall together
+        for file in sorted(self.logs.glob("failure.*")):
+            return f"rank {file.suffix[1:]}: {file.read_text()}"
+        return ""
+
+    def _note(self, state: State, reason: str = "", **details: Any) -> None:
+        if self.is_first:
+            print(f"{now()} {self.run.name}: {state} {reason}", flush=True)
+            rundir.note_state(self.run, state, reason, job=self.id, **details)
+
+    def _record(self, **values: Any) -> None:
+        """Keep in the attempt's folder how this start of the job went."""
+        if self.is_first:
+            file = self.logs / "job.json"
+            write_json(file, {"job_name": self.array.name, **read_json(file), **values})
+
+    def _records(self) -> list[tuple[Path, dict[str, Any]]]:
+        """What the starts of this job so far have noted, in order."""
+        found = [(file, read_json(file)) for file in sorted(self.run.attempts.glob("[0-9]*/job.json"))]
+        return [(file, record) for file, record in found if record.get("job_name") == self.array.name]
+
+    def _earlier_starts(self) -> list[Start]:
+        return [
+            Start(str(record.get("outcome", "")), int(record.get("attempts_before", 0)))
+            for file, record in self._records()
+            if file.parent != self.logs
+        ]

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from artnet import report
 from artnet.rundir import EXIT_STOPPED, RunDir
-from launch import cli, grid, plan, rundir
+from launch import arguments, clearing, cli, grid, plan, rundir, verbs
 from launch.states import State, after_exit
 from shards.errors import command
 from shards.workers import cores
@@ -106,6 +106,7 @@ class Machine:
     stopping: bool = False
     active: dict[int, Active] = field(default_factory=dict)
     ended: list[Active] = field(default_factory=list)
+    began: float = field(default_factory=time.time)
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         """The handler of SIGINT and SIGTERM: let every run stop at its next step."""
@@ -119,7 +120,7 @@ class Machine:
     def carry_out(self, decisions: Sequence[plan.Decision]) -> None:
         """Run everything that is to be started or resumed, and wait for what an earlier launcher left running."""
         running = [decision for decision in decisions if decision.state is State.RUNNING]
-        waiting = [decision for decision in decisions if decision.action is not plan.Action.LEAVE]
+        waiting = plan.to_start(decisions)
         for number, decision in enumerate(running, start=1):
             folder = self.sweep.run(decision.run)
             # A run of unknown place gets a negative number: it takes none of ours.
@@ -130,6 +131,8 @@ class Machine:
         spoken = time.monotonic()
         while self.active or (waiting and not self.stopping):
             for slot in range(self.slots.parallel):
+                while waiting and self._was_cancelled(self.sweep.run(waiting[0].run)):
+                    cli.say(f"{waiting.pop(0).run.config.name}: cancelled before it began")
                 if slot not in self.active and waiting and not self.stopping:
                     self.active[slot] = self._start(waiting.pop(0), slot)
                     if self.stopping:  # the signal came while it was being started
@@ -184,12 +187,18 @@ class Machine:
         elif not complete:
             outcome = rundir.last_outcome(active.folder, active.attempts_before)
             state, reason = after_exit(code, outcome, rundir.last_words(active.logs / "stderr"))
+        if self._was_cancelled(active.folder) and state is not State.COMPLETE:
+            state, reason = State.CANCELLED, active.folder.state()["reason"]
         rundir.note_state(active.folder, state, reason, exit_code=code)
         if active.bar is not None:
             self.bars.remove_task(active.bar)
         told = state.replace("_", " ") + (f", {reason}" if reason else "")
         cli.say(f"{self._progress_line(active)}: {told} ({self._done + 1} of {self.total})")
         return True
+
+    def _was_cancelled(self, folder: RunDir) -> bool:
+        """Whether somebody has cancelled the run since this launcher is at work."""
+        return rundir.cancelled_since(folder, self.began)
 
     @property
     def _done(self) -> int:
@@ -212,26 +221,30 @@ def _epoch_line(epoch: Mapping[str, float]) -> str:
     return f"epoch {epoch['epoch']} val top-1 {100 * epoch['val/top1']:.1f} %"
 
 
-def launch(options: cli.Options, overrides: Mapping[str, int | None], console: Console) -> int:
-    """Run a grid on this machine. Returns the exit code: 0 all complete, 1 some not, 75 stopped on request."""
+def launch(options: arguments.Options, overrides: Mapping[str, int | None], console: Console) -> int:
+    """Run a grid on this machine, or do another thing with it.
+
+    Returns the exit code: 0 all complete, 1 some not, 75 stopped on request.
+    """
     loaded = grid.load(options.grid)
-    block = cli.read_block(LocalBlock, loaded, "local", loaded.local, overrides)
-    everything = grid.expand(loaded, options.sets)
-    expansion = grid.expand(loaded, options.sets, options.only) if options.only else everything
-    sweep = rundir.Sweep(options.sweep_root / loaded.name)
+    work = verbs.work(options, loaded, lambda only: grid.expand(loaded, options.sets, only))
+    if options.verb is not arguments.Verb.LAUNCH:
+        return verbs.act(work, console)
+    block, sweep = cli.read_block(LocalBlock, loaded, "local", loaded.local, overrides), work.sweep
     if options.dry_run:
-        decisions = plan.decide(expansion.runs, sweep.find(expansion.runs), options.retry)
-        cli.show_plan(console, loaded, expansion, decisions, dry_run=True)
+        verbs.show(work, console)
         return 0
     cli.check_environment(loaded)
-    cli.check_data(sweep, expansion.runs)
+    cli.check_data(sweep, work.expansion.runs)
     with sweep.locked(wait=True):
-        decisions = plan.decide(expansion.runs, sweep.find(expansion.runs), options.retry)
-        sweep.commit(loaded, expansion, everything.runs)
-        cli.show_plan(console, loaded, expansion, decisions, dry_run=False)
+        decisions, sight = verbs.show(work, console)
+        if not clearing.agreed(sweep, decisions, options.yes):
+            return 0
+        decisions = clearing.clear(sweep, decisions, sight.found)
+        sweep.commit(loaded, work.expansion, work.everything.runs)
         columns = (TextColumn("{task.description}"), BarColumn(10), TextColumn("{task.fields[shown]}"))
         stopped = False
-        todo = sum(decision.action is not plan.Action.LEAVE for decision in decisions)
+        todo = len(plan.to_start(decisions))
         if todo or any(decision.state is State.RUNNING for decision in decisions):
             with Progress(*columns, console=Console(stderr=True)) as bars:
                 machine = Machine(sweep, slots(block, visible_gpus()), bars, todo)
@@ -240,7 +253,7 @@ def launch(options: cli.Options, overrides: Mapping[str, int | None], console: C
                 machine.carry_out(decisions)
                 stopped = machine.stopping
         report.write(sweep.folder, console)
-        after = sweep.find(expansion.runs)
+        after = sweep.find([decision.run for decision in decisions])
     if stopped:
         cli.say("stopped; run the same command again to go on")
         return EXIT_STOPPED
@@ -250,7 +263,7 @@ def launch(options: cli.Options, overrides: Mapping[str, int | None], console: C
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = cli.parser("local.py", (__doc__ or "").split(": ", 1)[1])
+    parser = arguments.parser("local.py", (__doc__ or "").split(": ", 1)[1], arguments.PRUNE)
     parser.add_argument(
         "--max-parallel", type=int, metavar="N", help="runs at a time (default: the grid's local block)"
     )
@@ -259,7 +272,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     overrides = {"max_parallel": args.max_parallel, "processes": args.processes}
-    return launch(cli.options(args), overrides, cli.console())
+    return launch(arguments.parse(args), overrides, cli.console())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,18 @@
-"""What to do with each run of a grid. Pure: a dry run is the plan printed, a launch is the plan carried out."""
+"""What to do with each run of a grid. Pure: a dry run is the plan printed, a launch is the plan carried out.
+
+| found | plain | `--retry` | `--force` |
+|---|---|---|---|
+| nothing, planned | start | start | start |
+| submitting, pending, running, requeued, unknown | leave | leave | cancel, start afresh |
+| interrupted | resume | resume | start afresh |
+| failed, out of memory, timed out, node failed, cancelled | leave | resume | start afresh |
+| complete | leave | leave | start afresh |
+
+A run that the grid no longer holds is left too, or with `--prune` dropped: cancelled where it lives, and marked.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from .grid import Run
@@ -13,54 +24,125 @@ class Action(StrEnum):
 
     START = "start"
     RESUME = "resume"
+    AFRESH = "start afresh"
+    LATER = "later"
     LEAVE = "leave"
+    DROP = "drop"
+
+
+STARTS = frozenset({Action.START, Action.RESUME, Action.AFRESH})
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the user wants done beyond what is missing. `limit` is the most runs to start, None for all."""
+
+    retry: bool = False
+    force: bool = False
+    prune: bool = False
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """How a run was found: its state and why it is in it; and of its job the id, the node and what the time limit
+    leaves, as the scheduler writes them.
+    """
+
+    state: State
+    reason: str = ""
+    job: str = ""
+    node: str = ""
+    left: str = ""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How runs were found, by their names, and the scheduler's trouble; if it `is_silent`, no job's state is known."""
+
+    found: Mapping[str, Found]
+    trouble: str = ""
+    is_silent: bool = False
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A run of the grid, how it was found, and what to do."""
+    """A run, how it was found, and what to do. `in_grid` is false for one that an earlier grid held."""
 
     run: Run
     state: State
     reason: str
     action: Action
+    in_grid: bool = True
 
 
-@dataclass(frozen=True)
-class Found:
-    """How a run was found: its state, and why it is in it."""
-
-    state: State
-    reason: str = ""
-
-
-def decide(runs: Sequence[Run], found: Mapping[str, Found], retry: bool) -> list[Decision]:
-    """Start what is missing, go on with what was interrupted, and with what ended badly if `retry`; leave the rest.
+def decide(
+    runs: Sequence[Run], found: Mapping[str, Found], policy: Policy, dropped: Sequence[Run] = ()
+) -> list[Decision]:
+    """The plan: what the table above says for each of `runs`, then for the `dropped` ones, which the grid held once.
 
     `found` maps the names of runs to how they were found.
     """
-    decisions = []
-    for run in runs:
-        state, reason = found[run.config.name].state, found[run.config.name].reason
-        if state is State.PLANNED:
-            action = Action.START
-        elif state is State.INTERRUPTED or (retry and state in ENDED_BADLY):
-            action = Action.RESUME
-        else:
-            action = Action.LEAVE
-        decisions.append(Decision(run, state, reason, action))
-    return decisions
+
+    def decision(run: Run, action: Action, in_grid: bool) -> Decision:
+        now = found[run.config.name]
+        return Decision(run, now.state, now.reason, action, in_grid)
+
+    decisions = [decision(run, _action(found[run.config.name].state, policy), True) for run in runs]
+    if policy.limit is not None:
+        starting = [number for number, one in enumerate(decisions) if one.action in STARTS]
+        for number in starting[policy.limit :]:
+            decisions[number] = replace(decisions[number], action=Action.LATER)
+    action = Action.DROP if policy.prune else Action.LEAVE
+    return decisions + [decision(run, action, False) for run in dropped]
+
+
+def _action(state: State, policy: Policy) -> Action:
+    if state is State.PLANNED:
+        return Action.START
+    if policy.force:
+        return Action.AFRESH
+    if state is State.INTERRUPTED or (policy.retry and state in ENDED_BADLY):
+        return Action.RESUME
+    return Action.LEAVE
+
+
+def to_start(decisions: Sequence[Decision]) -> list[Decision]:
+    """Those that a launcher has to start, in order."""
+    return [decision for decision in decisions if decision.action in STARTS]
 
 
 def summary(decisions: Sequence[Decision]) -> str:
-    """The plan in one line: `3 to start, 1 to resume, 4 complete, 1 failed (--retry starts it again)`."""
+    """The plan in one line: `3 to start, 1 to resume, 4 complete, 1 failed (--retry goes on with it)`."""
+    verbs = {
+        Action.START: "to start",
+        Action.RESUME: "to resume",
+        Action.AFRESH: "to start afresh",
+        Action.LATER: "left for later by --limit",
+    }
     parts = []
-    for action, verb in ((Action.START, "to start"), (Action.RESUME, "to resume")):
+    for action, verb in verbs.items():
         if count := sum(decision.action is action for decision in decisions):
             parts.append(f"{count} {verb}")
+    left = [decision.state for decision in decisions if decision.action is Action.LEAVE and decision.in_grid]
     for state in State:
-        count = sum(decision.action is Action.LEAVE and decision.state is state for decision in decisions)
-        if count:
-            hint = " (--retry goes on with it)" if state in ENDED_BADLY else ""
+        if count := left.count(state):
+            hint = f" (--retry goes on with {'it' if count == 1 else 'them'})" if state in ENDED_BADLY else ""
             parts.append(f"{count} {state.replace('_', ' ')}{hint}")
     return ", ".join(parts)
+
+
+def outside(decisions: Sequence[Decision]) -> str:
+    """What becomes of the runs that the grid no longer holds, in one line; empty if there are none."""
+    gone = [decision for decision in decisions if not decision.in_grid]
+    if not gone:
+        return ""
+    counts = (f"{[d.state for d in gone].count(state)} {state.replace('_', ' ')}" for state in State)
+    states = ", ".join(part for part in counts if not part.startswith("0 "))
+    plural = "run is" if len(gone) == 1 else "runs are"
+    fate = "--prune cancels what lives and forgets them, folders stay"
+    if gone[0].action is Action.DROP:
+        fate = "pruned: what lives is cancelled, folders stay"
+    names = ", ".join(decision.run.config.name for decision in gone[:5])
+    more = f" and {len(gone) - 5} more" if len(gone) > 5 else ""
+    return f"{len(gone)} {plural} in the folder but not in the grid ({states}; {fate}): {names}{more}"

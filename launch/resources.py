@@ -1,17 +1,21 @@
-"""What a run asks SLURM for: the grid's `slurm:` block, and over it the overrides that match the run. Pure."""
+"""What a run asks SLURM for: the grid's `slurm:` block, the overrides that match the run, the command line. Pure."""
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from artnet.config import canonical, flatten
+from artnet.config import explain, flatten
 from shards.errors import UserError
 
-from .grid import Run
+from .document import Position
+from .grid import Grid, Run
+from .space import Values, partial
 
-_TIME = re.compile(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)")
+_TIME = re.compile(r"(?:(\d{1,5})-)?(\d{1,6}):(\d\d):(\d\d)")
+_UNITS = {"K": 2**-10, "M": 1, "G": 2**10, "T": 2**20}  # in MiB
 
 
 def _minutes(value: object) -> int:
@@ -23,35 +27,100 @@ def _minutes(value: object) -> int:
     return max(1, (days * 24 + hours) * 60 + minutes + (seconds > 0))
 
 
+def as_time(minutes: int) -> str:
+    """Minutes as SLURM writes them: `8:00:00`, `1-12:00:00`."""
+    days, rest = divmod(minutes, 24 * 60)
+    return f"{days}-{rest // 60:02d}:{rest % 60:02d}:00" if days else f"{rest // 60}:{rest % 60:02d}:00"
+
+
+def _written(pattern: str, rule: str) -> Callable[[object], object]:
+    """A validator of text that ends up in an `#SBATCH` line: nothing in it may end the line or begin another word."""
+
+    def check(value: object) -> object:
+        if value is not None and not (isinstance(value, str) and re.fullmatch(pattern, value)):
+            raise ValueError(rule)
+        return value
+
+    return check
+
+
+def _lines(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+_NAME = r"[\w.@:+-]+"
+Name = Annotated[str, BeforeValidator(_written(_NAME, "a name is letters, digits and any of _ . @ : + -"))]
+Names = Annotated[
+    str, BeforeValidator(_written(f"{_NAME}(,{_NAME})*", "names are letters, digits and any of _ . @ : + -"))
+]
+Hosts = Annotated[str, BeforeValidator(_written(r"[\w.,\[\]-]+", "write hosts as node1,node[4-7], without spaces"))]
+Features = Annotated[
+    str, BeforeValidator(_written(r"[\w.,:&|*()\[\]+-]+", "write features as a100, a|b or a&b, without spaces"))
+]
+Memory = Annotated[
+    str,
+    BeforeValidator(_written(r"0|[1-9]\d{0,8}[KMGTkmgt]", 'write memory as a number and K, M, G or T, such as "64G"')),
+]
+Count = Annotated[int, Field(strict=True, ge=1)]
+
+
 class Resources(BaseModel):
     """What a job asks SLURM for. None leaves it to the cluster's default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
+    partition: Names | None = Field(None, description="several, as in a,b: whichever starts the job first")
+    account: Name | None = None
+    qos: Name | None = None
     time: Annotated[int, BeforeValidator(_minutes)] = Field("1:00:00", validate_default=True, description="minutes")
-    nodes: int = Field(1, ge=1)
-    gpus_per_node: int = Field(0, ge=0, description="0: train on CPUs")
-    tasks_per_node: int | None = Field(None, ge=1, description="ranks; default: one per GPU, else 1")
-    cpus_per_task: int | None = Field(None, ge=1)
-    mem: str | None = Field(None, description='of a node, such as "64G"')
-    setup: tuple[str, ...] = Field((), description="shell lines at the start of the job, such as `module load cuda`")
+    nodes: Count = 1
+    gpus_per_node: int = Field(0, strict=True, ge=0, description="0: train on CPUs")
+    tasks_per_node: Count | None = Field(None, description="ranks; default: one per GPU, else 1")
+    cpus_per_task: Count | None = None
+    mem: Memory | None = Field(None, description='of a node, such as "64G"; "0" is all that it has')
+    mem_per_gpu: Memory | None = None
+    constraint: Features | None = Field(None, description="what nodes must have, such as `a100|h100`")
+    exclude: Hosts | None = Field(None, description="nodes that are not to be used")
+    reservation: Name | None = None
+    setup: Annotated[tuple[str, ...], BeforeValidator(_lines)] = Field(
+        (), description="lines of shell, run at the start of the job, such as `module load cuda`"
+    )
+
+    @model_validator(mode="after")
+    def _check_memory(self) -> Self:
+        if self.mem and self.mem_per_gpu:
+            raise ValueError("mem and mem_per_gpu contradict each other; keep one of them")
+        if self.mem_per_gpu and not self.gpus_per_node:
+            raise ValueError("mem_per_gpu means nothing without gpus_per_node; give that too, or mem instead")
+        return self
+
+    @property
+    def ranks_per_node(self) -> int:
+        """Processes that train, on each node."""
+        return self.tasks_per_node or self.gpus_per_node or 1
+
+    @property
+    def cpus_per_node(self) -> int:
+        """CPUs that the ranks of a node take together."""
+        return self.ranks_per_node * (self.cpus_per_task or 1)
+
+    @property
+    def mib_per_node(self) -> int:
+        """Memory asked for on each node, MiB; 0 if it is left to the cluster."""
+        text, times = (self.mem_per_gpu, self.gpus_per_node) if self.mem_per_gpu else (self.mem or "0", 1)
+        return 0 if text == "0" else int(int(text[:-1]) * _UNITS[text[-1].upper()] * times)
 
     def parameters(self) -> dict[str, Any]:
         """The same in submitit's words."""
         wanted = {
             "time": self.time,
             "nodes": self.nodes,
-            "ntasks_per_node": self.tasks_per_node or self.gpus_per_node or 1,
-            "partition": self.partition,
-            "account": self.account,
-            "qos": self.qos,
+            "ntasks_per_node": self.ranks_per_node,
             "gpus_per_node": self.gpus_per_node or None,
-            "cpus_per_task": self.cpus_per_task,
-            "mem": self.mem,
             "setup": list(self.setup) or None,
+            **self.model_dump(include={"partition", "account", "qos", "cpus_per_task"}),
+            **self.model_dump(include={"mem", "mem_per_gpu", "constraint", "exclude"}),
+            "additional_parameters": {"reservation": self.reservation} if self.reservation else None,
         }
         return {key: value for key, value in wanted.items() if value is not None}
 
@@ -59,33 +128,97 @@ class Resources(BaseModel):
 class SlurmBlock(Resources):
     """The grid's `slurm:` block: resources, how many jobs at a time, and who gets other resources."""
 
-    max_parallel: int = Field(256, ge=1, description="jobs of an array that run at a time")
-    requeue: int = Field(3, ge=0, description="how often a job that ran out of time goes on in a new one")
+    max_parallel: Count = Field(256, description="jobs of an array that run at a time")
+    requeue: int = Field(3, strict=True, ge=0, description="how often a job that ran out of time goes on in a new one")
     overrides: tuple[dict[str, Any], ...] = Field((), description="`{when: {KEY: VALUE}, time: ...}`; later ones win")
 
 
-def resources(block: SlurmBlock, run: Run, where: str) -> Resources:
-    """What a run asks for: the block's resources, and over them each override whose `when` it matches.
+class Request:
+    """What every run of a grid asks for. Later overrides lie over earlier ones, the command line over all of them."""
 
-    Raises `UserError` beginning with `where` for an override that is none.
-    """
-    config = flatten(run.config)
-    values = block.model_dump(include=set(block.model_fields_set) & set(Resources.model_fields))
-    values = {**values, "time": _as_text(block.time)}
-    for override in block.overrides:
-        when = override.get("when")
-        if not isinstance(when, Mapping) or not when:
-            raise UserError(f"{where}: each of overrides needs `when: {{KEY: VALUE}}`, such as model.recurrence: lstm")
-        try:
-            if all(canonical(key, value) == config[key] for key, value in when.items()):
-                values.update({key: value for key, value in override.items() if key != "when"})
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from None
-    try:
-        return Resources.model_validate(values)
-    except ValueError as error:
-        raise UserError(f"{where}: {' '.join(str(error).splitlines()[1:3])}") from None
+    def __init__(self, grid: Grid, block: SlurmBlock, given: Mapping[str, Any]) -> None:
+        """`block` is the grid's, checked already; `given` holds the command line's values, None where there is none.
+
+        Raises `UserError` with file and line for an override that is none.
+        """
+        self._grid = grid
+        self.block = block
+        self._given = {
+            key: value for key, value in given.items() if value is not None and key in Resources.model_fields
+        }
+        self._overrides = [_override(grid, index, entry) for index, entry in enumerate(block.overrides)]
+        self._known: dict[tuple[int, ...], Resources] = {}
+        self._met: dict[str, tuple[int, ...]] = {}
+        for index, _ in enumerate(self._overrides):
+            self._merged((index,))
+
+    def of(self, run: Run) -> Resources:
+        """What a run asks for. Raises `UserError` if the overrides that it matches contradict each other."""
+        return self._merged(self._matching(run))
+
+    def where(self, run: Run, key: str) -> str:
+        """Where a resource of a run was given: `FILE:LINE`, or the option's name."""
+        if key in self._given:
+            return f"--{key.replace('_', '-')}"
+        return self._grid.where(*self._position(self._matching(run), key))
+
+    def check_matches(self, runs: Sequence[Run]) -> None:
+        """Make sure that each override is for some run of the whole grid. Raises `UserError` with file and line."""
+        met = {index for run in runs for index in self._matching(run)}
+        for index, _ in enumerate(self._overrides):
+            if index not in met:
+                where = self._grid.where("slurm", "overrides", index, "when")
+                raise UserError(f"{where}: this `when` matches no run of the grid; mend or remove it")
+
+    def _matching(self, run: Run) -> tuple[int, ...]:
+        if not self._overrides:
+            return ()
+        name = run.config.name
+        if name not in self._met:
+            flat = flatten(run.config)
+            self._met[name] = tuple(
+                index
+                for index, override in enumerate(self._overrides)
+                if all(flat[key] == value for key, value in override.when.items())
+            )
+        return self._met[name]
+
+    def _position(self, matching: tuple[int, ...], key: str) -> Position:
+        for index in reversed(matching):
+            if key in self._overrides[index].resources:
+                return ("slurm", "overrides", index, key)
+        return ("slurm", key)
+
+    def _layers(self, matching: tuple[int, ...]) -> Iterator[Mapping[str, Any]]:
+        yield {key: value for key, value in self._grid.slurm.items() if key in Resources.model_fields}
+        for index in matching:
+            yield self._overrides[index].resources
+        yield self._given
+
+    def _merged(self, matching: tuple[int, ...]) -> Resources:
+        if matching not in self._known:
+            values = {key: value for layer in self._layers(matching) for key, value in layer.items()}
+            try:
+                self._known[matching] = Resources.model_validate(values)
+            except ValidationError as error:
+                key = str((*error.errors(include_url=False)[0]["loc"], "")[0])
+                where = self._grid.where(*self._position(matching, key))
+                raise UserError(f"{where}: slurm.{explain(error)}" if key else f"{where}: {explain(error)}") from None
+        return self._known[matching]
 
 
-def _as_text(minutes: int) -> str:
-    return f"{minutes // 60}:{minutes % 60:02d}:00"
+@dataclass(frozen=True)
+class _Override:
+    when: Values
+    resources: Mapping[str, Any]
+
+
+def _override(grid: Grid, index: int, entry: Mapping[str, Any]) -> _Override:
+    position: Position = ("slurm", "overrides", index)
+    if not isinstance(entry.get("when"), Mapping) or len(entry) < 2:
+        raise grid.document.error(
+            position, "an override is `{when: {KEY: VALUE}, ...}` and what these runs get, such as time"
+        )
+    grid.document.check_keys(position, entry, ("when", *Resources.model_fields))
+    resources = {key: value for key, value in entry.items() if key != "when"}
+    return _Override(partial(grid.document, (*position, "when"), entry["when"]), resources)

@@ -1,8 +1,10 @@
 """A sweep's folder: what launchers write into it."""
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ class Sweep:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.replaced = folder / "replaced"
+        self.lock = folder / ".lock"
 
     def run(self, run: Run) -> RunDir:
         """The folder of a run."""
@@ -28,7 +32,7 @@ class Sweep:
     @contextlib.contextmanager
     def locked(self, wait: bool) -> Iterator[None]:
         """Be the only launcher at work here: wait for another one to end, or raise `UserError`."""
-        lock, busy = self.folder / ".lock", f"another launcher is at work on {self.folder}"
+        lock, busy = self.lock, f"another launcher is at work on {self.folder}"
         if wait:
             with locked_patiently(lock, busy):
                 yield
@@ -57,10 +61,40 @@ class Sweep:
         }
         atomic_write(self.folder / "grid.yaml", grid.file.read_bytes())
         write_json(self.folder / "manifest.json", manifest)
-        for run in expansion.runs:
+
+        def write_config(run: Run) -> None:
             folder, shards = self.run(run), run.config.data.shards
             if shards and not folder.result(run.config.signature):
                 folder.write_config(run.config.with_shards(shards))
+
+        with ThreadPoolExecutor(16) as threads:  # each waits for the disk most of the time
+            list(threads.map(write_config, expansion.runs))
+
+    def dropped(self, everything: Sequence[Run]) -> list[Run]:
+        """The runs that were launched here, are not in the grid of `everything` and have not been pruned.
+
+        A folder whose configuration cannot be read is none of them.
+        """
+        known = {run.config.name for run in everything}
+        gone = []
+        for file in sorted(self.folder.glob("*/state.json")):
+            folder = RunDir(file.parent)
+            if folder.name in known or (folder.state().get("pruned") and folder.state().get("state") not in LIVE):
+                continue
+            with contextlib.suppress(UserError):
+                config = folder.config()
+                if config.name == folder.name:
+                    gone.append(Run(config, {}))
+        return gone
+
+    def set_aside(self, folder: RunDir) -> Path:
+        """Move what a run has out of the way, into `replaced/`: the run starts afresh, and nothing is lost."""
+        for number in itertools.count(1):
+            place = self.replaced / f"{folder.name}.{number}"
+            if not place.exists():
+                break
+        place.parent.mkdir(exist_ok=True)
+        return folder.path.rename(place)
 
     def find(self, runs: Sequence[Run]) -> dict[str, Found]:
         """How each run is found by looking at its folder alone."""
@@ -83,6 +117,12 @@ def note_state(folder: RunDir, state: State, reason: str = "", **details: Any) -
     """Record in `state.json` what a launcher saw; `details` such as a job id stay until they are replaced."""
     kept = {key: value for key, value in folder.state().items() if key not in ("state", "reason")}
     write_json(folder.state_file, {"state": state, "reason": reason, **kept, **details})
+
+
+def cancelled_since(folder: RunDir, moment: float) -> bool:
+    """Whether the run was cancelled after `moment`, in seconds of `time.time()`: by somebody else than its launcher."""
+    cancelled = folder.state().get("cancelled")
+    return isinstance(cancelled, int | float) and cancelled > moment
 
 
 def next_attempt(folder: RunDir) -> int:

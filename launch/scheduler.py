@@ -1,60 +1,226 @@
-"""Asking SLURM about jobs: one squeue and one sacct for any number of them."""
+"""Asking SLURM about jobs: one squeue and, for those that it no longer has, one sacct, for any number of jobs.
+
+Jobs are known by their name, which holds a random token, and their place in the array: ids are used again.
+"""
 
 import contextlib
+import os
+import re
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from artnet.rundir import read_json, write_json
 
 TIMEOUT_S = 30
+ASK_EVERY_S = 30  # what status shows of SLURM is at most so old
+ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
+         "TIMEOUT")  # fmt: skip
+
+# Fixed widths: a name or a reason may hold any separator.
+QUEUE_COLUMNS = {"JobArrayID": 60, "State": 20, "NodeList": 200, "Reason": 60, "StartTime": 24, "TimeLeft": 16,
+                 "exit_code": 12, "Name": 200}  # fmt: skip
+
+Place = tuple[str, int]  # a job's name, and its place in the array
 
 
 class SchedulerSilentError(Exception):
     """SLURM did not answer. What it would have said is unknown: not good, not bad."""
 
 
-def job_states(ids: Sequence[str]) -> dict[str, str]:
-    """SLURM's word for each job (`123` or `123_4`) that it knows, the queue's before the accounting's.
+@dataclass(frozen=True)
+class Job:
+    """What SLURM says of one job: its id as in `123_4`, its word for the state, and as text what is known besides."""
 
-    Raises `SchedulerSilentError` if the queue cannot be asked; without accounting, jobs that have left the queue
-    are absent from the answer.
+    id: str
+    word: str
+    node: str = ""
+    reason: str = ""
+    started: str = ""
+    left: str = ""
+    exit_code: str = ""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether SLURM is done with it."""
+        return self.word.partition(" ")[0] in ENDED
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The jobs that SLURM knows, and what it had to complain about.
+
+    Without `queue_known` nothing is known of any job; without `history_known` nothing of jobs that have left the queue.
     """
-    if not ids:
-        return {}
-    queue = _ask(["squeue", "--noheader", "--array", "--me", "--format=%i|%T"])
-    known = dict(line.split("|", 1) for line in queue.splitlines() if "|" in line)
-    missing = [number for number in ids if number not in known]
-    if missing:
-        try:
-            parents = ",".join(sorted({number.partition("_")[0] for number in missing}))
-            history = _ask(
-                [
-                    "sacct",
-                    "--noheader",
-                    "--parsable2",
-                    "--allocations",
-                    f"--jobs={parents}",
-                    "--format=JobID,State",
-                ]
-            )
-        except SchedulerSilentError:
-            history = ""
-        known = {**dict(line.split("|", 1) for line in history.splitlines() if "|" in line), **known}
-    return {number: known[number] for number in ids if number in known}
+
+    jobs: dict[Place, Job]
+    trouble: str = ""
+    queue_known: bool = True
+    history_known: bool = True
 
 
-def job_named(name: str) -> str | None:
-    """The id of this user's job, or of the whole array, with this name. Raises `SchedulerSilentError`."""
-    answers = _ask(["squeue", "--noheader", "--me", f"--name={name}", "--format=%i"]).split()
-    if not answers:
-        # Without accounting, a job that has ended cannot be found: then it is as if there had been none.
-        with contextlib.suppress(SchedulerSilentError):
-            columns = ["--noheader", "--parsable2", "--allocations", "--starttime=now-7days", "--format=JobID"]
-            answers = _ask(["sacct", *columns, f"--name={name}"]).split()
-    return answers[0].partition("_")[0] if answers else None
-
-
-def _ask(command: list[str]) -> str:
+def ask(names: Collection[str], places: Collection[Place], since: datetime) -> Answer:
+    """Ask about `places` of the arrays called `names`, submitted after `since`."""
+    if not names:
+        return Answer({})
+    columns = ",".join(f"{column}:{width}" for column, width in QUEUE_COLUMNS.items())
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
+        queue = _run("squeue", "--noheader", "--array", "--me", "--states=all", f"--name={','.join(names)}",
+                     f"--Format={columns}")  # fmt: skip
+    except SchedulerSilentError as error:
+        return Answer({}, str(error), queue_known=False, history_known=False)
+    jobs = read_queue(queue)
+    if all(place in jobs and not jobs[place].has_ended for place in places):
+        return Answer(jobs)
+    try:
+        start = (since - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%S")
+        history = _run("sacct", "--noheader", "--parsable2", "--allocations", "--duplicates", f"--starttime={start}",
+                       f"--name={','.join(names)}", "--format=JobID,State,NodeList,Reason,Start,ExitCode,JobName",
+                       )  # fmt: skip
+    except SchedulerSilentError as error:
+        if "accounting storage is disabled" in str(error):  # this cluster keeps none: the queue is all there is
+            return Answer(jobs)
+        return Answer(jobs, str(error), history_known=False)
+    for place, job in read_history(history).items():
+        # Accounting is seconds behind: what it takes for running may have ended for the queue.
+        if place not in jobs or (jobs[place].has_ended and job.has_ended):
+            jobs[place] = job
+    return Answer(jobs)
+
+
+def ask_again(folder: Path, names: Collection[str], places: Collection[Place], since: datetime) -> Answer:
+    """The same, but an answer of the last 30 s about these names, kept in `folder`, is good enough."""
+    file = folder / "answer.json"
+    kept = read_json(file)
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        if 0 <= time.time() - kept["asked"] < ASK_EVERY_S and set(names) <= set(kept["names"]):
+            return _from_json(kept)
+    answer = ask(names, places, since)
+    remember(folder, names, answer)
+    return answer
+
+
+def remember(folder: Path, names: Collection[str], answer: Answer) -> None:
+    """Keep an answer for `ask_again`."""
+    jobs = [[*place, asdict(job)] for place, job in answer.jobs.items()]
+    write_json(folder / "answer.json", {**vars(answer), "asked": time.time(), "names": sorted(names), "jobs": jobs})
+
+
+def forget(folder: Path) -> None:
+    """Let `ask_again` ask: something was done to the jobs."""
+    (folder / "answer.json").unlink(missing_ok=True)
+
+
+def _from_json(kept: dict[str, Any]) -> Answer:
+    jobs = {(name, place): Job(**job) for name, place, job in kept["jobs"]}
+    return Answer(jobs, kept["trouble"], kept["queue_known"], kept["history_known"])
+
+
+def read_queue(text: str) -> dict[Place, Job]:
+    """What squeue printed: a line per element of an array."""
+    jobs: dict[Place, Job] = {}
+    for line in text.splitlines():
+        cells, at = [], 0
+        for width in QUEUE_COLUMNS.values():
+            cells.append(line[at : at + width].strip())
+            at += width
+        number, word, node, reason, started, left, status, name = cells
+        with contextlib.suppress(ValueError):
+            exit_code = f"{int(status) >> 8}:{int(status) & 127}"  # squeue has it as wait() does
+            job = Job(number, word, node, _known(reason), _known(started), _known(left), exit_code)
+            jobs.update(_placed(name, job))
+    return jobs
+
+
+def read_history(text: str) -> dict[Place, Job]:
+    """What sacct printed: a line for each time that a job was in the queue, the last one counts."""
+    jobs: dict[Place, Job] = {}
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):
+            number, word, node, reason, started, exit_code, name = line.split("|", 6)
+            job = Job(number, word, _known(node), _known(reason), _known(started), "", exit_code)
+            jobs.update(_placed(name, job))
+    return jobs
+
+
+def _placed(name: str, job: Job) -> Iterator[tuple[Place, Job]]:
+    """A line's job by place: `12_3`, `12` alone, or `12_[0-2,7%4]` for elements that have not started."""
+    array, _, elements = job.id.partition("_")
+    for number in read_elements(elements):
+        yield (name, number), Job(**{**vars(job), "id": f"{array}_{number}" if elements else array})
+
+
+def read_elements(text: str) -> list[int]:
+    """`3`, `[0-2,7%4]` or `[0-8:2]` as numbers; nothing means the only one, 0. Raises ValueError."""
+    found: list[int] = []
+    for part in text.strip("[]").partition("%")[0].split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part or "0")
+        if not match:
+            raise ValueError(f"{text!r} names no elements of an array")
+        found += range(int(match[1]), int(match[2] or match[1]) + 1, int(match[3] or 1))
+    return found
+
+
+def max_array_size() -> int:
+    """One more than the highest index of an array that the cluster takes; 0 if it takes none.
+
+    Raises `SchedulerSilentError`.
+    """
+    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", _run("scontrol", "show", "config"), re.MULTILINE)
+    return int(match[1]) if match else 1001  # SLURM's default
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why SLURM has signalled a job, `cancelled`, `preempted`, `timed out`, or `told to stop` if that was none of its
+    doing; and whether the job has yet to be put back into the queue.
+    """
+
+    why: str
+    in_queue: bool = False
+
+
+def why_stopped(job: str, restarts: int, seconds_before_limit: float) -> Stop:
+    """Why SLURM has signalled this job, from inside it. Raises `SchedulerSilentError`."""
+    return read_stop(_run("scontrol", "--oneliner", "show", "job", job), restarts, seconds_before_limit)
+
+
+def read_stop(text: str, restarts: int, seconds_before_limit: float) -> Stop:
+    """The same from what scontrol printed."""
+    fields = dict(re.findall(r"(\w+)=(\S*)", text))
+    if int(fields.get("Restarts", restarts)) > restarts:
+        return Stop("preempted", in_queue=True)
+    if fields.get("JobState") != "RUNNING":  # COMPLETING, as all that is being killed
+        return Stop("cancelled")
+    if _known(fields.get("PreemptTime", "")):
+        return Stop("preempted")
+    try:
+        left = (datetime.fromisoformat(fields["EndTime"]) - datetime.now()).total_seconds()
+    except (KeyError, ValueError):
+        return Stop("told to stop")
+    return Stop("timed out" if left < seconds_before_limit else "told to stop")
+
+
+def requeue(job: str) -> None:
+    """Put this job, of an array this element alone, back into the queue. Raises `SchedulerSilentError`."""
+    _run("scontrol", "requeue", job)
+
+
+def _known(text: str) -> str:
+    return "" if text in ("None", "N/A", "Unknown", "INVALID", "None assigned", "(null)") else text
+
+
+def _run(*command: str) -> str:
+    # Without this, squeue and sacct cut long lists of elements short.
+    environment = {**os.environ, "SLURM_BITSTR_LEN": "0"}
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True, env=environment, errors="replace"
+        )
     except subprocess.CalledProcessError as error:
         raise SchedulerSilentError(f"{command[0]}: {' '.join(error.stderr.split())}") from error
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -3,72 +3,124 @@
 Start it again to see where the runs are and to submit what is missing; nothing is submitted twice.
 """
 
+import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 
-from artnet import report
-from launch import cli, grid, plan, rundir
-from launch.resources import SlurmBlock, resources
+from launch import arguments, clearing, cli, grid, local, plan, preflight, snapshot, verbs
+from launch.estimate import cost, estimate
+from launch.resources import Request, SlurmBlock
+from launch.rundir import Sweep
 from launch.states import ENDED_BADLY, State
-from launch.submission import find, submit
+from launch.submission import look, submit
 from shards.errors import UserError, command
 
+NUMBERS = {"nodes", "gpus_per_node", "tasks_per_node", "cpus_per_task", "max_parallel", "requeue"}
+METAVARS = {"time": "HH:MM:SS", "setup": "LINE", "mem": "SIZE", "mem_per_gpu": "SIZE", "exclude": "NODES"}
+HELP = {
+    "partition": "where its job waits (default: the cluster's)",
+    "account": "whom it is billed to",
+    "qos": "quality of service",
+    "time": "its time limit (default: 1:00:00)",
+    "nodes": "nodes for each run (default: 1)",
+    "gpus_per_node": "GPUs of each node, one rank each (default: 0, CPUs)",
+    "cpus_per_task": "CPUs of each rank",
+    "mem_per_gpu": 'instead of --mem, such as "16G"',
+    "reservation": "nodes that were set aside for you",
+}
 
-def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console) -> int:
-    """Submit a grid. Returns the exit code: 0, or 1 if runs ended badly."""
+
+def find(sweep: Sweep, runs: Sequence[grid.Run], fresh: bool) -> plan.Sight:
+    """How runs are found, with what SLURM says of their jobs."""
+    seen, found = look(sweep, runs, fresh), {}
+    for name, now in seen.found.items():
+        job = seen.jobs.get(name)
+        found[name] = dataclasses.replace(now, job=job.id, node=job.node, left=job.left) if job else now
+    return plan.Sight(found, seen.trouble, not seen.queue_known)
+
+
+def launch(options: arguments.Options, overrides: Mapping[str, Any], with_snapshot: bool, console: Console) -> int:
+    """Submit a grid, or do another thing with it. Returns the exit code: 0, or 1 if runs ended badly."""
     loaded = grid.load(options.grid)
+    work = verbs.work(options, loaded, lambda only: grid.expand(loaded, options.sets, only), find, asks=True)
+    if options.verb is not arguments.Verb.LAUNCH:
+        return verbs.act(work, console)
     block = cli.read_block(SlurmBlock, loaded, "slurm", loaded.slurm, overrides)
-    everything = grid.expand(loaded, options.sets)
-    expansion = grid.expand(loaded, options.sets, options.only) if options.only else everything
-    wanted = {run.config.name: resources(block, run, loaded.where("slurm")) for run in expansion.runs}
-    sweep = rundir.Sweep(options.sweep_root / loaded.name)
+    request = Request(loaded, block, overrides)
+    if not options.sets:
+        request.check_matches(work.everything.runs)
+    wanted = {run.config.name: request.of(run) for run in work.expansion.runs}
     no_slurm = f"no sbatch on this machine; without SLURM use: python launch/local.py --grid {options.grid}"
     if options.dry_run:
-        found, trouble = find(sweep, expansion.runs)
-        decisions = plan.decide(expansion.runs, found, options.retry)
-        cli.show_plan(console, loaded, expansion, decisions, dry_run=True)
+        decisions, sight = verbs.show(work, console)
         if not shutil.which("sbatch"):
             cli.say(f"note: {no_slurm}")
-        elif trouble:
-            cli.say(f"warning: {trouble}")
+        elif not sight.trouble:
+            check(request, decisions, work.sweep)
         return 0
     if not shutil.which("sbatch"):
         raise UserError(no_slurm)
     cli.check_environment(loaded)
-    cli.check_data(sweep, expansion.runs)
-    with sweep.locked(wait=False):
-        found, trouble = find(sweep, expansion.runs)
-        if trouble:
-            raise UserError(f"SLURM does not answer ({trouble}); nothing was submitted, try again when it does")
-        for run in expansion.runs:
-            now = found[run.config.name]
-            if now.state is not State.PLANNED:
-                rundir.note_state(sweep.run(run), now.state, now.reason)
-        decisions = plan.decide(expansion.runs, found, options.retry)
-        sweep.commit(loaded, expansion, everything.runs)
-        cli.show_plan(console, loaded, expansion, decisions, dry_run=False)
-        jobs = submit(sweep, block, wanted, decisions)
-        report.write(sweep.folder, console)
+    cli.check_data(work.sweep, work.expansion.runs)
+    with work.sweep.locked(wait=False):
+        decisions, sight = verbs.show(work, console, fresh=True)
+        verbs.note(work, sight.found)
+        check(request, decisions, work.sweep)
+        if not clearing.agreed(work.sweep, decisions, options.yes):
+            return 0
+        code = None
+        if with_snapshot and plan.to_start(decisions):
+            code = snapshot.take(work.sweep.folder / "code", options.sweep_root)
+        decisions = clearing.clear(work.sweep, decisions, sight.found)
+        work.sweep.commit(loaded, work.expansion, work.everything.runs)
+        jobs = submit(work.sweep, block, wanted, plan.to_start(decisions), code)
+        from artnet import report  # scipy takes a while
+
+        report.write(work.sweep.folder, console)
     if jobs:
-        console.print(f"submitted {jobs} jobs; run this again to see where they are", highlight=False)
-    return 1 if any(f.state in ENDED_BADLY for f in found.values()) and not options.retry else 0
+        console.print(f"submitted {jobs} jobs; --status or --watch shows where they are", highlight=False)
+    return 1 if any(d.action is plan.Action.LEAVE and d.state in ENDED_BADLY for d in decisions) else 0
+
+
+def check(request: Request, decisions: Sequence[plan.Decision], sweep: Sweep) -> None:
+    """Say what there is to know about the jobs of a plan. Raises `UserError` with all that would go wrong."""
+    chosen = [decision.run for decision in plan.to_start(decisions)]
+    new = [decision.run for decision in decisions if decision.action is plan.Action.START]
+    found = preflight.check(request, chosen, new, sweep.folder)
+    for warning in found.warnings:
+        cli.say(f"warning: {warning}")
+    if found.problems:
+        raise UserError("\nerror: ".join(found.problems))
+    complete = [decision.run for decision in decisions if decision.state is State.COMPLETE]
+    finished = [(run, taken) for run in complete if (taken := cost(sweep.run(run), run.config.signature))]
+    if told := estimate(finished, chosen):
+        cli.say(told)
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = cli.parser("slurm.py", (__doc__ or "").split(": ", 1)[1])
-    parser.add_argument("--partition", metavar="NAME")
-    parser.add_argument("--time", metavar="HH:MM:SS", help="time limit of each run")
-    parser.add_argument("--nodes", type=int, metavar="N")
-    parser.add_argument("--gpus-per-node", type=int, metavar="N", help="one rank each; 0: CPUs")
-    parser.add_argument("--max-parallel", type=int, metavar="N", help="jobs at a time")
+    launching = {
+        **arguments.PRUNE,
+        "--no-snapshot": "jobs run the code as it is by then, not a copy of it as it is now",
+        "--local": "on this machine instead, as launch/local.py does; so with all below",
+    }
+    parser = arguments.parser("slurm.py", (__doc__ or "").split(": ", 1)[1], launching)
+    asked = parser.add_argument_group("what a run gets from SLURM, over the grid's slurm: block and its overrides")
+    for key, field in SlurmBlock.model_fields.items():
+        if key != "overrides":
+            names = ["--gpus"] * (key == "gpus_per_node") + [f"--{key.replace('_', '-')}"]
+            how: dict[str, Any] = {"action": "append"} if key == "setup" else {"type": int if key in NUMBERS else str}
+            metavar = "N" if key in NUMBERS else METAVARS.get(key, "NAME")
+            asked.add_argument(*names, dest=key, metavar=metavar, help=HELP.get(key) or field.description, **how)
     args = parser.parse_args(argv)
-    own = ("partition", "time", "nodes", "gpus_per_node", "max_parallel")
-    return launch(cli.options(args), {key: getattr(args, key) for key in own}, cli.console())
+    overrides = {key: getattr(args, key) for key in SlurmBlock.model_fields if key != "overrides"}
+    if args.local:
+        return local.launch(arguments.parse(args), {"max_parallel": args.max_parallel}, cli.console())
+    return launch(arguments.parse(args), overrides, not args.no_snapshot, cli.console())
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ any live state -> unknown -> any            the scheduler cannot be asked
 
 import re
 import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from artnet.rundir import EXIT_STOPPED
@@ -42,6 +44,7 @@ _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, s
 _SLURM = {
     "PENDING": State.PENDING,
     "CONFIGURING": State.PENDING,
+    "POWER_UP_NODE": State.PENDING,
     "RESV_DEL_HOLD": State.PENDING,
     "REQUEUED": State.REQUEUED,
     "REQUEUE_FED": State.REQUEUED,
@@ -52,6 +55,8 @@ _SLURM = {
     "STAGE_OUT": State.RUNNING,
     "SIGNALING": State.RUNNING,
     "RESIZING": State.RUNNING,
+    "EXPEDITING": State.PENDING,
+    "UPDATE_DB": State.RUNNING,
     "STOPPED": State.RUNNING,
     "SUSPENDED": State.RUNNING,
     "PREEMPTED": State.INTERRUPTED,
@@ -60,6 +65,8 @@ _SLURM = {
     "FAILED": State.FAILED,
     "BOOT_FAIL": State.NODE_FAILED,
     "NODE_FAIL": State.NODE_FAILED,
+    "LAUNCH_FAILED": State.NODE_FAILED,
+    "RECONFIG_FAIL": State.NODE_FAILED,
     "OUT_OF_MEMORY": State.OUT_OF_MEMORY,
     "DEADLINE": State.TIMED_OUT,
     "TIMEOUT": State.TIMED_OUT,
@@ -67,12 +74,52 @@ _SLURM = {
 }
 
 
-def from_slurm(word: str) -> State:
+def from_slurm(word: str, exit_code: str = "") -> State:
     """The state that SLURM's word (as in `CANCELLED by 1000`) means for a run without a result.
 
-    Words that SLURM may add one day are unknown, not bad.
+    `exit_code` as sacct has it, `CODE:SIGNAL`: a job that somebody killed has not failed. Words that SLURM may add
+    one day are unknown, not bad.
     """
-    return _SLURM.get(word.partition(" ")[0].rstrip("+"), State.UNKNOWN)
+    state = _SLURM.get(word.partition(" ")[0].rstrip("+"), State.UNKNOWN)
+    code, _, number = exit_code.partition(":")
+    if state is State.FAILED and code.isdecimal() and number.isdecimal():
+        killed_by = int(number) or int(code) - 128  # srun says 128 + SIGNAL of a task that was killed
+        if killed_by in _FROM_OUTSIDE or int(code) == EXIT_STOPPED:
+            return State.INTERRUPTED
+    return state
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of a job: how it ended, and how many attempts at training the run had before.
+
+    `outcome` is `preempted`, `timed out`, or another word of the job's; nothing if it was lost with its node.
+    """
+
+    outcome: str
+    attempts_before: int
+
+
+def refusal(starts: Sequence[Start], attempts: int, budget: int) -> tuple[State, str] | None:
+    """Why a job may not start again after these starts, as the state and reason of its run; None if it may.
+
+    A time-out and a node that was lost take one of `budget` each, a preemption none. Two starts in a row after which
+    the run has no more `attempts` than before, preemptions aside, are the job's own fault.
+    """
+    idle = [start for start in starts if start.attempts_before == attempts and start.outcome != "preempted"]
+    if len(idle) > 1:
+        return State.FAILED, f"never began to train, {len(idle)} times in a row"
+    timed_out = sum(start.outcome == "timed out" for start in starts)
+    lost = sum(not start.outcome for start in starts)
+    if timed_out + lost <= budget:
+        return None
+    times = " and ".join(
+        f"{what} {count} time{'s' * (count > 1)}"
+        for what, count in (("ran out of time", timed_out), ("was lost with its node", lost))
+        if count
+    )
+    state = State.TIMED_OUT if starts[-1].outcome == "timed out" else State.NODE_FAILED
+    return state, f"{times}, and `requeue: {budget}` is used up; --retry goes on from the checkpoint"
 
 
 def after_exit(code: int, outcome: str, last_words: str) -> tuple[State, str]:

@@ -4,6 +4,7 @@ The configurations are drawn here, from the seed, so that a dry run shows them a
 that is complete is read, not trained again. Each is an ordinary run in an ordinary run directory.
 """
 
+import dataclasses
 import logging
 import math
 import os
@@ -20,7 +21,7 @@ from rich.console import Console
 from artnet import config as run_config
 from artnet import report
 from artnet.rundir import EXIT_STOPPED, RunDir
-from launch import cli, grid, plan, rundir
+from launch import arguments, clearing, cli, grid, plan, rundir, verbs
 from launch.local import training_command
 from launch.states import State, after_exit
 from shards.errors import UserError, command
@@ -51,7 +52,7 @@ class Trial:
 
     def setup(self, config: dict[str, Any]) -> None:
         """Look at the run. `config["run"]` holds its `folder`, whether to `train` it or only to report what it did,
-        the `metric` to report, the `worst` value of it and the number of `threads`.
+        the `metric` to report, the `worst` value of it, the number of `threads`, and when the search `began`.
         """
         wanted = config["run"]
         self.run = RunDir(Path(wanted["folder"]))
@@ -59,6 +60,7 @@ class Trial:
         self.metric: str = wanted["metric"]
         self.worst: float = wanted["worst"]
         self.threads: int = wanted["threads"]
+        self.began: float = wanted["began"]
         settings = self.run.config()
         self.signature, self.last_epoch = settings.signature, settings.train.epochs
         self.reported = 0
@@ -104,6 +106,8 @@ class Trial:
     def _keep_training(self) -> bool:
         """Start the training if it does not go on by itself. False if it has failed."""
         if self.process is None:
+            if rundir.cancelled_since(self.run, self.began):
+                return False
             if not self.run.is_locked():  # else an earlier launch's process is still at it
                 self._start()
             return True
@@ -111,6 +115,8 @@ class Trial:
         if code is not None and not self.run.result(self.signature):
             outcome = rundir.last_outcome(self.run, self.attempts_before)
             state, reason = after_exit(code, outcome, rundir.last_words(self.logs / "stderr"))
+            if rundir.cancelled_since(self.run, self.began):
+                state, reason = State.CANCELLED, self.run.state()["reason"]
             rundir.note_state(self.run, state, reason, exit_code=code)
             return False
         return True
@@ -167,15 +173,16 @@ def search(
             ended.add(Path(trial.config["run"]["folder"]).name)
 
     ended: set[str] = set()
-    known = [d for d in decisions if d.action is plan.Action.LEAVE and sweep.run(d.run).epochs()]
-    wanted = [d for d in decisions if d.action is not plan.Action.LEAVE]
+    known = [d for d in decisions if d.action not in plan.STARTS and sweep.run(d.run).epochs()]
+    wanted = plan.to_start(decisions)
     space = [
         {
             "folder": str(sweep.run(decision.run).path.resolve()),
-            "train": decision.action is not plan.Action.LEAVE,
+            "train": decision.action in plan.STARTS,
             "metric": metric["name"],
             "worst": -math.inf if metric["goal"] == "maximize" else math.inf,
             "threads": max(1, int(block.cpus_per_run)),
+            "began": time.time(),
         }
         for decision in [*known, *wanted]
     ]
@@ -228,36 +235,40 @@ def best(sweep: rundir.Sweep, metric: Mapping[str, str], runs: Sequence[grid.Run
     return run, value
 
 
-def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console) -> int:
+def launch(options: arguments.Options, overrides: Mapping[str, Any], console: Console) -> int:
     """Run a search on this machine. Returns the exit code: 0, or 75 if it was stopped.
 
     Raises `UserError` for what is wrong with the grid, and if no run is complete at the end.
     """
     loaded = grid.load(options.grid)
     block = cli.read_block(TuneBlock, loaded, "tune", loaded.tune, overrides)
-    everything = grid.sample(loaded, block.samples, block.seed, options.sets)
-    expansion = (
-        grid.sample(loaded, block.samples, block.seed, options.sets, options.only) if options.only else everything
+    work = verbs.work(
+        options,
+        loaded,
+        lambda only: grid.sample(loaded, block.samples, block.seed, options.sets, only),
+        names_dropped=False,  # another number of samples or another seed draws other runs
     )
-    sweep = rundir.Sweep(options.sweep_root / loaded.name)
+    if options.verb is not arguments.Verb.LAUNCH:
+        return verbs.act(work, console)
+    everything, sweep = work.everything, work.sweep
     if options.dry_run:
-        decisions = plan.decide(expansion.runs, sweep.find(expansion.runs), options.retry)
-        cli.show_plan(console, loaded, expansion, decisions, dry_run=True)
+        verbs.show(work, console)
         return 0
     check_metric(loaded, everything.runs)
     cli.check_environment(loaded)
-    cli.check_data(sweep, expansion.runs)
+    cli.check_data(sweep, work.expansion.runs)
     with sweep.locked(wait=True):
-        # A process that an earlier launch left behind is waited for: its run is reported like any other.
-        found = {
-            name: plan.Found(State.INTERRUPTED, f.reason) if f.state is State.RUNNING else f
-            for name, f in sweep.find(expansion.runs).items()
-        }
-        decisions = plan.decide(expansion.runs, found, options.retry)
-        sweep.commit(loaded, expansion, everything.runs)
-        cli.show_plan(console, loaded, expansion, decisions, dry_run=False)
+        decisions, sight = verbs.show(work, console)
+        if not clearing.agreed(sweep, decisions, options.yes):
+            return 0
+        decisions = [
+            # A process that an earlier launch left behind is waited for: its run is reported like any other.
+            dataclasses.replace(decision, action=plan.Action.RESUME) if decision.state is State.RUNNING else decision
+            for decision in clearing.clear(sweep, decisions, sight.found)
+        ]
+        sweep.commit(loaded, work.expansion, everything.runs)
         finished = True
-        if any(decision.action is not plan.Action.LEAVE for decision in decisions):
+        if plan.to_start(decisions):
             finished = search(sweep, block, loaded.metric, decisions)
         report.write(sweep.folder, console)
         winner = best(sweep, loaded.metric, everything.runs)
@@ -277,13 +288,13 @@ def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console)
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = cli.parser("tune.py", (__doc__ or "").split(": ", 1)[1])
+    parser = arguments.parser("tune.py", (__doc__ or "").split(": ", 1)[1])
     parser.add_argument(
         "--samples", type=int, metavar="N", help="configurations drawn (default: the grid's tune block)"
     )
     parser.add_argument("--max-parallel", type=int, metavar="N", help="runs at a time")
     args = parser.parse_args(argv)
-    return launch(cli.options(args), {"samples": args.samples, "max_parallel": args.max_parallel}, cli.console())
+    return launch(arguments.parse(args), {"samples": args.samples, "max_parallel": args.max_parallel}, cli.console())
 
 
 if __name__ == "__main__":

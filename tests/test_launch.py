@@ -11,16 +11,14 @@ import time
 from pathlib import Path
 
 import pytest
-import submitit
 import yaml
 from conftest import ROOT, TINY, python
 
 from artnet.config import build, unflatten
 from artnet.rundir import EXIT_STOPPED, RunDir
-from launch import local, plan, resources, rundir, scheduler, submission
+from launch import local, plan, rundir
 from launch.grid import Run
-from launch.job import TrainJob
-from launch.states import ENDED_BADLY, LIVE, State, after_exit, from_slurm, on_this_machine
+from launch.states import ENDED_BADLY, LIVE, State, after_exit, on_this_machine
 
 
 @pytest.fixture
@@ -161,39 +159,11 @@ def test_a_run_that_slurm_has_is_left_to_it(tmp_path):
         assert rundir.find_run(folder, "signature").state is State(state)
 
 
-def test_jobs_are_found_again_by_name_or_by_what_the_run_says(tmp_path, monkeypatch):
-    runs = [Run(build(unflatten({**TINY, "seed": seed})), {}) for seed in range(4)]
-    sweep = rundir.Sweep(tmp_path)
-    lost, gone, failed, queued = (sweep.run(run) for run in runs)
-    rundir.note_state(lost, State.SUBMITTING, launcher="slurm", job=None, job_name="artnet-x", position=1, of=2)
-    for folder, job in ((gone, "8"), (failed, "9"), (queued, "10")):
-        rundir.note_state(folder, State.RUNNING, launcher="slurm", job=job)
-    failed.run_file.write_text('{"attempts": [{"outcome": "failed: no more"}]}')
-    answers = {"squeue": "22_0|PENDING\n22_1|PENDING\n10|RUNNING\n", "--name=artnet-x": "22_[0-1]\n", "sacct": ""}
-    monkeypatch.setattr(
-        scheduler, "_ask", lambda command: next(answers[key] for key in reversed(answers) if key in command)
-    )
-    found, trouble = submission.find(sweep, runs)
-    assert not trouble
-    assert [found[folder.name].state for folder in (lost, gone, failed, queued)] == [
-        State.PENDING, State.INTERRUPTED, State.FAILED, State.RUNNING,
-    ]  # fmt: skip
-    assert lost.state()["job"] == "22_1"
-
-
-def test_words_of_slurm_become_states_and_silence_is_never_failure():
-    assert from_slurm("CANCELLED by 1000") is State.CANCELLED
-    assert from_slurm("NODE_FAIL") is State.NODE_FAILED
-    assert from_slurm("TIMEOUT") is State.TIMED_OUT
-    assert from_slurm("COMPLETED") is State.FAILED
-    assert from_slurm("SOMETHING_NEW") is State.UNKNOWN
-
-
 def test_the_plan_starts_what_is_missing_and_leaves_what_lives_or_failed():
     run = Run(build(unflatten(TINY)), {})
 
     def action(state: State, retry: bool) -> plan.Action:
-        return plan.decide([run], {run.config.name: plan.Found(state)}, retry)[0].action
+        return plan.decide([run], {run.config.name: plan.Found(state)}, plan.Policy(retry=retry))[0].action
 
     for state in State:
         started = {State.PLANNED: plan.Action.START, State.INTERRUPTED: plan.Action.RESUME}.get(
@@ -231,7 +201,7 @@ def test_two_processes_train_one_run_of_a_grid(grid_yaml):
         ("local", {"parameters": {"optim.lr": {"uniform": [0.1, 0.2]}}}, (), "launch/tune.py"),
         ("slurm", {}, (), "launch/local.py"),
         ("slurm", {"slurm": {"time": 28800}}, ("--dry-run",), "in quotes"),
-        ("slurm", {"slurm": {"overrides": [{"when": {"model.depth": 1}}]}}, ("--dry-run",), "model.depth"),
+        ("slurm", {"slurm": {"overrides": [{"when": {"model.depth": 1}, "nodes": 2}]}}, ("--dry-run",), "model.depth"),
         ("tune", {"tune": {"samples": 0}}, (), "tune.samples"),
         ("tune", {"metric": {"name": "val/genre/top1"}}, (), "no run reports 'val/genre/top1'"),
         ("local", {"env_from": ["NOT_SET_ANYWHERE"]}, (), "NOT_SET_ANYWHERE is not set"),
@@ -258,35 +228,6 @@ def test_data_that_changed_under_a_sweep_is_noticed(grid_yaml, shards, tmp_path)
     ended = launch("local", grid)
     assert ended.returncode == 2
     assert "was trained on other data" in ended.stderr
-
-
-def test_resources_of_a_run_follow_the_overrides_it_matches():
-    block = resources.SlurmBlock(
-        time="8:00:00", gpus_per_node=4, overrides=({"when": {"seed": 1}, "time": "1-00:00:30", "nodes": 2},)
-    )
-    runs = [Run(build(unflatten({**TINY, "seed": seed})), {}) for seed in (0, 1)]
-    first, second = (resources.resources(block, run, "grid.yaml:1").parameters() for run in runs)
-    assert first == {"time": 480, "nodes": 1, "ntasks_per_node": 4, "gpus_per_node": 4}
-    assert second == {"time": 1441, "nodes": 2, "ntasks_per_node": 4, "gpus_per_node": 4}
-
-
-def test_a_preempted_job_checkpoints_and_goes_on(run_yaml, tmp_path):
-    run = RunDir(tmp_path / "run")
-    run.path.mkdir()
-    shutil.copy(run_yaml(train__epochs=3), run.config_file)
-    executor = submitit.LocalExecutor(tmp_path / "jobs")
-    executor.update_parameters(timeout_min=60)
-    job = executor.submit(TrainJob(str(run.path), rundir.next_attempt(run)))
-    while len(run.metrics()) < 2:
-        assert job.state != "FAILED", job.stderr()
-        time.sleep(0.05)
-    training = run.run()["attempts"][0]["pid"]
-    os.kill(int(Path(f"/proc/{training}/stat").read_text().split()[3]), signal.SIGUSR2)  # its parent: the job
-    assert job.result() == 0
-    attempts = run.run()["attempts"]
-    assert [attempt["outcome"] for attempt in attempts] == ["stopped", "complete"]
-    assert attempts[1]["from_step"] > 0
-    assert run.result()
 
 
 def test_a_search_runs_under_ray_reports_each_epoch_and_saves_the_best(grid_yaml, shards):

@@ -1,15 +1,18 @@
 """Where a result came from: the code, the libraries, the machine."""
 
+import contextlib
 import importlib.metadata
+import json
 import os
 import platform
 import socket
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .ranks import Ranks
+if TYPE_CHECKING:  # launchers ask for the git state, and need not wait for torch
+    from .ranks import Ranks
 
 LIBRARIES = ("torch", "torchvision", "torchmetrics", "numpy", "pillow")
 MAX_DIFF = 200_000  # characters of uncommitted changes that are kept
@@ -21,8 +24,14 @@ def now() -> str:
 
 
 def git_state() -> dict[str, Any]:
-    """The commit of this code and what was changed since; empty where there is no git or no repository."""
+    """The commit of this code and what was changed since; empty where there is no git or no repository.
+
+    A copy of the code that a launcher made says in its `snapshot.json` what the repository was like.
+    """
     folder = Path(__file__).resolve().parents[2]
+    with contextlib.suppress(OSError, ValueError):
+        noted = json.loads((folder / "snapshot.json").read_bytes())
+        return noted if isinstance(noted, dict) else {}
     if not (folder / ".git").exists():
         return {}
 
@@ -44,7 +53,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def attempt(ranks: Ranks, from_step: int) -> dict[str, Any]:
+def attempt(ranks: "Ranks", from_step: int) -> dict[str, Any]:
     """A new entry of `run.json`'s attempts: who, where, from which step on."""
     import torch
 

@@ -1,0 +1,99 @@
+"""submitit's executors, dispatching jobs that read an array's file instead of a pickle."""
+
+import contextlib
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import submitit
+from submitit.helpers import clean_env
+
+# sbatch and srun take defaults from the environment. The user's own for these count where the grid says nothing; of
+# the others some would break the jobs (SBATCH_JOB_NAME, SBATCH_EXPORT).
+USER_DEFAULTS = {
+    "SBATCH_ACCOUNT": "account",
+    "SBATCH_PARTITION": "partition",
+    "SBATCH_QOS": "qos",
+    "SBATCH_RESERVATION": "reservation",
+    "SBATCH_CONSTRAINT": "constraint",
+}
+
+
+@contextlib.contextmanager
+def scrubbed() -> Iterator[None]:
+    """The environment without what a surrounding job or torchrun has put there."""
+    kept = {name: os.environ[name] for name in ("SLURM_CONF", *USER_DEFAULTS) if name in os.environ}
+    with clean_env():
+        os.environ.update(kept)
+        try:
+            yield
+        finally:
+            for name in kept:
+                del os.environ[name]
+
+
+def task_command(array_file: Path) -> str:
+    """The program of a job in shell words: this interpreter, on the code of PYTHONPATH wherever it is started."""
+    return shlex.join([sys.executable, "-u", "-P", "-m", "launch.task", str(array_file.absolute())])
+
+
+class SlurmArrayExecutor(submitit.SlurmExecutor):
+    """Submits the runs of an array's file as one SLURM job array.
+
+    Every option is given to sbatch as an argument, where no quoting is needed, and which counts more than SBATCH_*
+    variables. All variables of the environment go to the job, as is sbatch's custom: those that `env_from` names
+    must, and so must what `module load` and virtual environments have set. SLURM keeps them, no file of ours does.
+    """
+
+    def submit_file(self, array_file: Path, count: int, code: Path) -> str:
+        """Submit `count` jobs (0: one job that is no array) and return the id of the array.
+
+        Raises submitit's `FailedJobError` with SLURM's words if it refuses, `FailedSubmissionError` if it answers
+        with no id.
+        """
+        self._count, self._code = count, code
+        self.folder.mkdir(parents=True, exist_ok=True)
+        script = array_file.with_suffix(".sh")
+        script.write_text(self._make_submission_file_text(task_command(array_file), ""))
+        with scrubbed():
+            output = submitit.helpers.CommandFunction(self._make_submission_command(script), verbose=False)()
+        return self._get_job_id_from_submission_command(output)
+
+    def _make_submission_file_text(self, command: str, uid: str) -> str:
+        code = shlex.quote(str(self._code.absolute()))
+        return "\n".join(
+            [
+                "#!/bin/bash",
+                *self.parameters.get("setup", []),
+                # After the user's own lines, which may load modules that come with a PYTHONPATH.
+                f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}" SUBMITIT_EXECUTOR=slurm',
+                # Since 22.05 srun does not ask for what sbatch was asked for.
+                '[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK',
+                f"exec srun --unbuffered --label --kill-on-bad-exit=1 {command}",
+                "",
+            ]
+        )
+
+    def _make_submission_command(self, submission_file_path: Path) -> list[str]:
+        given = {**self.parameters, **self.parameters.get("additional_parameters", {})}
+        own = ("setup", "additional_parameters", "signal_delay_s", "array_parallelism")
+        options: dict[str, Any] = {key: value for key, value in given.items() if key not in own}
+        # In a pattern for file names % and \ have a meaning.
+        folder = str(self.folder).replace("\\", "\\\\").replace("%", "%%")
+        options |= {
+            "signal": f"USR2@{self.parameters['signal_delay_s']}",
+            "requeue": True,
+            "export": "ALL",
+            "open_mode": "append",
+            "output": f"{folder}/{'%A_%a' if self._count else '%j'}.log",
+        }
+        if self._count:
+            options["array"] = f"0-{self._count - 1}%{min(self._count, self.parameters['array_parallelism'])}"
+        flags = [
+            f"--{key.replace('_', '-')}" + ("" if value is True else f"={value}")
+            for key, value in sorted(options.items())
+        ]
+        return ["sbatch", *flags, str(submission_file_path)]

@@ -1,0 +1,68 @@
+"""A job array: its runs by place, in a file that is there before SLURM hears of them.
+
+A job finds its run in this file alone, so that a launcher may die at any moment after sbatch and the jobs lack nothing.
+"""
+
+import re
+import secrets
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from artnet.rundir import RunDir, read_json, write_json
+from shards.errors import UserError
+
+
+@dataclass
+class Array:
+    """`SWEEP/slurm/NAME.json`. The name holds a random token: by it, SLURM's jobs are known.
+
+    `attempts` are the numbers of the runs' next attempts, `minutes` the time limit, `signal_s` the seconds between
+    the signal to stop and that limit, `requeue` how often a job that ran out of time or lost its node goes on.
+    """
+
+    name: str
+    submitted: str
+    runs: list[str]
+    attempts: list[int]
+    minutes: int
+    signal_s: int
+    requeue: int
+
+    @staticmethod
+    def new_name(sweep: Path) -> str:
+        """A name for the jobs of a sweep that no other jobs have."""
+        return f"artnet-{re.sub(r'[^A-Za-z0-9_.-]', '_', sweep.name)[:100]}-{secrets.token_hex(4)}"
+
+    @staticmethod
+    def file(sweep: Path, name: str) -> Path:
+        """Where an array of this name is written."""
+        return sweep / "slurm" / f"{name}.json"
+
+    def write(self, sweep: Path) -> Path:
+        """Write it into the sweep's folder."""
+        file = self.file(sweep, self.name)
+        write_json(file, asdict(self))
+        return file
+
+    @classmethod
+    def read(cls, file: Path) -> "Array":
+        """Raises `UserError` if the file is missing or broken."""
+        try:
+            return cls(**read_json(file))
+        except TypeError:
+            raise UserError(f"{file} is missing or broken, and with it what these jobs are to do") from None
+
+    def run(self, file: Path, place: int) -> RunDir:
+        """The run at a place, when this was read from `file`."""
+        return RunDir(file.parents[1] / self.runs[place])
+
+    @property
+    def submitted_at(self) -> datetime:
+        """When it was submitted, in local time, as SLURM's commands have it."""
+        return datetime.fromisoformat(self.submitted).astimezone().replace(tzinfo=None)
+
+
+def now() -> str:
+    """The time to the second, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

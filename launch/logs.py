@@ -1,0 +1,73 @@
+"""What a run said: stdout and stderr of its last attempt, all ranks, or the scheduler's log if it never started."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from artnet.rundir import RunDir, read_json
+
+POLL_S = 0.5
+
+
+def files(folder: RunDir) -> list[Path]:
+    """The logs of the run's last attempt, rank by rank; where its job has come to none, the job's own."""
+    attempts = sorted(path for path in folder.attempts.glob("[0-9]*") if path.is_dir())
+    state, jobs = folder.state(), folder.path.parent / "slurm"
+    log = jobs / f"{state.get('job')}.log"
+    first = 1
+    with contextlib.suppress(KeyError, IndexError, TypeError):  # the number of the first attempt that is this job's
+        first = read_json(jobs / f"{state['job_name']}.json")["attempts"][state["position"]]
+    if log.exists() and not (attempts and int(attempts[-1].name) >= first):
+        return [log]
+    if not attempts:
+        return []
+    found = [file for file in attempts[-1].iterdir() if file.name.partition(".")[0] in ("stdout", "stderr")]
+    return sorted(found, key=lambda file: (_rank(file), file.name.startswith("stderr")))
+
+
+def _rank(file: Path) -> int:
+    rank = file.name.partition(".")[2]  # of stdout.3
+    return int(rank) if rank.isdecimal() else 0
+
+
+@dataclass
+class Reader:
+    """Hands on what is new in the logs of a run, a line at a time."""
+
+    folder: RunDir
+    out: BinaryIO
+    say: Callable[[str], None]
+    _places: dict[Path, int] = field(default_factory=dict)
+    _logs: list[Path] = field(default_factory=list)
+
+    def read(self, to_the_end: bool = False) -> None:
+        """Hand on the whole lines that have been added; `to_the_end`, a last one without its end too."""
+        logs = files(self.folder)
+        if logs and [file.parent for file in logs[:1]] != [file.parent for file in self._logs[:1]]:
+            self._hand_on(to_the_end=True)  # what the attempt before said last
+            self.say(f"{logs[0].parent}: {', '.join(file.name for file in logs)}")
+        self._logs = logs
+        self._hand_on(to_the_end)
+
+    def _hand_on(self, to_the_end: bool) -> None:
+        several = len({_rank(file) for file in self._logs}) > 1
+        for file in self._logs:
+            start = b"rank %d | " % _rank(file) if several else b""
+            with file.open("rb") as log:
+                log.seek(self._places.get(file, 0))
+                for line in log:
+                    if not (line.endswith(b"\n") or to_the_end):
+                        break
+                    self._places[file] = self._places.get(file, 0) + len(line)
+                    self.out.write(start + line.removesuffix(b"\n") + b"\n")
+        self.out.flush()
+
+    def follow(self, lives: Callable[[], bool]) -> None:
+        """Go on handing on what is new for as long as the run `lives`."""
+        while lives():
+            self.read()
+            time.sleep(POLL_S)
+        self.read(to_the_end=True)

@@ -1,0 +1,290 @@
+"""What would go wrong with jobs, said before they are submitted: one sentence each, all of them at once.
+
+SLURM itself accepts much that can never run, such as 99 nodes of a cluster that has four, and lets it wait for ever.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from artnet.config import RunConfig
+from shards.files import is_url
+
+from . import cluster
+from .cluster import Cluster, Node, Partition, listed
+from .grid import Run
+from .resources import Request, Resources, as_time
+
+SHORT_MIN = 10  # with a limit up to this, submitit takes every preemption for a time-out
+
+# Trainable parameters of a trunk without its classifier, in millions.
+_TRUNKS = {"resnet18": 11.2, "resnet34": 21.3, "resnet50": 23.5, "resnet101": 42.5}
+_EXTRAS = 1.15  # what recurrence, attention and heads add in the study's models
+_LOGS = 10_000_000  # bytes
+_NODE_LOCAL = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108  # nothing is written there
+_IN_MEMORY = ("tmpfs", "ramfs", "devtmpfs")
+
+Where = Callable[[str], str]  # a resource's key -> FILE:LINE
+
+
+@dataclass
+class Findings:
+    """What keeps the jobs from being submitted, and what is only worth knowing."""
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def check(request: Request, runs: Sequence[Run], new: Sequence[Run], sweep: Path) -> Findings:
+    """Check what `runs`, those to be submitted, ask for; `new` are those of them that have no checkpoint yet.
+
+    `sweep` is the sweep's folder. Raises `UserError` if SLURM does not answer.
+    """
+    if not runs:
+        return Findings()
+    groups: dict[Resources, Run] = {}
+    for run in runs:
+        groups.setdefault(request.of(run), run)
+    slurm = cluster.ask(with_accounts=any(asked.account or asked.qos for asked in groups))
+    problems: list[str] = []
+    warnings: list[str] = []
+    for asked, run in groups.items():
+
+        def where(key: str, run: Run = run) -> str:
+            return request.where(run, key)
+
+        found = resource_problems(asked, slurm, where)
+        if not found and (reason := refusal(try_out(asked), all(node.is_in_service for node in slurm.nodes))):
+            found = [f"{where(_key_in(reason))}: SLURM refuses these resources: {reason}; change them"]
+        problems += found
+        warnings += resource_warnings(asked, slurm, where)
+    space = disk(sweep, free_bytes(sweep), [run.config for run in new], request.block.max_parallel)
+    problems += space.problems
+    warnings += space.warnings
+    shards = {run.config.data.shards for run in runs}
+    paths = [Path(sys.prefix), sweep, *(Path(name) for name in shards if name and not is_url(name))]
+    hosts = {node.host for node in slurm.nodes}
+    warnings += path_warnings(paths, file_system, elsewhere=bool(hosts - {socket.gethostname().partition(".")[0]}))
+    return Findings(list(dict.fromkeys(problems)), list(dict.fromkeys(warnings)))
+
+
+def resource_problems(asked: Resources, slurm: Cluster, where: Where) -> list[str]:
+    """Why a job can never start, or would be refused; empty if nothing is wrong."""
+    names = (asked.partition or slurm.default or "").split(",")
+    if names == [""]:
+        return [
+            f"{where('partition')}: this cluster has no default partition; "
+            f"give slurm.partition, one of {listed(slurm.partitions)}"
+        ]
+    if unknown := [name for name in names if name not in slurm.partitions]:
+        return [f"{where('partition')}: no partition {unknown[0]!r}; this cluster has {listed(slurm.partitions)}"]
+    each = [_partition_problems(asked, slurm, slurm.partitions[name], where) for name in names]
+    # Of several partitions one that takes the job is enough.
+    problems = [] if not all(each) else each[0]
+    for key, kind, known in (("account", "account", slurm.accounts), ("qos", "QOS", slurm.qos)):
+        name = getattr(asked, key)
+        if name and known is not None and name not in known:
+            yours = f"those that you may use are {listed(known)}" if known else "there is none that you may use"
+            problems.append(f"{where(key)}: no {kind} {name!r}; {yours}")
+    return problems
+
+
+def _partition_problems(asked: Resources, slurm: Cluster, partition: Partition, where: Where) -> list[str]:
+    problems = []
+    nodes, name = slurm.nodes_of(partition.name), partition.name
+    if partition.state != "UP":
+        others = [other.name for other in slurm.partitions.values() if other.state == "UP"]
+        advice = f"choose another, such as {listed(others)}" if others else "ask the administrators"
+        problems.append(f"{where('partition')}: partition {name} is {partition.state.lower()}; {advice}")
+    if partition.max_minutes is not None and asked.time > partition.max_minutes:
+        problems.append(
+            f"{where('time')}: time {as_time(asked.time)} is more than partition {name} allows, "
+            f"{as_time(partition.max_minutes)}; ask for less (an interrupted run goes on where it was)"
+        )
+    most = min(len(nodes), len(nodes) if partition.max_nodes is None else partition.max_nodes)
+    if asked.nodes > most:
+        problems.append(
+            f"{where('nodes')}: nodes {asked.nodes} is more than partition {name} gives a job, {most}; ask for fewer"
+        )
+    lacking = _lacking(asked, partition, nodes)
+    for key, wanted, best in lacking:
+        problems.append(f"{where(key)}: {wanted} is more than any node of partition {name} has, {best}; ask for less")
+    fitting = sum(_fits(asked, partition, node) for node in nodes)
+    if not lacking and fitting < asked.nodes <= most:
+        problems.append(
+            f"{where('nodes')}: only {fitting} of the {len(nodes)} nodes of partition {name} have {_told(asked)}, "
+            f"and {asked.nodes} are asked for; ask for less"
+        )
+    for key, kind, allowed, denied in (
+        ("account", "account", partition.accounts, partition.denied_accounts),
+        ("qos", "QOS", partition.qos, partition.denied_qos),
+    ):
+        given = getattr(asked, key)
+        if given and (given in denied or (allowed is not None and given not in allowed)):
+            advice = f"it takes {listed(allowed)}" if allowed else "choose another"
+            problems.append(f"{where(key)}: partition {name} does not take {kind} {given!r}; {advice}")
+    return problems
+
+
+def _room(partition: Partition, node: Node) -> tuple[int, int, int]:
+    """GPUs, CPUs and MiB that one job can have of a node."""
+    cpus, mib = partition.max_cpus_per_node or node.cpus, partition.max_mib_per_node or node.memory_mib
+    return node.gpus, min(node.cpus, cpus), min(node.memory_mib, mib)
+
+
+def _needs(asked: Resources) -> tuple[int, int, int]:
+    return asked.gpus_per_node, asked.cpus_per_node, asked.mib_per_node
+
+
+def _fits(asked: Resources, partition: Partition, node: Node) -> bool:
+    return all(need <= room for need, room in zip(_needs(asked), _room(partition, node), strict=True))
+
+
+def _lacking(asked: Resources, partition: Partition, nodes: Sequence[Node]) -> list[tuple[str, str, str]]:
+    """What no node has enough of: the key, what is asked for, and the most that there is."""
+    rooms = [_room(partition, node) for node in nodes] or [(0, 0, 0)]
+    gpus, cpus, mib = (max(column) for column in zip(*rooms, strict=True))
+    cpu_key = "cpus_per_task" if asked.cpus_per_task else "tasks_per_node"
+    found = []
+    if asked.gpus_per_node > gpus:
+        found.append(("gpus_per_node", f"gpus_per_node {asked.gpus_per_node}", str(gpus)))
+    elif asked.cpus_per_node > cpus:
+        each = f"{asked.ranks_per_node} tasks of {asked.cpus_per_task or 1} CPUs"
+        found.append((cpu_key, f"{asked.cpus_per_node} CPUs ({each})", str(cpus)))
+    if asked.mib_per_node > mib:
+        key = "mem_per_gpu" if asked.mem_per_gpu else "mem"
+        found.append((key, f"{_gib(asked.mib_per_node)} of memory", _gib(mib)))
+    return found
+
+
+def _told(asked: Resources) -> str:
+    wants = [f"{asked.gpus_per_node} GPUs"] if asked.gpus_per_node else []
+    wants.append(f"{asked.cpus_per_node} CPUs")
+    if asked.mib_per_node:
+        wants.append(f"{_gib(asked.mib_per_node)} of memory")
+    return " and ".join([", ".join(wants[:-1]), wants[-1]] if wants[:-1] else wants)
+
+
+def _gib(mib: int) -> str:
+    return f"{mib / 1024:.4g} GiB"
+
+
+def resource_warnings(asked: Resources, slurm: Cluster, where: Where) -> list[str]:
+    """What a job can live with, but its owner should know."""
+    warnings = []
+    if asked.time <= SHORT_MIN:
+        warnings.append(
+            f"{where('time')}: with a time limit of {SHORT_MIN} minutes or less every preemption counts as a time-out "
+            "and uses up slurm.requeue"
+        )
+    for name in (asked.partition or slurm.default or "").split(","):
+        if partition := slurm.partitions.get(name):
+            fitting = [node for node in slurm.nodes_of(name) if _fits(asked, partition, node)]
+            up = sum(node.is_in_service for node in fitting)
+            if up < asked.nodes <= len(fitting):
+                warnings.append(
+                    f"{where('partition')}: {up} of the {len(fitting)} nodes of partition {name} that have room for a "
+                    "job are in service; the jobs wait for the others"
+                )
+    return warnings
+
+
+def try_out(asked: Resources) -> str:
+    """What SLURM says when it would refuse a job with these resources; empty if it would not, or does not answer."""
+    options = asked.parameters()
+    options |= options.pop("additional_parameters", {})
+    options.pop("setup", None)
+    flags = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
+    command = ["sbatch", "--test-only", "--output=/dev/null", *flags, "--wrap=true"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=cluster.TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stderr if answer.returncode else ""
+
+
+def refusal(said: str, all_in_service: bool) -> str:
+    """The reason in what `sbatch --test-only` said, unless it is one that passes.
+
+    Of nodes that are down it says the same as of nodes that do not exist, yet jobs may wait for them.
+    """
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    reason = lines[-1] if lines else ""
+    for prefix in ("sbatch: ", "error: ", "allocation failure: ", "Batch job submission failed: "):
+        reason = reason.removeprefix(prefix)
+    passing = ["not available (down", "busy", "temporarily", "unable to contact", "try again", "timed out"]
+    passing += [] if all_in_service else ["configuration is not available"]
+    return "" if any(words in reason.lower() for words in passing) else reason.rstrip(".")
+
+
+def _key_in(reason: str) -> str:
+    """The resource that a refusal is about, as far as its words tell."""
+    words = {"feature": "constraint", "reservation": "reservation", "node name": "exclude", "account": "account"}
+    words |= {"qos": "qos", "time": "time", "memory": "mem", "gres": "gpus_per_node"}
+    return next((key for word, key in words.items() if word in reason.lower()), "partition")
+
+
+def checkpoint_bytes(config: RunConfig) -> tuple[int, int]:
+    """About the size of a run's last checkpoint and of its best, bytes: weights, and what the optimizer keeps."""
+    weights = _TRUNKS[config.model.backbone] * _EXTRAS * 4e6
+    moments = 2 if config.optim.name == "adamw" else 1
+    return int(weights * (1 + moments + (config.optim.ema_half_life > 0))), int(weights)
+
+
+def disk(folder: Path, free: int, new: Sequence[RunConfig], parallel: int) -> Findings:
+    """Whether the disk is too full for any new run, or for all of them, `parallel` of which write at a time."""
+    sizes = [checkpoint_bytes(config) for config in new]
+    # A checkpoint is whole before it takes the place of the one before.
+    one = max((2 * last + best for last, best in sizes), default=0) + _LOGS
+    every = sum(map(sum, sizes)) + sum(sorted((last for last, _ in sizes), reverse=True)[:parallel]) + _LOGS
+    has = f"{folder} has {free / 1e9:.2f} GB of free disk"
+    if free < one:
+        return Findings([f"{has}, and a run takes about {one / 1e9:.2f} GB; free some, or give another --runs"])
+    if free < every:
+        told = f"{has}, and the checkpoints of {len(new)} new runs take about {every / 1e9:.2f} GB together"
+        return Findings(warnings=[told])
+    return Findings()
+
+
+def free_bytes(folder: Path) -> int:
+    """What this user may still write to the disk of a folder, which need not be there yet."""
+    return shutil.disk_usage(_nearest(folder)).free
+
+
+def file_system(path: Path) -> str:
+    """The kind of file system that a path is on, such as `ext4`, `nfs4` or `tmpfs`; empty if nobody can tell."""
+    best, kind = "", ""
+    try:
+        lines = Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    here = _nearest(path).resolve()
+    for line in lines:
+        _, mount, name, *_ = line.split(" ")
+        if here.is_relative_to(mount) and len(mount) >= len(best):
+            best, kind = mount, name
+    return kind
+
+
+def path_warnings(paths: Iterable[Path], kind_of: Callable[[Path], str], elsewhere: bool) -> list[str]:
+    """Paths that jobs most likely cannot see, if they run `elsewhere`: on another machine than this one."""
+    if not elsewhere:
+        return []
+    warnings = []
+    for path in map(Path.absolute, paths):
+        if kind_of(path) in _IN_MEMORY or any(path.is_relative_to(place) for place in _NODE_LOCAL):
+            warnings.append(f"{path} is a place that most clusters do not share between nodes; jobs may not find it")
+    return warnings
+
+
+def _nearest(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    path = path.absolute()
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    return path

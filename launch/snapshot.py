@@ -1,0 +1,109 @@
+"""The code that runs is the code that was submitted: a copy of the work tree, which the jobs import from.
+
+    RUNS/SWEEP/code/3f9a1c7b20d4e5f6/     one for each state of the code, by its hash
+      artnet/ launch/ shards/ ...         what git tracks, and what it would track: files that it does not ignore
+      snapshot.json                       the commit, and what was changed since
+      COMPLETE                            written last: the hash of every file
+
+A snapshot is small and is never removed: a job that waits for a week, or is requeued, needs it.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+
+from artnet.training import provenance
+from shards.errors import UserError
+from shards.files import atomic_write, locked_patiently
+
+MAX_BYTES = 200_000_000
+PACKAGES = ("artnet", "launch", "shards")
+_MARKER = "COMPLETE"
+
+
+def take(folder: Path, without: Path) -> Path:
+    """The snapshot in `folder` of the code as it is now, made if it is not there, mended if it is damaged.
+
+    `without` is the folder of all sweeps: where it lies in the work tree, it is no code; where the work tree lies in
+    it, this sweep is none. Raises `UserError` if the work tree holds more than code, and for a folder that Python
+    cannot be told of.
+    """
+    if os.pathsep in str(folder.resolve()):
+        raise UserError(f"{folder} has {os.pathsep!r} in its name, which PYTHONPATH splits at; give another --runs")
+    root = Path(__file__).resolve().parents[1]
+    inside = root.is_relative_to(without.resolve())
+    files = _read(root, _listed(root), folder.parent.resolve() if inside else without.resolve())
+    files["snapshot.json"] = (json.dumps(provenance.git_state(), indent=2).encode() + b"\n", False)
+    marker = "".join(
+        f"{hashlib.sha256(content).hexdigest()} {'x' if program else '-'} {name!r}\n"
+        for name, (content, program) in sorted(files.items())
+    )
+    target = folder.resolve() / hashlib.sha256(marker.encode()).hexdigest()[:16]
+    with locked_patiently(folder / ".lock", f"another launcher copies the code to {folder}"):
+        for leftover in folder.glob(".*.tmp"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        if not target.exists():
+            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=folder))
+            temporary.chmod(0o755)
+            _write(temporary, files, marker)
+            temporary.rename(target)
+        elif not _is_whole(target, files, marker):
+            _write(target, files, marker)
+    return target
+
+
+_Files = dict[str, tuple[bytes, bool]]  # a file's name -> what it holds, and whether it is a program
+
+
+def _listed(root: Path) -> list[str]:
+    """What belongs to the code: as git says, or the packages alone where there is no git."""
+    if (root / ".git").exists():
+        command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            names = subprocess.run(command, capture_output=True, check=True).stdout.split(b"\0")
+            return sorted({os.fsdecode(name) for name in names if name})
+    found = (path for package in PACKAGES for path in (root / package).rglob("*") if "__pycache__" not in path.parts)
+    return sorted(str(path.relative_to(root)) for path in found)
+
+
+def _read(root: Path, names: list[str], without: Path) -> _Files:
+    """Everything is read before it is named, so that no edit comes in between."""
+    files: _Files = {}
+    total = 0
+    for name in names:
+        path = root / name
+        with contextlib.suppress(FileNotFoundError):  # deleted, and git has not been told
+            about = path.stat()
+            if not stat.S_ISREG(about.st_mode) or path.resolve().is_relative_to(without):
+                continue
+            total += about.st_size
+            if total > MAX_BYTES:
+                raise UserError(
+                    f"{root} holds over {MAX_BYTES / 1e6:.0f} MB that git does not ignore, up to {name}, too much "
+                    "for a copy of the code; name what is no code in .gitignore, or give --no-snapshot"
+                )
+            files[name] = (path.read_bytes(), bool(about.st_mode & stat.S_IXUSR))
+    return files
+
+
+def _write(target: Path, files: _Files, marker: str) -> None:
+    for name, (content, program) in files.items():
+        atomic_write(target / name, content)
+        if program:
+            (target / name).chmod(0o755)
+    atomic_write(target / _MARKER, marker)
+
+
+def _is_whole(target: Path, files: _Files, marker: str) -> bool:
+    try:
+        return (target / _MARKER).read_text(encoding="utf-8") == marker and all(
+            (target / name).read_bytes() == content for name, (content, _) in files.items()
+        )
+    except OSError:
+        return False

@@ -1,0 +1,138 @@
+"""On a real cluster: what can never run is refused, and the code that runs is the code that was submitted."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _answers() -> bool:
+    if not shutil.which("sbatch"):
+        return False
+    try:
+        return subprocess.run(["scontrol", "ping"], capture_output=True, timeout=5).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+pytestmark = pytest.mark.skipif(not _answers(), reason="no SLURM cluster answers; tests/cluster/up.sh makes one")
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A work tree of this project that may be edited."""
+    root = tmp_path / "tree"
+    for package in ("artnet", "launch", "shards"):
+        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / ".gitignore").write_text("__pycache__/\n")
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
+        subprocess.run(["git", "-C", root, "-c", "user.name=a", "-c", "user.email=a@b", *command], check=True)
+    return root
+
+
+@pytest.fixture
+def submit(tree, tmp_path, shards):
+    """Submit a grid of one tiny run, with a `slurm:` block and options."""
+
+    def run(slurm: dict, *options: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        fixed = {
+            "task": "style", "data.shards": str(shards), "model.backbone": "resnet18", "data.size": 33,
+            "data.threads": 1, "augment.policy": "none", "train.epochs": 1, "train.batch_size": 16,
+        }  # fmt: skip
+        grid = tmp_path / "grid.yaml"
+        grid.write_text(yaml.safe_dump({"name": "tiny", "slurm": slurm, "fixed": fixed}, sort_keys=False))
+        command = [sys.executable, "launch/slurm.py", "--grid", grid, "--runs", tmp_path / "runs", *options]
+        return subprocess.run(
+            list(map(str, command)), cwd=tree, capture_output=True, text=True,
+            env={**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1",
+                 "PYTHONDONTWRITEBYTECODE": "", **environment},
+        )  # fmt: skip
+
+    return run
+
+
+def jobs() -> str:
+    return subprocess.run(["squeue", "--noheader", "--me"], capture_output=True, text=True, check=True).stdout
+
+
+def wait_for(what, seconds: float = 240):
+    until = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("slurm", "options", "said"),
+    [
+        ({"partition": "nosuch"}, (), ["grid.yaml:3: no partition 'nosuch'; this cluster has high, low, main"]),
+        (
+            {"nodes": 99, "gpus_per_node": 9},
+            ("--time", "2-00:00:00"),
+            [
+                "--time: time 2-00:00:00 is more than partition main allows, 1-00:00:00",
+                "grid.yaml:3: nodes 99 is more than partition main gives a job, 4",
+                "grid.yaml:4: gpus_per_node 9 is more than any node of partition main has, 2",
+            ],
+        ),
+        ({"mem": "64G"}, (), ["grid.yaml:3: 64 GiB of memory is more than any node of partition main has, 62.5 GiB"]),
+        ({"account": "nosuch"}, (), ["grid.yaml:3: no account 'nosuch'; those that you may use are root"]),
+        ({"qos": "nosuch"}, (), ["grid.yaml:3: no QOS 'nosuch'; those that you may use are normal"]),
+        ({"constraint": "a100"}, (), ["grid.yaml:3: SLURM refuses these resources: Invalid feature specification"]),
+        ({"reservation": "x"}, (), ["grid.yaml:3: SLURM refuses these resources: Requested reservation is invalid"]),
+        ({"exclude": "moon7"}, (), ["grid.yaml:3: SLURM refuses these resources: Invalid node name specified"]),
+    ],
+)
+def test_what_can_never_run_is_refused_and_nothing_is_submitted(submit, tmp_path, slurm, options, said):
+    ended = submit(slurm, *options)
+    assert ended.returncode == 2
+    lines = ended.stderr.splitlines()
+    assert len(lines) == len(said)
+    for line, sentence in zip(lines, said, strict=True):
+        assert line.removeprefix(f"error: {tmp_path}/").removeprefix("error: ").startswith(sentence)
+    assert not list((tmp_path / "runs").glob("tiny/*/state.json"))
+    assert "artnet-t" not in jobs()
+
+
+def test_a_controller_that_is_down_is_one_sentence(submit, tmp_path):
+    conf = Path(os.environ["SLURM_CONF"]).read_text()
+    (tmp_path / "slurm.conf").write_text(conf.replace("SlurmctldPort=", "SlurmctldPort=1"))
+    (tmp_path / "gres.conf").touch()
+    ended = submit({}, SLURM_CONF=str(tmp_path / "slurm.conf"))
+    assert ended.returncode == 2
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("error: SLURM does not answer (")
+    assert line.endswith("nothing was submitted, try again when it does")
+
+
+def test_the_code_that_runs_is_the_code_that_was_submitted(submit, tree, tmp_path):
+    with (tree / "artnet" / "train.py").open("a") as code:
+        code.write("# changed, and not committed\n")
+    (tree / "launch" / "untracked.py").write_text("")
+    go = tmp_path / "go"
+    submitted = submit(
+        {"time": "0:20:00", "setup": [f"while [ ! -e {go} ]; do sleep 0.1; done", f"export PYTHONPATH={tree}"]}
+    )
+    assert submitted.returncode == 0, submitted.stderr
+    for package in ("artnet", "launch", "shards"):  # whatever of these a job imports ends it
+        (tree / package / "__init__.py").write_text("raise SystemExit('the work tree was imported')\n")
+    sha = subprocess.run(["git", "-C", tree, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    go.touch()
+    [run] = [path.parent for path in (tmp_path / "runs" / "tiny").glob("*/state.json")]
+    wait_for(lambda: (run / "result.json").exists() or "artnet-t" not in jobs())
+    assert (run / "result.json").exists(), [log.read_text() for log in run.parent.glob("slurm/*.out")]
+    git = json.loads((run / "run.json").read_text())["git"]
+    assert git["sha"] == sha
+    assert "+# changed, and not committed" in git["diff"]
+    [snapshot] = (tmp_path / "runs" / "tiny" / "code").glob("[!.]*")
+    assert (snapshot / "launch" / "untracked.py").exists()
+    assert list((snapshot / "artnet").glob("__pycache__/config.*"))  # it was imported from there

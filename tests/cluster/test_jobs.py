@@ -1,0 +1,175 @@
+"""From sbatch to result.json on a real cluster, whatever dies in between."""
+
+import os
+import secrets
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from artnet.rundir import RunDir
+
+from .conftest import HERE
+
+LONG = {"train.epochs": 500}  # it is stopped, not waited for
+
+
+def complete(run: RunDir) -> bool:
+    return run.result() is not None and run.state().get("state") == "complete"
+
+
+def training(run: RunDir) -> bool:
+    return len(run.metrics()) > 2
+
+
+def outcomes(run: RunDir) -> list[str]:
+    return [attempt.get("outcome", "") for attempt in run.run().get("attempts", [])]
+
+
+def cluster(script: str, *arguments: str) -> None:
+    subprocess.run([HERE / script, *arguments], check=True, capture_output=True, timeout=120)
+
+
+def test_a_killed_launcher_leaves_jobs_that_lack_nothing_and_are_found_again(sweep):
+    tiny = sweep(seeds=2, env_from=["ARTNET_SECRET"])
+    secret = secrets.token_hex(16)
+    tiny.environment["ARTNET_SECRET"] = secret
+    tiny.wrap("sbatch", 'echo x >> "$0.calls"; "$REAL" "$@"; kill -9 $PPID')
+    assert tiny.launch().returncode == -signal.SIGKILL
+    assert not any(run.state().get("job") for run in tiny.runs if run.state()["state"] == "submitting")
+    again = tiny.launch()
+    assert again.returncode == 0, again.stderr
+    assert "to start" not in again.stdout
+    tiny.wait(complete)
+    assert (tiny.programs / "sbatch.calls").read_text().count("x") == 1
+    assert [outcomes(run) for run in tiny.runs] == [["complete"], ["complete"]]
+    written = [file for file in tiny.folder.rglob("*") if file.is_file()]
+    assert not [file for file in written if secret.encode() in file.read_bytes()]
+
+
+def test_a_job_that_was_submitted_again_since_leaves_the_run_alone(sweep):
+    tiny = sweep(seeds=1)
+    # The launcher dies, and its sbatch reaches SLURM only after another launcher has looked.
+    tiny.wrap("sbatch", 'kill -9 $PPID; sleep 8; exec "$REAL" "$@"')
+    assert tiny.launch().returncode == -signal.SIGKILL
+    (tiny.programs / "sbatch").unlink()
+    assert "1 to start" in tiny.launch().stdout
+    tiny.wait(complete)
+    until = time.monotonic() + 60
+    while not any("submitted again" in log.read_text() for log in (tiny.folder / "slurm").glob("*.log")):
+        assert time.monotonic() < until, tiny.story()
+        time.sleep(0.5)
+    assert outcomes(tiny.runs[0]) == ["complete"]
+
+
+def test_arrays_are_split_where_the_cluster_takes_no_longer_ones(sweep):
+    tiny = sweep(seeds=3, slurm={"max_parallel": 4})
+    tiny.wrap("scontrol", 'if [ "$2" = config ]; then echo "MaxArraySize            = 2"; else "$REAL" "$@"; fi')
+    tiny.wrap("sbatch", 'printf "%s\\n" "$@" >> "$0.calls"; exec "$REAL" "$@"')
+    ended = tiny.launch()
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(len(array["runs"]) for array in tiny.arrays) == [1, 2]
+    said = (tiny.programs / "sbatch.calls").read_text()
+    assert "--array=0-0%1" in said
+    assert "--array=0-1%2" in said
+    assert "to start" not in tiny.launch().stdout
+    tiny.wait(complete)
+    assert all(outcomes(run) == ["complete"] for run in tiny.runs)
+
+
+def test_a_preempted_job_goes_on_from_its_checkpoint(sweep):
+    tiny = sweep(slurm={"partition": "low", "requeue": 0}, fixed={"train.epochs": 12})
+    assert tiny.launch().returncode == 0
+    tiny.wait(training)
+    (run,) = tiny.runs
+    node = run.run()["attempts"][0]["host"]
+    high = ["sbatch", "--partition=high", "--exclusive", f"--nodelist={node}", "--output=/dev/null", "--parsable"]
+    job = subprocess.run([*high, "--wrap=sleep 5"], check=True, capture_output=True, text=True).stdout.strip()
+    tiny.wait(complete)
+    subprocess.run(["scancel", job], check=False)
+    assert outcomes(run) == ["stopped", "complete"]
+    assert run.run()["attempts"][1]["from_step"] > 0
+    assert '"outcome": "preempted"' in (run.attempts / "001" / "job.json").read_text()
+
+
+def test_out_of_time_with_the_budget_used_up_is_timed_out(sweep):
+    tiny = sweep(slurm={"time": "0:01:00", "requeue": 0}, fixed=LONG)
+    assert tiny.launch().returncode == 0
+    tiny.wait(lambda run: run.state()["state"] == "timed_out")
+    (run,) = tiny.runs
+    assert "ran out of time 1 time, and `requeue: 0` is used up" in run.state()["reason"]
+    assert outcomes(run) == ["stopped"]
+    assert "1 timed out (--retry goes on with it)" in tiny.launch().stdout
+
+
+def test_a_run_outlives_its_node(sweep):
+    tiny = sweep(fixed={"train.epochs": 12})
+    assert tiny.launch().returncode == 0
+    tiny.wait(lambda run: run.epochs())
+    (run,) = tiny.runs
+    node = run.run()["attempts"][0]["host"]
+    try:
+        cluster("kill-node.sh", node)
+        tiny.wait(complete)
+    finally:
+        cluster("up.sh")
+    assert outcomes(run)[-1] == "complete"
+    assert run.run()["attempts"][1]["from_step"] > 0
+    assert run.state()["job"] == run.state()["job"]
+
+
+def test_ranks_on_two_nodes_train_one_run_even_submitted_from_inside_a_job(sweep):
+    tiny = sweep(slurm={"nodes": 2, "gpus_per_node": 1, "cpus_per_task": 2})
+    tiny.environment |= {
+        "SLURM_JOB_ID": "1", "SLURM_NTASKS": "7", "SLURM_MEM_PER_NODE": "1", "SLURM_ARRAY_TASK_ID": "5",
+        "SBATCH_JOB_NAME": "mine", "MASTER_PORT": "1", "RANK": "3", "WORLD_SIZE": "7",
+    }  # fmt: skip
+    assert tiny.launch().returncode == 0
+    tiny.wait(training)
+    (run,) = tiny.runs
+    seen = Path(f"/proc/{run.run()['attempts'][0]['pid']}/environ").read_bytes().decode().split("\0")
+    environment = dict(line.split("=", 1) for line in seen if "=" in line)
+    assert environment["SRUN_CPUS_PER_TASK"] == "2"
+    assert environment["CUDA_VISIBLE_DEVICES"] in ("0", "1")
+    assert environment["MASTER_PORT"] == str(20_000 + int(environment["SLURM_JOB_ID"]) % 12_000)
+    tiny.wait(complete)
+    assert run.run()["attempts"][0]["world_size"] == 2
+
+
+def test_a_killed_task_is_resumed_by_the_next_launch(sweep):
+    tiny = sweep(fixed=LONG)
+    assert tiny.launch().returncode == 0
+    tiny.wait(training)
+    (run,) = tiny.runs
+    child = run.run()["attempts"][0]["pid"]
+    os.kill(int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
+    until = time.monotonic() + 60
+    while "1 to resume" not in (said := tiny.launch("--dry-run").stdout):
+        assert time.monotonic() < until, said + tiny.story()
+        (tiny.folder / "slurm" / "answer.json").unlink(missing_ok=True)
+        time.sleep(1)
+
+
+def test_a_cancelled_run_is_cancelled_and_stays_so(sweep):
+    tiny = sweep(fixed=LONG)
+    assert tiny.launch().returncode == 0
+    tiny.wait(training)
+    (run,) = tiny.runs
+    subprocess.run(["scancel", run.state()["job"]], check=True)
+    until = time.monotonic() + 60
+    while "1 cancelled" not in (said := tiny.launch().stdout):
+        assert "1 running" in said
+        assert time.monotonic() < until, tiny.story()
+        time.sleep(1)
+    assert run.state()["state"] == "cancelled"
+
+
+def test_status_asks_slurm_at_most_three_times_and_not_again_within_30_s(sweep):
+    tiny = sweep(seeds=3, fixed=LONG)
+    assert tiny.launch().returncode == 0
+    for program in ("squeue", "sacct", "scontrol", "sinfo", "sacctmgr"):
+        tiny.wrap(program, f'echo {program} >> "{tiny.programs}/asked"; exec "$REAL" "$@"')
+    (tiny.folder / "slurm" / "answer.json").unlink(missing_ok=True)
+    for _ in range(3):
+        assert tiny.launch("--dry-run").returncode == 0
+    assert len((tiny.programs / "asked").read_text().split()) <= 3
