@@ -128,11 +128,10 @@ def test_a_cluster_without_a_default_partition_wants_one_named():
     assert "give slurm.partition, one of old" in preflight.resource_problems(Resources(), nameless, str)[0]
 
 
-def test_a_short_limit_and_nodes_out_of_service_are_worth_a_warning():
-    warned = preflight.resource_warnings(Resources(time="0:10:00", nodes=4), CLUSTER, str)
-    assert "every preemption counts as a time-out" in warned[0]
-    assert "3 of the 4 nodes of partition main" in warned[1]
-    assert preflight.resource_warnings(Resources(time="0:11:00", nodes=3), CLUSTER, str) == []
+def test_nodes_out_of_service_are_worth_a_warning():
+    [warned] = preflight.resource_warnings(Resources(nodes=4), CLUSTER, str)
+    assert "3 of the 4 nodes of partition main" in warned
+    assert preflight.resource_warnings(Resources(nodes=3), CLUSTER, str) == []
 
 
 def test_a_refusal_that_passes_is_none():
