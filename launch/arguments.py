@@ -79,7 +79,9 @@ def parser(program: str, description: str, launching: Mapping[str, str] = Mappin
     )
 
     start = options.add_argument_group("launching, which is done unless another thing is asked for")
-    start.add_argument("--dry-run", action="store_true", help="print what would be done, and do nothing")
+    start.add_argument(
+        "--dry-run", action="store_true", help="print the plan and do nothing; also for --cancel, --clean"
+    )
     start.add_argument("--limit", type=int, metavar="N", help="start at most N runs now")
     start.add_argument("--retry", action="store_true", help="go on with runs that ended badly, too")
     start.add_argument(

@@ -41,27 +41,28 @@ class Reader:
     out: BinaryIO
     say: Callable[[str], None]
     _places: dict[Path, int] = field(default_factory=dict)
-    _shown: Path | None = None
+    _logs: list[Path] = field(default_factory=list)
 
     def read(self, to_the_end: bool = False) -> None:
         """Hand on the whole lines that have been added; `to_the_end`, a last one without its end too."""
         logs = files(self.folder)
-        if logs and logs[0].parent != self._shown:
-            self._shown = logs[0].parent
-            names = ", ".join(file.name for file in logs)
-            self.say(f"{self._shown}: {names}")
-        several = len({_rank(file) for file in logs}) > 1
-        for file in logs:
+        if logs and [file.parent for file in logs[:1]] != [file.parent for file in self._logs[:1]]:
+            self._hand_on(to_the_end=True)  # what the attempt before said last
+            self.say(f"{logs[0].parent}: {', '.join(file.name for file in logs)}")
+        self._logs = logs
+        self._hand_on(to_the_end)
+
+    def _hand_on(self, to_the_end: bool) -> None:
+        several = len({_rank(file) for file in self._logs}) > 1
+        for file in self._logs:
             start = b"rank %d | " % _rank(file) if several else b""
             with file.open("rb") as log:
                 log.seek(self._places.get(file, 0))
                 for line in log:
-                    if not line.endswith(b"\n"):
-                        if not to_the_end:
-                            break
-                        line += b"\n"
+                    if not (line.endswith(b"\n") or to_the_end):
+                        break
                     self._places[file] = self._places.get(file, 0) + len(line)
-                    self.out.write(start + line)
+                    self.out.write(start + line.removesuffix(b"\n") + b"\n")
         self.out.flush()
 
     def follow(self, lives: Callable[[], bool]) -> None:

@@ -19,7 +19,7 @@ from launch.submission import look, submit
 from shards.errors import UserError, command
 
 NUMBERS = {"nodes", "gpus_per_node", "tasks_per_node", "cpus_per_task", "max_parallel", "requeue"}
-METAVARS = {"time": "HH:MM:SS", "mem": "SIZE", "setup": "LINE"}
+METAVARS = {"time": "HH:MM:SS", "setup": "LINE", "mem": "SIZE", "mem_per_gpu": "SIZE", "exclude": "NODES"}
 HELP = {
     "partition": "where its job waits (default: the cluster's)",
     "account": "whom it is billed to",
@@ -28,6 +28,8 @@ HELP = {
     "nodes": "nodes for each run (default: 1)",
     "gpus_per_node": "GPUs of each node, one rank each (default: 0, CPUs)",
     "cpus_per_task": "CPUs of each rank",
+    "mem_per_gpu": 'instead of --mem, such as "16G"',
+    "reservation": "nodes that were set aside for you",
 }
 
 

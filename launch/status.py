@@ -152,7 +152,7 @@ def most_telling(rows: Sequence[Row], room: int) -> list[Row]:
 
 
 def table(rows: Sequence[Row], metric: str, wraps: bool) -> Table:
-    """The table. Columns that no run fills are left away; `wraps` breaks long reasons instead of widening it."""
+    """The table. Columns that no run fills are left away; `wraps` breaks long reasons instead of cutting them."""
     columns = {
         "run": [Text(row.name) for row in rows],
         "state": [Text(row.state.replace("_", " "), style=_STYLES[row.state]) for row in rows],
@@ -167,8 +167,13 @@ def table(rows: Sequence[Row], metric: str, wraps: bool) -> Table:
     shown = Table(box=None, padding=(0, 2, 0, 0))
     filled = {title: cells for title, cells in columns.items() if any(cell.plain for cell in cells)}
     for title in filled:
-        words = title in ("run", "state", "node", "reason")
-        shown.add_column(title, justify="left" if words else "right", no_wrap=not (wraps and words), overflow="fold")
+        broken = wraps and title == "reason"
+        shown.add_column(
+            title,
+            justify="left" if title in ("run", "state", "node", "reason") else "right",
+            no_wrap=not broken,
+            overflow="fold" if broken else "ellipsis",
+        )
     for cells in zip(*filled.values(), strict=True):
         shown.add_row(*cells)
     return shown

@@ -110,11 +110,14 @@ def _status(work: Work, console: Console) -> int:
     if runs:
         metric = work.grid.metric["name"]
         shown = status.table(status.rows(work.sweep.folder, runs, sight.found, metric), metric, console.is_terminal)
-        console.print(shown, highlight=False)
+        # Where nobody watches no line is broken or cut, as long as a reason may be.
+        wide = console if console.is_terminal else Console(file=console.file, width=10_000)
+        wide.print(shown, highlight=False)
     console.print(f"{work.grid.name}: {status.counts(states)}{_selected(work)}", highlight=False)
     if gone:
         names = ", ".join(run.config.name for run in gone[:5]) + (", ..." if len(gone) > 5 else "")
-        console.print(f"not in this grid, but in its folder: {len(gone)} runs ({names})", highlight=False)
+        count = f"{len(gone)} {'run' if len(gone) == 1 else 'runs'}"
+        console.print(f"not in this grid, but in its folder: {count} ({names})", highlight=False)
     warn(sight)
     return 1 if status.ended_badly(states) else 0
 

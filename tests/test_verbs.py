@@ -169,7 +169,7 @@ def test_what_an_edited_grid_dropped_is_named_until_it_is_pruned(place, capsys):
     assert "1 run is in the folder but not in the grid (1 failed" in told
     assert folders[2].name in told
     place.call("local", "--status")
-    assert f"1 runs ({folders[2].name})" in capsys.readouterr().out
+    assert f"in its folder: 1 run ({folders[2].name})" in capsys.readouterr().out
 
     runs = grid.expand(grid.load(place.file)).runs
     gone = place.sweep.dropped(runs)
@@ -222,7 +222,7 @@ def test_status_shows_where_each_run_is(place, capsys):
     log_epoch(folders[0], 1, **{"val/top1": 0.5, "images_per_s": 100.0})
     rundir.note_state(folders[1], State.RUNNING)
     write_json(folders[1].run_file, {"attempts": [{"host": "somewhere"}]})
-    rundir.note_state(folders[2], State.OUT_OF_MEMORY, "no\nmore")
+    rundir.note_state(folders[2], State.OUT_OF_MEMORY, "no\nmore " * 50)
     with folders[1].locked():
         log_epoch(folders[1], 1, **{"val/top1": 0.25, "images_per_s": 77.4})
         assert place.call("local", "--status") == 1
@@ -232,7 +232,7 @@ def test_status_shows_where_each_run_is(place, capsys):
     assert told[0] == "run state node epoch last val/top1 images/s to go reason"
     assert told[1] == f"{folders[0].name} complete 1/1 0.5000 100"
     assert told[2] == f"{folders[1].name} running somewhere 1/1 0.2500 77 0:00:00"
-    assert told[3] == f"{folders[2].name} out of memory no more"
+    assert told[3] == f"{folders[2].name} out of memory{' no more' * 50}"
     assert told[4] == f"{folders[3].name} planned"
     assert told[5] == "tiny: 4 runs: 1 planned, 1 running, 1 complete, 1 out of memory"
     assert "tiny: 1 run: 1 running of 4" in one
@@ -310,7 +310,10 @@ def test_following_a_log_goes_on_into_the_next_attempt_until_the_run_ends(place)
         with first.open("a") as file:
             file.write("o\n")
         assert process.stdout.readline() == b"two\n"
+        with first.open("a") as file:
+            file.write("last of one")
         (rundir.attempt_folder(folder, 2) / "stdout").write_text("three\nno end")
+        assert process.stdout.readline() == b"last of one\n"
         assert process.stdout.readline() == b"three\n"
         complete(folder)
     assert process.communicate(timeout=60)[0] == b"no end\n"
