@@ -20,8 +20,6 @@ from .cluster import Cluster, Node, Partition, listed
 from .grid import Run
 from .resources import Request, Resources, as_time
 
-SHORT_MIN = 10  # with a limit up to this, submitit takes every preemption for a time-out
-
 # Trainable parameters of a trunk without its classifier, in millions.
 _TRUNKS = {"resnet18": 11.2, "resnet34": 21.3, "resnet50": 23.5, "resnet101": 42.5}
 _EXTRAS = 1.15  # what recurrence, attention and heads add in the study's models
@@ -177,11 +175,6 @@ def _gib(mib: int) -> str:
 def resource_warnings(asked: Resources, slurm: Cluster, where: Where) -> list[str]:
     """What a job can live with, but its owner should know."""
     warnings = []
-    if asked.time <= SHORT_MIN:
-        warnings.append(
-            f"{where('time')}: with a time limit of {SHORT_MIN} minutes or less every preemption counts as a time-out "
-            "and uses up slurm.requeue"
-        )
     for name in (asked.partition or slurm.default or "").split(","):
         if partition := slurm.partitions.get(name):
             fitting = [node for node in slurm.nodes_of(name) if _fits(asked, partition, node)]

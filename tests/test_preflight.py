@@ -13,6 +13,7 @@ import yaml
 from conftest import ROOT, TINY
 
 from artnet.config import build, unflatten
+from artnet.rundir import RunDir, write_json
 from launch import cli, cluster, estimate, grid, preflight, snapshot
 from launch.grid import Run
 from launch.resources import Request, Resources, SlurmBlock
@@ -128,11 +129,10 @@ def test_a_cluster_without_a_default_partition_wants_one_named():
     assert "give slurm.partition, one of old" in preflight.resource_problems(Resources(), nameless, str)[0]
 
 
-def test_a_short_limit_and_nodes_out_of_service_are_worth_a_warning():
-    warned = preflight.resource_warnings(Resources(time="0:10:00", nodes=4), CLUSTER, str)
-    assert "every preemption counts as a time-out" in warned[0]
-    assert "3 of the 4 nodes of partition main" in warned[1]
-    assert preflight.resource_warnings(Resources(time="0:11:00", nodes=3), CLUSTER, str) == []
+def test_nodes_out_of_service_are_worth_a_warning():
+    [warned] = preflight.resource_warnings(Resources(nodes=4), CLUSTER, str)
+    assert "3 of the 4 nodes of partition main" in warned
+    assert preflight.resource_warnings(Resources(nodes=3), CLUSTER, str) == []
 
 
 def test_a_refusal_that_passes_is_none():
@@ -249,6 +249,19 @@ def test_the_estimate_goes_by_runs_that_differ_in_the_seed_alone():
     several = [runs["plain 1"], runs["lstm 0"], runs["gru"]]
     assert estimate.estimate(finished, several) == "about 12 GPU-hours for 3 runs, from 2 finished ones"
     assert estimate.estimate([], several) == estimate.estimate(finished, []) == ""
+
+
+def test_what_a_run_took_is_its_seconds_on_all_of_its_gpus_or_cores(tmp_path):
+    folder = RunDir(tmp_path)
+    scores = {"top1": 0.5, "top5": 0.9, "macro_f1": 0.5, "loss": 1, "n": 10}
+    task = {"classes": 5, "majority": 0.2, "val": scores, "test": scores}
+    result = {"signature": "s", "data": "d", "best_epoch": 1, "epochs": 1, "steps": 1, "parameters": 1}
+    write_json(folder.result_file, {**result, "seconds": 1800, "tasks": {"style": task}})
+    assert estimate.cost(folder, "s") is None  # nothing says on what
+    for device, taken in (("NVIDIA H100", estimate.Cost(2, "GPU-hours")), ("cpu", estimate.Cost(16, "core-hours"))):
+        write_json(folder.run_file, {"attempts": [{}, {"device": device, "world_size": 4, "threads": 8}]})
+        assert estimate.cost(folder, "s") == taken
+    assert estimate.cost(folder, "another") is None
 
 
 @pytest.fixture

@@ -14,18 +14,6 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _answers() -> bool:
-    if not shutil.which("sbatch"):
-        return False
-    try:
-        return subprocess.run(["scontrol", "ping"], capture_output=True, timeout=5).returncode == 0
-    except subprocess.TimeoutExpired:
-        return False
-
-
-pytestmark = pytest.mark.skipif(not _answers(), reason="no SLURM cluster answers; tests/cluster/up.sh makes one")
-
-
 @pytest.fixture
 def tree(tmp_path):
     """A work tree of this project that may be edited."""
