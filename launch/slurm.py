@@ -17,7 +17,7 @@ from launch.submission import look, submit
 from shards.errors import UserError, command
 
 
-def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console) -> int:
+def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console, cluster: str = "slurm") -> int:
     """Submit a grid. Returns the exit code: 0, or 1 if runs ended badly."""
     loaded = grid.load(options.grid)
     block = cli.read_block(SlurmBlock, loaded, "slurm", loaded.slurm, overrides)
@@ -36,7 +36,7 @@ def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console)
         elif trouble:
             cli.say(f"warning: {trouble}")
         return 0
-    if not shutil.which("sbatch"):
+    if cluster == "slurm" and not shutil.which("sbatch"):
         raise UserError(no_slurm)
     cli.check_environment(loaded)
     cli.check_data(sweep, expansion.runs)
@@ -54,7 +54,7 @@ def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console)
         decisions = plan.decide(expansion.runs, found, options.retry)
         sweep.commit(loaded, expansion, everything.runs)
         cli.show_plan(console, loaded, expansion, decisions, dry_run=False)
-        jobs = submit(sweep, block, wanted, decisions)
+        jobs = submit(sweep, block, wanted, decisions, cluster=cluster)
         report.write(sweep.folder, console)
     if jobs:
         console.print(f"submitted {jobs} jobs; run this again to see where they are", highlight=False)
@@ -70,9 +70,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--nodes", type=int, metavar="N")
     parser.add_argument("--gpus-per-node", type=int, metavar="N", help="one rank each; 0: CPUs")
     parser.add_argument("--max-parallel", type=int, metavar="N", help="jobs at a time")
+    parser.add_argument(
+        "--cluster",
+        choices=("slurm", "local", "debug"),
+        default="slurm",
+        help="to try without SLURM: as processes of this machine, all at once, or in this process",
+    )
     args = parser.parse_args(argv)
     own = ("partition", "time", "nodes", "gpus_per_node", "max_parallel")
-    return launch(cli.options(args), {key: getattr(args, key) for key in own}, cli.console())
+    return launch(cli.options(args), {key: getattr(args, key) for key in own}, cli.console(), args.cluster)
 
 
 if __name__ == "__main__":
