@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -94,13 +95,14 @@ def bars(bench: Bench, runs: int) -> None:
 
     def timed(title: str, *options: str) -> None:
         log.write_text("")
-        started = time.monotonic()
+        started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         ended = bench.launch("slurm", *options)
-        took = time.monotonic() - started
+        took, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         assert ended.returncode in (0, 1), ended.stderr
         asked = Counter(log.read_text().split())
         said = ", ".join(f"{count} {name}" for name, count in asked.items()) or "no scheduler command"
-        print(f"{title:28} {took:6.2f} s   {said}", flush=True)
+        print(f"{title:28} {took:6.2f} s, {cpu:.2f} of CPU   {said}", flush=True)
 
     timed(f"dry run of {runs:,} runs", "--dry-run")
     timed("submit")
@@ -199,7 +201,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, metavar="N", help="default: 1000 for bars, 50 for storm")
     parser.add_argument("--seed", type=int, default=0, help="of the storm")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="artnet-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="artnet-bench-", ignore_cleanup_errors=True) as folder:
         bench = Bench(Path(folder))
         if args.what == "bars":
             bars(bench, args.runs or 1000)

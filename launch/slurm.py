@@ -9,7 +9,6 @@ from typing import Any
 
 from rich.console import Console
 
-from artnet import report
 from launch import cli, grid, plan, rundir
 from launch.resources import SlurmBlock, resources
 from launch.states import ENDED_BADLY, State
@@ -55,6 +54,8 @@ def launch(options: cli.Options, overrides: Mapping[str, Any], console: Console,
         sweep.commit(loaded, expansion, everything.runs)
         cli.show_plan(console, loaded, expansion, decisions, dry_run=False)
         jobs = submit(sweep, block, wanted, decisions, cluster=cluster)
+        from artnet import report  # scipy takes a second: a dry run does without
+
         report.write(sweep.folder, console)
     if jobs:
         console.print(f"submitted {jobs} jobs; run this again to see where they are", highlight=False)

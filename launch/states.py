@@ -39,6 +39,7 @@ ENDED_BADLY = frozenset({State.FAILED, State.OUT_OF_MEMORY, State.TIMED_OUT, Sta
 
 # Signals that come from outside the program: whoever sent them did not judge the run.
 _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2}
+_SRUN_SIGNALS = _FROM_OUTSIDE - {signal.SIGHUP, signal.SIGINT}  # 1 and 2 are exit codes of training
 
 _SLURM = {
     "PENDING": State.PENDING,
@@ -82,8 +83,9 @@ def from_slurm(word: str, exit_code: str = "") -> State:
     state = _SLURM.get(word.partition(" ")[0].rstrip("+"), State.UNKNOWN)
     code, _, number = exit_code.partition(":")
     if state is State.FAILED and code.isdecimal() and number.isdecimal():
-        killed_by = int(number) or int(code) - 128  # srun says 128 + SIGNAL of a task that was killed
-        if killed_by in _FROM_OUTSIDE or int(code) == EXIT_STOPPED:
+        # Of a task that was killed some versions of srun say 128 + SIGNAL, and some SIGNAL alone.
+        killed_by = int(number) or int(code) - 128
+        if killed_by in _FROM_OUTSIDE or int(code) in _SRUN_SIGNALS or int(code) == EXIT_STOPPED:
             return State.INTERRUPTED
     return state
 

@@ -73,6 +73,8 @@ def test_every_word_of_slurm_has_a_meaning_and_new_ones_are_unknown():
 def test_a_job_that_somebody_killed_has_not_failed():
     assert from_slurm("FAILED", "137:0") is State.INTERRUPTED
     assert from_slurm("FAILED", "0:9") is State.INTERRUPTED
+    assert from_slurm("FAILED", "9:0") is State.INTERRUPTED
+    assert from_slurm("FAILED", "2:0") is State.FAILED
     assert from_slurm("FAILED", "75:0") is State.INTERRUPTED
     assert from_slurm("FAILED", "1:0") is State.FAILED
     assert from_slurm("FAILED", "139:0") is State.FAILED
