@@ -104,10 +104,10 @@ class Start:
 def refusal(starts: Sequence[Start], attempts: int, budget: int) -> tuple[State, str] | None:
     """Why a job may not start again after these starts, as the state and reason of its run; None if it may.
 
-    A time-out and a node that was lost take one of `budget` each, a preemption none. Two starts in a row after which
-    the run has no more `attempts` than before, preemptions aside, are the job's own fault.
+    A time-out and a node that was lost take one of `budget` each, a preemption none. Two starts after which the run
+    has no more `attempts` than before are the job's own fault, unless it was preempted or lost its node.
     """
-    idle = [start for start in starts if start.attempts_before == attempts and start.outcome != "preempted"]
+    idle = [start for start in starts if start.attempts_before == attempts and start.outcome not in ("preempted", "")]
     if len(idle) > 1:
         return State.FAILED, f"never began to train, {len(idle)} times in a row"
     timed_out = sum(start.outcome == "timed out" for start in starts)
