@@ -124,6 +124,7 @@ def storm(bench: Bench, runs: int, seed: int) -> None:
     bench.launch("slurm")
     while not all(run.result() for run in bench.runs):
         running = [run for run in bench.runs if run.state().get("state") == "running" and run.is_locked()]
+        print(f"{len(kills)} kills left, {sum(run.result() is not None for run in bench.runs)} complete", flush=True)
         if kills and kills[0] == "launcher":
             bench.wrap("sbatch", f'touch "{bench.folder}/hit"; "$REAL" "$@"; kill -9 $PPID')
             bench.launch("slurm", "--retry")
@@ -135,7 +136,7 @@ def storm(bench: Bench, runs: int, seed: int) -> None:
             kills.pop(0)
         elif kills and running:
             strike[kills.pop(0)](draw.choice(running))
-        subprocess.run([ROOT / "tests/cluster/up.sh"], check=True, capture_output=True)
+        subprocess.run([ROOT / "tests/cluster/up.sh"], check=True, stdout=subprocess.DEVNULL)
         bench.launch("slurm", "--retry")
         time.sleep(draw.uniform(1, 10))
     print(f"all complete after {time.monotonic() - started:.0f} s, {len(kills)} kills left over", flush=True)
