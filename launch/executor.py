@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import submitit
-from submitit.helpers import clean_env
+from submitit.core.utils import environment_variables
+from submitit.helpers import CommandFunction, clean_env
 
 # sbatch and srun take defaults from the environment. The user's own for these count where the grid says nothing; of
 # the others some would break the jobs (SBATCH_JOB_NAME, SBATCH_EXPORT).
@@ -48,18 +49,25 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
     must, and so must what `module load` and virtual environments have set. SLURM keeps them, no file of ours does.
     """
 
-    def submit_file(self, array_file: Path, count: int, code: Path) -> str:
+    def submit_runs(self, array_file: Path, count: int, code: Path) -> str:
         """Submit `count` jobs (0: one job that is no array) and return the id of the array.
 
         Raises submitit's `FailedJobError` with SLURM's words if it refuses, `FailedSubmissionError` if it answers
         with no id.
         """
+        return self._submit(array_file.with_suffix(".sh"), task_command(array_file), count, code)
+
+    def submit_report(self, sweep: Path, code: Path) -> str:
+        """Submit one job that makes the sweep's table and page, and return its id. Raises likewise."""
+        command = [sys.executable, "-P", "-m", "artnet.report", str(sweep.absolute())]
+        return self._submit(self.folder / "report.sh", shlex.join(command), 0, code)
+
+    def _submit(self, script: Path, command: str, count: int, code: Path) -> str:
         self._count, self._code = count, code
         self.folder.mkdir(parents=True, exist_ok=True)
-        script = array_file.with_suffix(".sh")
-        script.write_text(self._make_submission_file_text(task_command(array_file), ""))
+        script.write_text(self._make_submission_file_text(command, ""))
         with scrubbed():
-            output = submitit.helpers.CommandFunction(self._make_submission_command(script), verbose=False)()
+            output = CommandFunction(self._make_submission_command(script), verbose=False)()
         return self._get_job_id_from_submission_command(output)
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:
@@ -84,7 +92,7 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
         # In a pattern for file names % and \ have a meaning.
         folder = str(self.folder).replace("\\", "\\\\").replace("%", "%%")
         options |= {
-            "signal": f"USR2@{self.parameters['signal_delay_s']}",
+            "signal": f"USR2@{self.parameters['signal_delay_s']}",  # to the tasks, not to the shell around them
             "requeue": True,
             "export": "ALL",
             "open_mode": "append",
@@ -97,3 +105,15 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
             for key, value in sorted(options.items())
         ]
         return ["sbatch", *flags, str(submission_file_path)]
+
+
+class LocalArrayExecutor(submitit.LocalExecutor):
+    """Starts the runs of an array's file as processes of this machine, all at once: SLURM's part played by submitit."""
+
+    def submit_runs(self, array_file: Path, count: int, code: Path) -> list[str]:
+        """Start `count` jobs and return their ids, which are process numbers."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = task_command(array_file)
+        path = os.pathsep.join([str(code.absolute()), *filter(None, [os.environ.get("PYTHONPATH")])])
+        with scrubbed(), environment_variables(PYTHONPATH=path):
+            return [self._submit_command(f"{command} {place}").job_id for place in range(count)]

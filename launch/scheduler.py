@@ -210,6 +210,15 @@ def requeue(job: str) -> None:
     _run("scontrol", "requeue", job)
 
 
+def process(number: str, folder: Path) -> Job | None:
+    """A job of submitit's local executor, if its process still runs: numbers of processes are used again."""
+    try:
+        command = Path("/proc", number, "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    return Job(number, "RUNNING") if os.fsencode(folder.absolute()) in command else None
+
+
 def _known(text: str) -> str:
     return "" if text in ("None", "N/A", "Unknown", "INVALID", "None assigned", "(null)") else text
 

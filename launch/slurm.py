@@ -42,7 +42,9 @@ def find(sweep: Sweep, runs: Sequence[grid.Run], fresh: bool) -> plan.Sight:
     return plan.Sight(found, seen.trouble, not seen.queue_known)
 
 
-def launch(options: arguments.Options, overrides: Mapping[str, Any], with_snapshot: bool, console: Console) -> int:
+def launch(
+    options: arguments.Options, overrides: Mapping[str, Any], with_snapshot: bool, cluster: str, console: Console
+) -> int:
     """Submit a grid, or do another thing with it. Returns the exit code: 0, or 1 if runs ended badly."""
     loaded = grid.load(options.grid)
     work = verbs.work(options, loaded, lambda only: grid.expand(loaded, options.sets, only), find, asks=True)
@@ -61,14 +63,15 @@ def launch(options: arguments.Options, overrides: Mapping[str, Any], with_snapsh
         elif not sight.trouble:
             check(request, decisions, work.sweep)
         return 0
-    if not shutil.which("sbatch"):
+    if cluster == "slurm" and not shutil.which("sbatch"):
         raise UserError(no_slurm)
     cli.check_environment(loaded)
     cli.check_data(work.sweep, work.expansion.runs)
     with work.sweep.locked(wait=False):
         decisions, sight = verbs.show(work, console, fresh=True)
         verbs.note(work, sight.found)
-        check(request, decisions, work.sweep)
+        if cluster == "slurm":
+            check(request, decisions, work.sweep)
         if not clearing.agreed(work.sweep, decisions, options.yes):
             return 0
         code = None
@@ -76,7 +79,7 @@ def launch(options: arguments.Options, overrides: Mapping[str, Any], with_snapsh
             code = snapshot.take(work.sweep.folder / "code", options.sweep_root)
         decisions = clearing.clear(work.sweep, decisions, sight.found)
         work.sweep.commit(loaded, work.expansion, work.everything.runs)
-        jobs = submit(work.sweep, block, wanted, plan.to_start(decisions), code)
+        jobs = submit(work.sweep, block, wanted, plan.to_start(decisions), code, cluster)
         from artnet import report  # scipy takes a while
 
         report.write(work.sweep.folder, console)
@@ -116,11 +119,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             how: dict[str, Any] = {"action": "append"} if key == "setup" else {"type": int if key in NUMBERS else str}
             metavar = "N" if key in NUMBERS else METAVARS.get(key, "NAME")
             asked.add_argument(*names, dest=key, metavar=metavar, help=HELP.get(key) or field.description, **how)
+    asked.add_argument(
+        "--cluster",
+        choices=("slurm", "local", "debug"),
+        default="slurm",
+        help="to try without SLURM: as processes of this machine, all at once, or in this process",
+    )
     args = parser.parse_args(argv)
     overrides = {key: getattr(args, key) for key in SlurmBlock.model_fields if key != "overrides"}
     if args.local:
         return local.launch(arguments.parse(args), {"max_parallel": args.max_parallel}, cli.console())
-    return launch(arguments.parse(args), overrides, not args.no_snapshot, cli.console())
+    return launch(arguments.parse(args), overrides, not args.no_snapshot, args.cluster, cli.console())
 
 
 if __name__ == "__main__":

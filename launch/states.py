@@ -40,6 +40,7 @@ ENDED_BADLY = frozenset({State.FAILED, State.OUT_OF_MEMORY, State.TIMED_OUT, Sta
 
 # Signals that come from outside the program: whoever sent them did not judge the run.
 _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2}
+_SRUN_SIGNALS = _FROM_OUTSIDE - {signal.SIGHUP, signal.SIGINT}  # 1 and 2 are exit codes of training
 
 _SLURM = {
     "PENDING": State.PENDING,
@@ -83,8 +84,9 @@ def from_slurm(word: str, exit_code: str = "") -> State:
     state = _SLURM.get(word.partition(" ")[0].rstrip("+"), State.UNKNOWN)
     code, _, number = exit_code.partition(":")
     if state is State.FAILED and code.isdecimal() and number.isdecimal():
-        killed_by = int(number) or int(code) - 128  # srun says 128 + SIGNAL of a task that was killed
-        if killed_by in _FROM_OUTSIDE or int(code) == EXIT_STOPPED:
+        # Of a task that was killed some versions of srun say 128 + SIGNAL, and some SIGNAL alone.
+        killed_by = int(number) or int(code) - 128
+        if killed_by in _FROM_OUTSIDE or int(code) in _SRUN_SIGNALS or int(code) == EXIT_STOPPED:
             return State.INTERRUPTED
     return state
 
@@ -103,10 +105,10 @@ class Start:
 def refusal(starts: Sequence[Start], attempts: int, budget: int) -> tuple[State, str] | None:
     """Why a job may not start again after these starts, as the state and reason of its run; None if it may.
 
-    A time-out and a node that was lost take one of `budget` each, a preemption none. Two starts in a row after which
-    the run has no more `attempts` than before, preemptions aside, are the job's own fault.
+    A time-out and a node that was lost take one of `budget` each, a preemption none. Two starts after which the run
+    has no more `attempts` than before are the job's own fault, unless it was preempted or lost its node.
     """
-    idle = [start for start in starts if start.attempts_before == attempts and start.outcome != "preempted"]
+    idle = [start for start in starts if start.attempts_before == attempts and start.outcome not in ("preempted", "")]
     if len(idle) > 1:
         return State.FAILED, f"never began to train, {len(idle)} times in a row"
     timed_out = sum(start.outcome == "timed out" for start in starts)

@@ -9,14 +9,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 import artnet
 from artnet.rundir import RunDir
 from shards.errors import UserError
 
-from . import plan, rundir, scheduler
-from .executor import SlurmArrayExecutor
+from . import cli, plan, rundir, scheduler, task
+from .executor import LocalArrayExecutor, SlurmArrayExecutor
 from .grid import Run
 from .job_array import Array, now
 from .resources import Resources, SlurmBlock
@@ -26,6 +27,9 @@ SIGNAL_BEFORE_S = 120  # between the signal to stop and the end of the time limi
 THREADS = 16  # that write small files: each waits for the disk most of the time
 # What sbatch says when it does not know whether the controller has the job.
 UNDECIDED = ("timed out", "Communication connection failure", "Zero Bytes were transmitted")
+
+REPORT_MINUTES = 10
+REPORT_KEYS = ("partition", "account", "qos", "setup")  # of the runs' resources, what their report needs too
 
 Item = TypeVar("Item")
 
@@ -57,6 +61,10 @@ def look(sweep: rundir.Sweep, runs: Sequence[Run], fresh: bool = False) -> Seen:
         is_job = recorded.get("launcher") == "slurm" and recorded.get("state") in LIVE | {State.INTERRUPTED}
         if not is_job or "job_name" not in recorded or folder.result(run.config.signature):
             found[name] = rundir.find_run(folder, run.config.signature)
+            continue
+        if recorded.get("cluster", "slurm") != "slurm":
+            job = scheduler.process(str(recorded.get("job")), sweep.folder / "slurm")
+            found[name] = judge(folder.path, job, scheduler.Answer({}))
             continue
         asked[name] = (str(recorded["job_name"]), int(recorded.get("position", 0)))
         with contextlib.suppress(KeyError, TypeError, ValueError):
@@ -112,12 +120,15 @@ def submit(
     wanted: Mapping[str, Resources],
     decisions: Sequence[plan.Decision],
     code: Path | None = None,
+    cluster: str = "slurm",
 ) -> int:
-    """Submit what the plan says, in arrays per kind of resources. Returns the number of jobs.
+    """Submit what the plan says, in arrays per kind of resources, and a job that makes the page when they have ended.
 
-    The jobs run the `code` in this folder, by default that which runs now. Raises `UserError` with SLURM's words if
-    it refuses.
+    The jobs run the `code` in this folder, by default that which runs now. `cluster` may also be `local`, processes of
+    this machine, or `debug`, this process, for both of which submitit plays SLURM's part. Returns the number of jobs.
+    Raises `UserError` with SLURM's words if it refuses.
     """
+    code = code or Path(artnet.__file__).parents[1]
     chosen = plan.to_start(decisions)
     if not chosen:
         return 0
@@ -125,15 +136,20 @@ def submit(
     for decision in chosen:
         groups.setdefault(wanted[decision.run.config.name], []).append(decision)
     try:
-        largest = scheduler.max_array_size()
+        largest = scheduler.max_array_size() if cluster == "slurm" else 0
     except scheduler.SchedulerSilentError as error:
         raise UserError(f"SLURM does not answer ({error}); nothing was submitted, try again when it does") from None
+    numbers = []
     for resources, group in groups.items():
+        if cluster != "slurm":
+            _start_here(sweep, block, resources, group, code, cluster)
+            continue
         chunks = split(group, largest)
         # The cluster holds back the jobs of each array by themselves.
         parallel = max(1, block.max_parallel // len(chunks))
-        for chunk in chunks:
-            _submit_array(sweep, block, resources, chunk, parallel, largest, code or Path(artnet.__file__).parents[1])
+        numbers += [_submit_array(sweep, block, resources, chunk, parallel, largest, code) for chunk in chunks]
+    if numbers:
+        _submit_report(sweep, next(iter(groups)), numbers, code)
     return len(chosen)
 
 
@@ -144,6 +160,30 @@ def split(items: Sequence[Item], largest: int) -> list[Sequence[Item]]:
     return [items[first:last] for first, last in itertools.pairwise(bounds)]
 
 
+def _make_array(
+    sweep: rundir.Sweep, block: SlurmBlock, resources: Resources, group: Sequence[plan.Decision], cluster: str
+) -> tuple[Array, Path]:
+    """Write an array's file and mark its runs as being submitted."""
+    folders = [sweep.run(decision.run) for decision in group]
+    array = Array(
+        name=Array.new_name(sweep.folder),
+        submitted=now(),
+        runs=[folder.name for folder in folders],
+        attempts=[rundir.next_attempt(folder) for folder in folders],
+        minutes=resources.time,
+        signal_s=min(SIGNAL_BEFORE_S, resources.time * 30),
+        requeue=block.requeue,
+    )
+
+    def mark(place: int) -> None:
+        where: dict[str, Any] = {"job": None, "job_name": array.name, "position": place, "cluster": cluster}
+        rundir.note_state(folders[place], State.SUBMITTING, launcher="slurm", submitted=array.submitted, **where)
+
+    file = array.write(sweep.folder)
+    _in_threads(mark, range(len(group)))
+    return array, file
+
+
 def _submit_array(
     sweep: rundir.Sweep,
     block: SlurmBlock,
@@ -152,44 +192,18 @@ def _submit_array(
     parallel: int,
     largest: int,
     code: Path,
-) -> None:
-    folders = [sweep.run(decision.run) for decision in group]
-    signal_s = min(SIGNAL_BEFORE_S, resources.time * 30)
-    array = Array(
-        name=Array.new_name(sweep.folder),
-        submitted=now(),
-        runs=[folder.name for folder in folders],
-        attempts=[rundir.next_attempt(folder) for folder in folders],
-        minutes=resources.time,
-        signal_s=signal_s,
-        requeue=block.requeue,
-    )
-    file = array.write(sweep.folder)
+) -> str:
+    array, file = _make_array(sweep, block, resources, group, "slurm")
     executor = SlurmArrayExecutor(sweep.folder / "slurm")
     executor.update_parameters(
-        job_name=array.name, array_parallelism=parallel, signal_delay_s=signal_s, **resources.parameters()
+        job_name=array.name, array_parallelism=parallel, signal_delay_s=array.signal_s, **resources.parameters()
     )
 
-    def mark(place: int) -> None:
-        place_of: dict[str, Any] = {
-            "job": None,
-            "job_name": array.name,
-            "position": place,
-            "submitted": array.submitted,
-        }
-        rundir.note_state(folders[place], State.SUBMITTING, launcher="slurm", **place_of)
-
     def unmark(place: int) -> None:
-        rundir.note_state(folders[place], group[place].state, group[place].reason)
+        rundir.note_state(sweep.run(group[place].run), group[place].state, group[place].reason)
 
-    def mark_pending(place: int) -> None:
-        if folders[place].state().get("state") == State.SUBMITTING:  # else the job was faster
-            job = f"{number}_{place}" if largest else number
-            rundir.note_state(folders[place], State.PENDING, f"job {job}", job=job)
-
-    _in_threads(mark, range(len(group)))
     try:
-        number = executor.submit_file(file, len(group) if largest else 0, code)
+        number = executor.submit_runs(file, len(group) if largest else 0, code)
     except (FailedJobError, FailedSubmissionError) as error:
         said = " ".join(str(error).split())
         if any(words in said for words in UNDECIDED):
@@ -199,7 +213,57 @@ def _submit_array(
         _in_threads(unmark, range(len(group)))
         file.unlink()
         raise UserError(f"SLURM refused the jobs: {said}") from None
-    _in_threads(mark_pending, range(len(group)))
+    _note_jobs(sweep, group, [f"{number}_{place}" if largest else number for place in range(len(group))])
+    return number
+
+
+def _start_here(
+    sweep: rundir.Sweep,
+    block: SlurmBlock,
+    resources: Resources,
+    group: Sequence[plan.Decision],
+    code: Path,
+    cluster: str,
+) -> None:
+    array, file = _make_array(sweep, block, resources, group, cluster)
+    if cluster == "debug":
+        executor = submitit.DebugExecutor(sweep.folder / "slurm")
+        for place in range(len(group)):
+            executor.submit(task.main, [str(file), str(place)]).result()
+        return
+    local = LocalArrayExecutor(sweep.folder / "slurm", max_num_timeout=block.requeue)
+    local.update_parameters(
+        timeout_min=resources.time,
+        tasks_per_node=resources.parameters()["ntasks_per_node"],
+        gpus_per_node=resources.gpus_per_node,
+        signal_delay_s=array.signal_s,
+        stderr_to_stdout=True,
+        setup=list(resources.setup),
+    )
+    _note_jobs(sweep, group, local.submit_runs(file, len(group), code))
+
+
+def _note_jobs(sweep: rundir.Sweep, group: Sequence[plan.Decision], numbers: Sequence[str]) -> None:
+    def note(place: int) -> None:
+        folder = sweep.run(group[place].run)
+        if folder.state().get("state") == State.SUBMITTING:  # else the job was faster
+            rundir.note_state(folder, State.PENDING, f"job {numbers[place]}", job=numbers[place])
+
+    _in_threads(note, range(len(group)))
+
+
+def _submit_report(sweep: rundir.Sweep, resources: Resources, numbers: Sequence[str], code: Path) -> None:
+    """A small job for when all others have ended, however they did. The runs do not depend on it: it may be refused."""
+    executor = SlurmArrayExecutor(sweep.folder / "slurm")
+    wanted = {key: value for key, value in resources.parameters().items() if key in REPORT_KEYS}
+    executor.update_parameters(
+        job_name=f"artnet-{sweep.folder.name}-report", time=REPORT_MINUTES, signal_delay_s=0,
+        dependency=f"afterany:{':'.join(numbers)}", **wanted,
+    )  # fmt: skip
+    try:
+        executor.submit_report(sweep.folder, code)
+    except (FailedJobError, FailedSubmissionError) as error:
+        cli.say(f"warning: SLURM refused the job that would make the page ({' '.join(str(error).split())})")
 
 
 def _in_threads(work: Callable[[int], None], items: Iterable[int]) -> None:

@@ -1,11 +1,16 @@
 """What SLURM says, read; and what becomes of a run by it. All without a cluster."""
 
 import os
+import signal
 import subprocess
+import sys
 import time
 from datetime import datetime
+from pathlib import Path
 
 import pytest
+import yaml
+from conftest import ROOT, TINY, python
 
 from artnet.rundir import RunDir, write_json
 from launch import rundir, scheduler, submission
@@ -68,6 +73,8 @@ def test_every_word_of_slurm_has_a_meaning_and_new_ones_are_unknown():
 def test_a_job_that_somebody_killed_has_not_failed():
     assert from_slurm("FAILED", "137:0") is State.INTERRUPTED
     assert from_slurm("FAILED", "0:9") is State.INTERRUPTED
+    assert from_slurm("FAILED", "9:0") is State.INTERRUPTED
+    assert from_slurm("FAILED", "2:0") is State.FAILED
     assert from_slurm("FAILED", "75:0") is State.INTERRUPTED
     assert from_slurm("FAILED", "1:0") is State.FAILED
     assert from_slurm("FAILED", "139:0") is State.FAILED
@@ -86,11 +93,11 @@ def test_time_outs_and_lost_nodes_use_up_the_budget_and_preemptions_do_not():
 
 def test_a_job_that_never_begins_to_train_goes_on_once_only():
     assert refusal([Start("timed out", 2)], 2, budget=9) is None
-    assert refusal([Start("timed out", 2), Start("", 2)], 2, budget=9) == (
+    assert refusal([Start("timed out", 2), Start("told to stop", 2)], 2, budget=9) == (
         State.FAILED, "never began to train, 2 times in a row",
     )  # fmt: skip
     assert refusal([Start("timed out", 0), Start("", 0), Start("timed out", 0)], 1, budget=9) is None
-    assert refusal([Start("preempted", 0)] * 3, 0, budget=9) is None
+    assert refusal([Start("preempted", 0), Start("", 0)] * 2, 0, budget=9) is None
 
 
 def test_why_a_job_was_stopped():
@@ -184,3 +191,49 @@ def test_an_array_is_read_as_it_was_written(tmp_path):
     assert Array.read(file) == array
     assert array.run(file, 1).path == tmp_path / "b"
     assert " " not in array.name
+
+
+@pytest.fixture
+def tiny_grid(tmp_path, shards):
+    def write(**fixed: object):
+        grid = {"name": "tiny", "fixed": {**TINY, "data.shards": str(shards), **fixed}, "parameters": {"seed": [0]}}
+        file = tmp_path / "grid.yaml"
+        file.write_text(yaml.safe_dump(grid))
+        return file
+
+    return write
+
+
+def launch(grid, cluster):
+    ended = python("launch/slurm.py", "--grid", grid, "--runs", grid.parent / "runs", "--cluster", cluster)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout, *map(RunDir, (grid.parent / "runs" / "tiny").glob("resnet18*"))
+
+
+def test_without_slurm_a_run_is_trained_in_this_process(tiny_grid):
+    grid = tiny_grid()
+    said, run = launch(grid, "debug")
+    assert "1 to start" in said
+    assert run.result()
+    assert run.state()["state"] == "complete"
+    assert "1 complete" in launch(grid, "debug")[0]
+
+
+def test_a_preempted_job_checkpoints_and_goes_on(tiny_grid):
+    grid = tiny_grid(**{"train.epochs": 3})
+    command = [sys.executable, "launch/slurm.py", "--grid", grid, "--runs", grid.parent / "runs", "--cluster", "local"]
+    subprocess.run(list(map(str, command)), cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    (run,) = map(RunDir, (grid.parent / "runs" / "tiny").glob("resnet18*"))
+    while len(run.metrics()) < 2:
+        assert run.state()["state"] in ("pending", "running")
+        time.sleep(0.05)
+    assert "1 running" in launch(grid, "local")[0]
+    training = run.run()["attempts"][0]["pid"]
+    os.kill(int(Path(f"/proc/{training}/stat").read_text().split()[3]), signal.SIGUSR2)  # its parent: the job
+    while (state := run.state()["state"]) != "complete":
+        assert state in ("running", "requeued")
+        time.sleep(0.1)
+    attempts = run.run()["attempts"]
+    assert [attempt["outcome"] for attempt in attempts] == ["stopped", "complete"]
+    assert attempts[1]["from_step"] > 0
+    assert '"outcome": "told to stop"' in (run.attempts / "001" / "job.json").read_text()

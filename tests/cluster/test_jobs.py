@@ -93,7 +93,8 @@ def test_a_preempted_job_goes_on_from_its_checkpoint(sweep):
 
 
 def test_out_of_time_with_the_budget_used_up_is_timed_out(sweep):
-    tiny = sweep(slurm={"time": "0:01:00", "requeue": 0}, fixed=LONG)
+    # SLURM sends its signal up to a minute earlier than it was asked to.
+    tiny = sweep(slurm={"time": "0:03:00", "requeue": 0}, fixed=LONG)
     assert tiny.launch().returncode == 0
     tiny.wait(lambda run: run.state()["state"] == "timed_out")
     (run,) = tiny.runs
@@ -115,7 +116,6 @@ def test_a_run_outlives_its_node(sweep):
         cluster("up.sh")
     assert outcomes(run)[-1] == "complete"
     assert run.run()["attempts"][1]["from_step"] > 0
-    assert run.state()["job"] == run.state()["job"]
 
 
 def test_ranks_on_two_nodes_train_one_run_even_submitted_from_inside_a_job(sweep):
