@@ -253,7 +253,7 @@ def test_the_estimate_goes_by_runs_that_differ_in_the_seed_alone():
 
 def test_what_a_run_took_is_its_seconds_on_all_of_its_gpus_or_cores(tmp_path):
     folder = RunDir(tmp_path)
-    scores = {"top1": 0.5, "top5": 0.9, "macro_f1": 0.5, "loss": 1, "n": 10}
+    scores = {"top1": 0.5, "top5": 0.9, "macro_f1": 0.5, "nll": 1, "ece": 0.1, "recall": [0.5], "n": 10}
     task = {"classes": 5, "majority": 0.2, "val": scores, "test": scores}
     result = {"signature": "s", "data": "d", "best_epoch": 1, "epochs": 1, "steps": 1, "parameters": 1}
     write_json(folder.result_file, {**result, "seconds": 1800, "tasks": {"style": task}})

@@ -20,7 +20,7 @@ from artnet.config import RunConfig, build
 from artnet.data.dataset import SplitData
 from artnet.rundir import EXIT_STOPPED, RunDir
 from artnet.sections import LossConfig
-from artnet.training.losses import DivergedError, Objective, fetch, labelled, log_priors, masked_losses
+from artnet.training.losses import DivergedError, Objective, labelled, log_priors, masked_losses
 from artnet.training.ranks import Ranks
 from artnet.training.scores import Predictions, predict
 from artnet.training.watch import Watch
@@ -233,12 +233,6 @@ def test_two_ranks_of_which_one_lacks_labels_learn_what_one_process_learns(tmp_p
 def test_weights_that_are_learnt_and_given_are_refused():
     with pytest.raises(UserError, match=r"loss\.weights"):
         build({"task": "style", "loss": {"weighting": "uncertainty", "weights": {"style": 2}}})
-
-
-def test_the_first_step_whose_loss_is_no_number_is_named():
-    losses = [torch.tensor(value) for value in (1.0, math.inf, math.nan)]
-    with pytest.raises(DivergedError, match="inf at step 9;"):
-        fetch(losses, ALONE, 10)
 
 
 def test_waiting_for_data_is_measured_as_a_share_of_the_time(monkeypatch):

@@ -56,7 +56,7 @@ def place(tmp_path):
 
 
 def complete(folder: RunDir) -> None:
-    scores = {"top1": 0.5, "top5": 0.9, "macro_f1": 0.4, "loss": 1.0, "n": 10}
+    scores = {"top1": 0.5, "top5": 0.9, "macro_f1": 0.4, "nll": 1.0, "ece": 0.1, "recall": [0.5], "n": 10}
     task = {"classes": 5, "majority": 0.3, "val": scores, "test": scores}
     result = {"signature": folder.config().signature, "data": "x", "best_epoch": 1, "epochs": 1, "steps": 4}
     write_json(folder.result_file, {**result, "parameters": 9, "seconds": 1.0, "tasks": {"style": task}})
