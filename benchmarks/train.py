@@ -43,7 +43,7 @@ from artnet.data.loader import Batch
 from artnet.rundir import RunDir
 from artnet.training.loop import Training
 from artnet.training.ranks import Ranks
-from artnet.training.scores import evaluate
+from artnet.training.scores import predict
 from artnet.training.stop import StopRequest
 from shards import demo
 from shards.index import Index, read_index
@@ -222,14 +222,15 @@ def checkpoint_cost(bench: Bench, rounds: int) -> list[float]:
 
 
 def evaluation_overhead(bench: Bench, rounds: int) -> list[float]:
-    """What `evaluate` takes beyond its forward passes, as a share of these, in each round."""
+    """What predicting and scoring take beyond the forward passes, as a share of these, in each round."""
     training = bench.training(bench.config())
     data, model = training.data["val"], training.learner.for_evaluation()
     kept = EVAL_BATCHES * BATCH
     data.rows, data.labels = data.rows[:kept], data.labels[:kept]
 
     def score() -> None:
-        evaluate(model, data, training.classes, ALONE, training.threads)
+        for answers in predict(model, data, ALONE, training.threads, training.log_priors).values():
+            answers.scores()
 
     shapes: list[torch.Size] = []
     hook = model.register_forward_pre_hook(lambda module, images: shapes.append(images[0].shape))

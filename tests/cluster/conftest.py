@@ -82,9 +82,10 @@ class Sweep:
         )
 
     def wrap(self, program: str, script: str) -> None:
-        """Put a shell script before a program; in it, $REAL is the program."""
+        """Put a shell script before a program; in it, $REAL is the program. What only tests a submission passes."""
         file = self.programs / program
-        file.write_text(f'#!/bin/bash\nREAL="{shutil.which(program)}"\n{script}\n')
+        passes = 'case "$*" in *--test-only*) exec "$REAL" "$@";; esac'
+        file.write_text(f'#!/bin/bash\nREAL="{shutil.which(program)}"\n{passes}\n{script}\n')
         file.chmod(0o755)
 
     def wait(self, done: Callable[[RunDir], object], timeout_s: float = 150) -> None:

@@ -106,7 +106,7 @@ def test_out_of_time_with_the_budget_used_up_is_timed_out(sweep):
 def test_a_run_outlives_its_node(sweep):
     tiny = sweep(fixed={"train.epochs": 12})
     assert tiny.launch().returncode == 0
-    tiny.wait(lambda run: run.epochs())
+    tiny.wait(lambda run: (run.checkpoints / "last.pt").exists())
     (run,) = tiny.runs
     node = run.run()["attempts"][0]["host"]
     try:
