@@ -78,6 +78,7 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
                 *self.parameters.get("setup", []),
                 # After the user's own lines, which may load modules that come with a PYTHONPATH.
                 f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}" SUBMITIT_EXECUTOR=slurm',
+                "export TERM=dumb",  # unbuffered, srun gives its tasks a terminal, and what they write goes to a file
                 # Since 22.05 srun does not ask for what sbatch was asked for.
                 '[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK',
                 f"exec srun --unbuffered --label --kill-on-bad-exit=1 {command}",

@@ -43,7 +43,7 @@ class Command:
 
 
 @pytest.fixture
-def command(cluster, tmp_path, shards):
+def command(tmp_path, shards):
     place = Command(tmp_path, shards)
     before = place.queue()
     yield place
