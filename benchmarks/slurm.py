@@ -107,8 +107,8 @@ def bars(bench: Bench, runs: int) -> None:
     timed(f"dry run of {runs:,} runs", "--dry-run")
     timed("submit")
     (bench.sweep / "slurm/answer.json").unlink(missing_ok=True)
-    timed("status", "--dry-run")
-    timed("status again", "--dry-run")
+    timed("status", "--status")
+    timed("status again", "--status")
     for file in (bench.sweep / "slurm").glob("artnet-*.json"):
         subprocess.run(["scancel", f"--name={file.stem}"], check=True)
 

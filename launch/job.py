@@ -1,6 +1,7 @@
 """A run inside a SLURM job: each task is a rank, the first one keeps the run's state and decides how it goes on."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -24,7 +25,13 @@ from .task import SIGNALS, Asked
 
 LOCK_WAIT_S = 60  # for a process that a lost node has left behind
 PORTS = range(20_000, 32_000)  # below those that systems give to outgoing connections
+PR_SET_PDEATHSIG = 1  # of Linux's prctl()
 LOCAL_REQUEUE = 144  # submitit's local executor starts a job again that ends so
+
+
+def _stop_with_parent() -> None:
+    """In a child: be asked to stop when the parent dies. SLURM may not find what a killed task has left running."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGUSR2)
 
 
 def environment_place() -> int:
@@ -115,6 +122,7 @@ class Job:
                 stdout=out,
                 stderr=err,
                 env={"OMP_NUM_THREADS": threads, **os.environ},
+                preexec_fn=_stop_with_parent if sys.platform == "linux" else None,
             )
             self.asked.watch(training)
             return training.wait()

@@ -148,6 +148,9 @@ def test_a_killed_task_is_resumed_by_the_next_launch(sweep):
         assert time.monotonic() < until, said + tiny.story()
         (tiny.folder / "slurm" / "answer.json").unlink(missing_ok=True)
         time.sleep(1)
+    while run.is_locked():
+        assert time.monotonic() < until, "the training outlived its task"
+        time.sleep(0.2)
 
 
 def test_a_cancelled_run_is_cancelled_and_stays_so(sweep):
