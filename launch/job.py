@@ -13,12 +13,13 @@ from typing import Any
 
 from submitit.helpers import TorchDistributedEnvironment
 
+from artnet.provenance import now
 from artnet.rundir import EXIT_STOPPED, RunDir, read_json, write_json
 from shards.files import atomic_write
 from shards.workers import cores
 
 from . import rundir, scheduler
-from .job_array import Array, now
+from .job_array import Array
 from .scheduler import SchedulerSilentError, Stop
 from .states import Start, State, after_exit, refusal
 from .task import SIGNALS, Asked

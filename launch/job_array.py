@@ -6,7 +6,6 @@ A job finds its run in this file alone, so that a launcher may die at any moment
 import re
 import secrets
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from artnet.rundir import RunDir, read_json, write_json
@@ -56,13 +55,3 @@ class Array:
     def run(self, file: Path, place: int) -> RunDir:
         """The run at a place, when this was read from `file`."""
         return RunDir(file.parents[1] / self.runs[place])
-
-    @property
-    def submitted_at(self) -> datetime:
-        """When it was submitted, in local time, as SLURM's commands have it."""
-        return datetime.fromisoformat(self.submitted).astimezone().replace(tzinfo=None)
-
-
-def now() -> str:
-    """The time to the second, UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

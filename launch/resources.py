@@ -129,7 +129,7 @@ class SlurmBlock(Resources):
     """The grid's `slurm:` block: resources, how many jobs at a time, and who gets other resources."""
 
     max_parallel: Count = Field(256, description="jobs of an array that run at a time")
-    requeue: int = Field(3, strict=True, ge=0, description="how often a job that ran out of time goes on in a new one")
+    requeue: int = Field(3, strict=True, ge=0, description="how often a job out of time, or whose node failed, goes on")
     overrides: tuple[dict[str, Any], ...] = Field((), description="`{when: {KEY: VALUE}, time: ...}`; later ones win")
 
 

@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from artnet.training import provenance
+from artnet import provenance
 from shards.errors import UserError
 from shards.files import atomic_write, locked_patiently
 

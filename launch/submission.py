@@ -13,13 +13,14 @@ import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 import artnet
+from artnet.provenance import now
 from artnet.rundir import RunDir
 from shards.errors import UserError
 
 from . import cli, plan, rundir, scheduler, task
 from .executor import LocalArrayExecutor, SlurmArrayExecutor
 from .grid import Run
-from .job_array import Array, now
+from .job_array import Array
 from .resources import Resources, SlurmBlock
 from .states import LIVE, State, from_slurm
 

@@ -330,12 +330,12 @@ def test_code_in_a_snapshot_knows_the_commit_it_was_copied_from(tree, tmp_path):
     code = take(tree, tmp_path / "runs")
     again = take(code, tmp_path / "again")  # the packages alone: there is no git
     for folder in (code, again):
-        program = "from artnet.training import provenance; print(provenance.__file__, provenance.git_state()['sha'])"
+        program = "from artnet import provenance; print(provenance.__file__, provenance.git_state()['sha'])"
         said = subprocess.run(
             [sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(folder)},
             capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
-        assert said.split() == [f"{folder}/artnet/training/provenance.py", sha]
+        assert said.split() == [f"{folder}/artnet/provenance.py", sha]
 
 
 def test_a_work_tree_full_of_data_is_not_copied(tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 import gc
 import json
+import os
+import socket
 import sys
 from typing import Any
 
@@ -10,9 +12,10 @@ import torch
 from shards.errors import UserError
 from shards.index import Index
 
+from .. import provenance
 from ..config import RunConfig
 from ..rundir import Result, RunDir, write_json
-from . import memory, provenance
+from . import memory
 from .endings import OutOfMemoryError, StoppedOnRequest
 from .inputs import precision_on
 from .loop import Training
@@ -45,8 +48,7 @@ def train(
 
 
 def _attempt(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: StopRequest, accumulate: int) -> Result:
-    entry = {**provenance.attempt(ranks, 0), "accumulate": accumulate}
-    entry["precision"] = precision_on(ranks.device, config.train.precision)
+    entry = _entry(config, ranks, accumulate)
     record: dict[str, Any] = {
         "name": run.name,
         "signature": config.signature,
@@ -85,6 +87,21 @@ def _attempt(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: S
         entry["damaged"] = training.damaged() if training else []
         if ranks.is_first and record:
             _write_last(run, record)
+
+
+def _entry(config: RunConfig, ranks: Ranks, accumulate: int) -> dict[str, Any]:
+    """A new entry of `run.json`'s attempts: who, where, how."""
+    return {
+        "started": provenance.now(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "world_size": ranks.world_size,
+        "device": torch.cuda.get_device_name(ranks.device) if ranks.on_gpu else "cpu",
+        "threads": torch.get_num_threads(),
+        "from_step": 0,
+        "accumulate": accumulate,
+        "precision": precision_on(ranks.device, config.train.precision),
+    }
 
 
 def _write_last(run: RunDir, record: dict[str, Any]) -> None:

@@ -1,18 +1,13 @@
-"""Where a result came from: the code, the libraries, the machine."""
+"""Where a result came from: the code, the libraries, the time. Light to import (no torch)."""
 
 import contextlib
 import importlib.metadata
 import json
-import os
 import platform
-import socket
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:  # launchers ask for the git state, and need not wait for torch
-    from .ranks import Ranks
+from typing import Any
 
 LIBRARIES = ("torch", "torchvision", "torchmetrics", "numpy", "pillow")
 MAX_DIFF = 200_000  # characters of uncommitted changes that are kept
@@ -28,7 +23,7 @@ def git_state() -> dict[str, Any]:
 
     A copy of the code that a launcher made says in its `snapshot.json` what the repository was like.
     """
-    folder = Path(__file__).resolve().parents[2]
+    folder = Path(__file__).resolve().parents[1]
     with contextlib.suppress(OSError, ValueError):
         noted = json.loads((folder / "snapshot.json").read_bytes())
         return noted if isinstance(noted, dict) else {}
@@ -50,20 +45,4 @@ def versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in LIBRARIES},
-    }
-
-
-def attempt(ranks: "Ranks", from_step: int) -> dict[str, Any]:
-    """A new entry of `run.json`'s attempts: who, where, from which step on."""
-    import torch
-
-    device = torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else "cpu"
-    return {
-        "started": now(),
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "world_size": ranks.world_size,
-        "device": device,
-        "threads": torch.get_num_threads(),
-        "from_step": from_step,
     }
