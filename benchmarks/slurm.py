@@ -60,6 +60,7 @@ class Bench:
         pack(self.folder / "paintings/images", self.folder / "paintings/labels", self.folder / "shards")
         fixed = {**TINY, "train.epochs": epochs, "data.shards": str(self.folder / "shards")}
         grid = {"name": "bench", "fixed": fixed, "parameters": {"seed": list(range(runs))}, "slurm": slurm}
+        grid["local"] = {"max_parallel": 2}
         (self.folder / "grid.yaml").write_text(yaml.safe_dump(grid))
         (self.folder / "bin").mkdir()
 
@@ -124,10 +125,11 @@ def storm(bench: Bench, runs: int, seed: int) -> None:
     bench.launch("slurm")
     while not all(run.result() for run in bench.runs):
         running = [run for run in bench.runs if run.state().get("state") == "running" and run.is_locked()]
-        print(f"{len(kills)} kills left, {sum(run.result() is not None for run in bench.runs)} complete", flush=True)
+        states = Counter(str(run.state().get("state")) for run in bench.runs)
+        print(f"{time.monotonic() - started:5.0f} s, {len(kills)} kills left: {dict(states)}", flush=True)
         if kills and kills[0] == "launcher":
             bench.wrap("sbatch", f'touch "{bench.folder}/hit"; "$REAL" "$@"; kill -9 $PPID')
-            bench.launch("slurm", "--retry")
+            bench.launch("slurm")
             (bench.folder / "bin/sbatch").unlink()
             if not (bench.folder / "hit").exists() and running:
                 kill_task(draw.choice(running))  # so that there is something to submit
@@ -137,7 +139,7 @@ def storm(bench: Bench, runs: int, seed: int) -> None:
         elif kills and running:
             strike[kills.pop(0)](draw.choice(running))
         subprocess.run([ROOT / "tests/cluster/up.sh"], check=True, stdout=subprocess.DEVNULL)
-        bench.launch("slurm", "--retry")
+        bench.launch("slurm")
         time.sleep(draw.uniform(1, 10))
     print(f"all complete after {time.monotonic() - started:.0f} s, {len(kills)} kills left over", flush=True)
     check(bench)

@@ -140,7 +140,7 @@ def test_a_run_stopped_by_any_signal_at_any_step_ends_bit_for_bit_as_one_never_s
         else:
             last = run.run()["attempts"][-1]["outcome"]
             assert last == "stopped", (tmp_path / "log").read_text()
-            # torchrun has an exit code of its own, and may even abort on its way out: launchers see what it was all the same.
+            # torchrun has an exit code of its own and may abort on its way out; launchers see what it was all the same.
             assert code == EXIT_STOPPED or (ranks > 1 and code), (tmp_path / "log").read_text()
             assert after_exit(code, last, "")[0] is State.INTERRUPTED
     ended = train(config, cut, ranks)
