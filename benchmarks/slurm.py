@@ -5,6 +5,7 @@ launchers are killed and jobs preempted, and compares every result with that of 
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -86,6 +87,18 @@ class Bench:
             text=True,
         )
 
+    def relaunch(self, dies: bool) -> None:
+        """The launcher again; one that `dies` is killed when SLURM has the jobs and it does not know their id yet."""
+        if not dies:
+            self.launch("slurm")
+            return
+        self.wrap("sbatch", f'touch "{self.folder}/hit"; "$REAL" "$@"; kill -9 $PPID')
+        hit = self.folder / "hit"
+        hit.unlink(missing_ok=True)
+        while not hit.exists():  # until SLURM knows that there is something to submit
+            self.launch("slurm")
+        (self.folder / "bin/sbatch").unlink()
+
 
 def bars(bench: Bench, runs: int) -> None:
     """Print how long a large grid takes, and which scheduler commands."""
@@ -115,33 +128,31 @@ def bars(bench: Bench, runs: int) -> None:
 
 
 def storm(bench: Bench, runs: int, seed: int) -> None:
-    """Kill three times per run, launch again and again, and check what comes out."""
-    bench.prepare(runs, epochs=6, slurm={"partition": "low", "time": "1:00:00", "requeue": 1000, "max_parallel": 4})
+    """Kill each run three times when it has trained some steps, launch again and again, and check what comes out."""
+    bench.prepare(runs, epochs=12, slurm={"partition": "low", "time": "1:00:00", "requeue": 1000, "max_parallel": 4})
     draw = random.Random(seed)
-    kills = [kind for _ in range(runs) for kind in draw.choices(("task", "node", "preempt", "launcher"), k=3)]
-    print(f"{runs} runs, {len(kills)} kills: {dict(Counter(kills))}", flush=True)
-    strike = {"task": kill_task, "node": kill_node, "preempt": preempt}
-    started = time.monotonic()
+    kills = {run: draw.choices(("task", "node", "preempt", "launcher"), k=3) for run in range(runs)}
+    print(f"{runs} runs, {3 * runs} kills: {dict(Counter(itertools.chain(*kills.values())))}", flush=True)
+    strike = {"task": kill_task, "node": kill_node, "preempt": preempt, "launcher": kill_task}
+    started, struck = time.monotonic(), dict.fromkeys(kills, 0)
     bench.launch("slurm")
     while not all(run.result() for run in bench.runs):
-        running = [run for run in bench.runs if run.state().get("state") == "running" and run.is_locked()]
+        launcher_dies = False
+        for number, run in enumerate(bench.runs):
+            attempts = len(run.run().get("attempts", []))
+            is_training = run.is_locked() and run.state().get("state") == "running" and not run.result()
+            if kills[number] and is_training and attempts > struck[number] and len(run.metrics()) > 4 * attempts:
+                struck[number] = attempts
+                kind = kills[number].pop()
+                strike[kind](run)
+                launcher_dies |= kind == "launcher"
+        bench.relaunch(launcher_dies)
         states = Counter(str(run.state().get("state")) for run in bench.runs)
-        print(f"{time.monotonic() - started:5.0f} s, {len(kills)} kills left: {dict(states)}", flush=True)
-        if kills and kills[0] == "launcher":
-            bench.wrap("sbatch", f'touch "{bench.folder}/hit"; "$REAL" "$@"; kill -9 $PPID')
-            bench.launch("slurm")
-            (bench.folder / "bin/sbatch").unlink()
-            if not (bench.folder / "hit").exists() and running:
-                kill_task(draw.choice(running))  # so that there is something to submit
-                continue
-            (bench.folder / "hit").unlink(missing_ok=True)
-            kills.pop(0)
-        elif kills and running:
-            strike[kills.pop(0)](draw.choice(running))
+        left = sum(map(len, kills.values()))
+        print(f"{time.monotonic() - started:5.0f} s, {left} kills left: {dict(states)}", flush=True)
         subprocess.run([ROOT / "tests/cluster/up.sh"], check=True, stdout=subprocess.DEVNULL)
-        bench.launch("slurm")
-        time.sleep(draw.uniform(1, 10))
-    print(f"all complete after {time.monotonic() - started:.0f} s, {len(kills)} kills left over", flush=True)
+        time.sleep(draw.uniform(0, 4))
+    print(f"all complete after {time.monotonic() - started:.0f} s, {left} kills left over", flush=True)
     check(bench)
 
 
@@ -163,13 +174,12 @@ def kill_node(run: RunDir) -> None:
     """A power cut."""
     node = run.state()["reason"].rpartition(" ")[2]
     subprocess.run([ROOT / "tests/cluster/kill-node.sh", node], check=False, capture_output=True)
-    time.sleep(15)  # until SLURM has noticed
 
 
 def preempt(run: RunDir) -> None:
     """A job of the high partition that wants the whole node."""
     node = run.state()["reason"].rpartition(" ")[2]
-    options = ["--partition=high", "--exclusive", f"--nodelist={node}", "--output=/dev/null", "--wait"]
+    options = ["--partition=high", "--exclusive", f"--nodelist={node}", "--output=/dev/null"]
     subprocess.run(["sbatch", *options, "--wrap=sleep 2"], check=False, capture_output=True)
 
 

@@ -15,7 +15,6 @@ from submitit.helpers import TorchDistributedEnvironment
 
 from artnet.provenance import now
 from artnet.rundir import EXIT_STOPPED, RunDir, read_json, write_json
-from shards.files import atomic_write
 from shards.workers import cores
 
 from . import rundir, scheduler
@@ -93,14 +92,15 @@ class Job:
         begun = len(self.run.run().get("attempts", []))
         outcome = rundir.last_outcome(self.run, attempts)
         by_request = bool(self.asked) and (code in (0, EXIT_STOPPED) or -code in (*SIGNALS, signal.SIGKILL))
-        failure = self._peers_failure()
-        if by_request and not failure:
+        told = self._told_by_others()
+        if by_request and not told:
             return self._stopped(earlier, attempts, begun)
+        if not self.is_first:
+            return self._tell(code, has_begun=begun > attempts)
         state, reason = after_exit(code, outcome, rundir.last_words(self._log("stderr")))
-        if failure and state is not State.OUT_OF_MEMORY:
-            state, reason = State.FAILED, failure
-        if not self.is_first and state is not State.INTERRUPTED:
-            atomic_write(self.logs / f"failure.{self.peers.rank}", reason)
+        blames_others = outcome.startswith(("failed: PeerLostError", "failed: PeerGoneError"))
+        if told and (by_request or blames_others or begun == attempts):
+            state, reason = told
         self._record(outcome=f"{state}: {reason}", ended=now())
         self._note(state, reason, exit_code=code)
         return code if code >= 0 else 128 - code
@@ -171,13 +171,21 @@ class Job:
     def _log(self, name: str) -> Path:
         return self.logs / (name if self.is_first else f"{name}.{self.peers.rank}")
 
-    def _peers_failure(self) -> str:
-        """What another rank has said of its own failure, if one has."""
+    def _tell(self, code: int, has_begun: bool) -> int:
+        """Leave to the first rank how this one's training ended, where it could not tell the first one's itself."""
+        state, reason = after_exit(code, "", rundir.last_words(self._log("stderr")))
+        if code < 0 or not has_begun:
+            write_json(self.logs / f"ended.{self.peers.rank}", {"state": state, "reason": reason})
+        return code if code >= 0 else 128 - code
+
+    def _told_by_others(self) -> tuple[State, str] | None:
+        """How the training of another rank ended, if that has told."""
         if self.peers.world_size > 1 and self.is_first:
             time.sleep(1)  # ranks fall together
-        for file in sorted(self.logs.glob("failure.*")):
-            return f"rank {file.suffix[1:]}: {file.read_text()}"
-        return ""
+        for file in sorted(self.logs.glob("ended.*")):
+            told = read_json(file)
+            return State(told["state"]), f"rank {file.suffix[1:]}: {told['reason']}"
+        return None
 
     def _note(self, state: State, reason: str = "", **details: Any) -> None:
         if self.is_first:

@@ -138,6 +138,8 @@ def after_exit(code: int, outcome: str, last_words: str) -> tuple[State, str]:
     if number in _FROM_OUTSIDE:
         return State.INTERRUPTED, f"killed by {signal.Signals(number).name}"
     reason = outcome.removeprefix("failed: ") or last_words or f"exit code {code}"
+    if reason.startswith("PeerGoneError: "):
+        return State.INTERRUPTED, reason.removeprefix("PeerGoneError: ")
     if "OutOfMemoryError" in reason:
         return State.OUT_OF_MEMORY, reason
     if code == 0:

@@ -18,4 +18,8 @@ class OutOfMemoryError(FailedError):
 
 
 class PeerLostError(FailedError):
-    """Another rank has ended, or does not answer."""
+    """Another rank has failed, or does not answer."""
+
+
+class PeerGoneError(PeerLostError):
+    """Another rank has ended without a word, as those do that are killed. Launchers know this class by its name."""

@@ -15,7 +15,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from shards.errors import UserError
 
-from .endings import PeerLostError
+from .endings import PeerGoneError, PeerLostError
 
 TIMEOUT_S = 600.0  # how long ranks wait for one another; ARTNET_TIMEOUT_S says otherwise
 ROLL_CALL_S = 10.0  # how long those that waited in vain wait for one another to say so
@@ -94,19 +94,21 @@ class Ranks:
             words = str(error)
             if self.world_size == 1 or not any(word in words for word in ("gloo", "NCCL", "Connection", "pair")):
                 raise
-            raise PeerLostError(self._what_happened(words)) from error
+            raise self._what_happened(words) from error
 
-    def _what_happened(self, words: str) -> str:
+    def _what_happened(self, words: str) -> PeerLostError:
         missing = self._roll_call() if "imed out" in words or "timeout" in words else []
         try:
             if self.store and self.store.check([_FAILED]):
-                return f"another rank failed: {self.store.get(_FAILED).decode()}"
+                return PeerLostError(f"another rank failed: {self.store.get(_FAILED).decode()}")
         except RuntimeError:  # the store's host is gone
             pass
         if missing:
             names = " and ".join(f"rank {rank}" for rank in missing)
-            return f"{names} did not answer in time; see what it waits for, and start the run again to go on"
-        return "another rank has ended; its own last words say why, start the run again to go on"
+            return PeerLostError(
+                f"{names} did not answer in time; see what it waits for, and start the run again to go on"
+            )
+        return PeerGoneError("another rank has ended; its own last words say why, start the run again to go on")
 
     def _roll_call(self) -> list[int]:
         """The ranks that do not say within some seconds that they too have waited in vain."""

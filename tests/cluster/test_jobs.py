@@ -1,11 +1,14 @@
 """From sbatch to result.json on a real cluster, whatever dies in between."""
 
+import contextlib
 import os
 import secrets
 import signal
 import subprocess
 import time
 from pathlib import Path
+
+import pytest
 
 from artnet.rundir import RunDir
 
@@ -24,6 +27,21 @@ def training(run: RunDir) -> bool:
 
 def outcomes(run: RunDir) -> list[str]:
     return [attempt.get("outcome", "") for attempt in run.run().get("attempts", [])]
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def trainings(run: RunDir) -> set[int]:
+    """The processes that train this run."""
+    found = set()
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = file.read_bytes().split(b"\0")
+            if b"artnet.train" in words and os.fsencode(run.path) in words:
+                found.add(int(file.parent.name))
+    return found
 
 
 def cluster(script: str, *arguments: str) -> None:
@@ -141,8 +159,7 @@ def test_a_killed_task_is_resumed_by_the_next_launch(sweep):
     assert tiny.launch().returncode == 0
     tiny.wait(training)
     (run,) = tiny.runs
-    child = run.run()["attempts"][0]["pid"]
-    os.kill(int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
+    os.kill(parent(run.run()["attempts"][0]["pid"]), signal.SIGKILL)
     until = time.monotonic() + 60
     while "1 to resume" not in (said := tiny.launch("--dry-run").stdout):
         assert time.monotonic() < until, said + tiny.story()
@@ -151,6 +168,23 @@ def test_a_killed_task_is_resumed_by_the_next_launch(sweep):
     while run.is_locked():
         assert time.monotonic() < until, "the training outlived its task"
         time.sleep(0.2)
+
+
+@pytest.mark.parametrize("victim", ["training", "task"])
+def test_a_killed_rank_interrupts_the_run_and_does_not_fail_it(sweep, victim):
+    tiny = sweep(slurm={"tasks_per_node": 2}, fixed={"train.epochs": 30})
+    assert tiny.launch().returncode == 0
+    tiny.wait(training)
+    (run,) = tiny.runs
+    first = run.run()["attempts"][0]["pid"]
+    (second,) = trainings(run) - {first}
+    os.kill(second if victim == "training" else parent(second), signal.SIGKILL)
+    tiny.wait(lambda run: run.state()["state"] not in ("running", "pending"))
+    assert run.state()["state"] == ("interrupted" if victim == "training" else "requeued"), tiny.story()
+    assert ("rank 1: killed by SIGKILL" in run.state()["reason"]) == (victim == "training")
+    tiny.launch()
+    tiny.wait(complete)
+    assert run.run()["attempts"][1]["from_step"] > 0
 
 
 def test_a_cancelled_run_is_cancelled_and_stays_so(sweep):
