@@ -87,17 +87,12 @@ class Bench:
             text=True,
         )
 
-    def relaunch(self, dies: bool) -> None:
-        """The launcher again; one that `dies` is killed when SLURM has the jobs and it does not know their id yet."""
-        if not dies:
-            self.launch("slurm")
-            return
-        self.wrap("sbatch", f'touch "{self.folder}/hit"; "$REAL" "$@"; kill -9 $PPID')
-        hit = self.folder / "hit"
-        hit.unlink(missing_ok=True)
-        while not hit.exists():  # until SLURM knows that there is something to submit
-            self.launch("slurm")
+    def launch_to_die(self) -> bool:
+        """A launcher that is killed when SLURM has the jobs and it does not know their id yet; whether there were any."""
+        self.wrap("sbatch", '"$REAL" "$@"; kill -9 $PPID')
+        ended = self.launch("slurm")
         (self.folder / "bin/sbatch").unlink()
+        return ended.returncode == -signal.SIGKILL
 
 
 def bars(bench: Bench, runs: int) -> None:
@@ -134,10 +129,9 @@ def storm(bench: Bench, runs: int, seed: int) -> None:
     kills = {run: draw.choices(("task", "node", "preempt", "launcher"), k=3) for run in range(runs)}
     print(f"{runs} runs, {3 * runs} kills: {dict(Counter(itertools.chain(*kills.values())))}", flush=True)
     strike = {"task": kill_task, "node": kill_node, "preempt": preempt, "launcher": kill_task}
-    started, struck = time.monotonic(), dict.fromkeys(kills, 0)
+    started, struck, doomed = time.monotonic(), dict.fromkeys(kills, 0), 0
     bench.launch("slurm")
     while not all(run.result() for run in bench.runs):
-        launcher_dies = False
         for number, run in enumerate(bench.runs):
             attempts = len(run.run().get("attempts", []))
             is_training = run.is_locked() and run.state().get("state") == "running" and not run.result()
@@ -145,10 +139,13 @@ def storm(bench: Bench, runs: int, seed: int) -> None:
                 struck[number] = attempts
                 kind = kills[number].pop()
                 strike[kind](run)
-                launcher_dies |= kind == "launcher"
-        bench.relaunch(launcher_dies)
+                doomed += kind == "launcher"  # the one that submits this run again
+        if doomed:
+            doomed -= bench.launch_to_die()
+        else:
+            bench.launch("slurm")
         states = Counter(str(run.state().get("state")) for run in bench.runs)
-        left = sum(map(len, kills.values()))
+        left = sum(map(len, kills.values())) + doomed
         print(f"{time.monotonic() - started:5.0f} s, {left} kills left: {dict(states)}", flush=True)
         subprocess.run([ROOT / "tests/cluster/up.sh"], check=True, stdout=subprocess.DEVNULL)
         time.sleep(draw.uniform(0, 4))
