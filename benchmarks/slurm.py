@@ -88,7 +88,7 @@ class Bench:
         )
 
     def launch_to_die(self) -> bool:
-        """A launcher that is killed when SLURM has the jobs and it does not know their id yet; whether there were any."""
+        """A launcher that is killed when SLURM has its jobs and it knows no id yet; whether it had any to submit."""
         self.wrap("sbatch", '"$REAL" "$@"; kill -9 $PPID')
         ended = self.launch("slurm")
         (self.folder / "bin/sbatch").unlink()
