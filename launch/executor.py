@@ -90,8 +90,7 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
         given = {**self.parameters, **self.parameters.get("additional_parameters", {})}
         own = ("setup", "additional_parameters", "signal_delay_s", "array_parallelism")
         options: dict[str, Any] = {key: value for key, value in given.items() if key not in own}
-        # In a pattern for file names % and \ have a meaning.
-        folder = str(self.folder).replace("\\", "\\\\").replace("%", "%%")
+        folder = str(self.folder).replace("%", "%%")  # which has a meaning in a pattern for file names
         options |= {
             "signal": f"USR2@{self.parameters['signal_delay_s']}",  # to the tasks, not to the shell around them
             "requeue": True,

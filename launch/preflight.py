@@ -61,6 +61,8 @@ def check(request: Request, runs: Sequence[Run], new: Sequence[Run], sweep: Path
             found = [f"{where(_key_in(reason))}: SLURM refuses these resources: {reason}; change them"]
         problems += found
         warnings += resource_warnings(asked, slurm, where)
+    if "\\" in str(sweep.absolute()):
+        problems.append(f"{sweep}: SLURM writes no log where a folder has a backslash in its name; give other --runs")
     space = disk(sweep, free_bytes(sweep), [run.config for run in new], request.block.max_parallel)
     problems += space.problems
     warnings += space.warnings

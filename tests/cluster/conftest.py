@@ -108,7 +108,7 @@ def sweep(tmp_path: Path, shards: Path):
     """Write a grid of tiny runs, one for each of `seeds`; its jobs are cancelled when the test ends."""
     made: list[Sweep] = []
 
-    def make(seeds: int = 1, slurm: dict[str, object] | None = None, **blocks: object) -> Sweep:
+    def make(seeds: int = 1, slurm: dict[str, object] | None = None, within: str = ".", **blocks: object) -> Sweep:
         fixed = {**TINY, "data.shards": str(shards), **dict(blocks.pop("fixed", {}))}
         grid = {
             "name": "tiny",
@@ -117,7 +117,8 @@ def sweep(tmp_path: Path, shards: Path):
             "slurm": {"time": "0:10:00", **(slurm or {})},
             **blocks,
         }
-        file = tmp_path / "grid.yaml"
+        file = tmp_path / within / "grid.yaml"
+        file.parent.mkdir(exist_ok=True)
         file.write_text(yaml.safe_dump(grid, sort_keys=False))
         programs = tmp_path / "bin"
         programs.mkdir(exist_ok=True)

@@ -65,6 +65,13 @@ def test_a_killed_launcher_leaves_jobs_that_lack_nothing_and_are_found_again(swe
     assert not [file for file in written if secret.encode() in file.read_bytes()]
 
 
+def test_quotes_and_line_ends_in_names_do_no_harm(sweep):
+    tiny = sweep(within="it's\n$HOME %j \"; exit 1 #", fixed={"train.epochs": 1})
+    assert tiny.launch().returncode == 0
+    tiny.wait(complete)
+    assert [log.read_text().count("complete") for log in (tiny.folder / "slurm").glob("*_0.log")] == [1]
+
+
 def test_a_job_that_was_submitted_again_since_leaves_the_run_alone(sweep):
     tiny = sweep(seeds=1)
     # The launcher dies, and its sbatch reaches SLURM only after another launcher has looked.
