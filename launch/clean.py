@@ -36,6 +36,8 @@ def find(sweep: Sweep, runs: Sequence[Run], found: Mapping[str, Found], whole: b
     }
     if whole:
         kinds["files of jobs of complete runs"] = _job_files(sweep, folders, found)
+        if not any(now.state in LIVE for now in found.values()):
+            kinds["copies of the code of jobs that have ended"] = sorted(sweep.code.glob("[0-9a-f]*"))
         kinds["runs that --force replaced"] = sorted(sweep.replaced.glob("*"))
     return [Litter(what, paths, sum(map(size, paths))) for what, paths in kinds.items() if paths]
 

@@ -23,6 +23,7 @@ class Sweep:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.replaced = folder / "replaced"
+        self.code = folder / "code"
         self.lock = folder / ".lock"
 
     def run(self, run: Run) -> RunDir:

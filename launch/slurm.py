@@ -76,7 +76,7 @@ def launch(
             return 0
         code = None
         if with_snapshot and plan.to_start(decisions):
-            code = snapshot.take(work.sweep.folder / "code", options.sweep_root)
+            code = snapshot.take(work.sweep.code, options.sweep_root)
         decisions = clearing.clear(work.sweep, decisions, sight.found)
         work.sweep.commit(loaded, work.expansion, work.everything.runs)
         jobs = submit(work.sweep, block, wanted, plan.to_start(decisions), code, cluster)

@@ -5,7 +5,8 @@
       snapshot.json                       the commit, and what was changed since
       COMPLETE                            written last: the hash of every file
 
-A snapshot is small and is never removed: a job that waits for a week, or is requeued, needs it.
+A snapshot is small and stays: a job that waits for a week, or is requeued, needs it. When no job waits or runs,
+`--clean` offers to remove it.
 """
 
 import contextlib

@@ -343,6 +343,9 @@ def test_cleaning_leaves_results_last_logs_and_what_lives(place, capsys):
     (place.sweep.replaced / "some.1").mkdir(parents=True)
     (place.sweep.replaced / "some.1" / "file").write_bytes(bytes(5000))
 
+    copied = place.sweep.code / "3f9a1c7b20d4e5f6"
+    copied.mkdir(parents=True)
+
     place.sweep.lock.touch()
     before = sorted(place.runs.rglob("*"))
     assert place.call("local", "--clean", "--dry-run") == 0
@@ -358,6 +361,10 @@ def test_cleaning_leaves_results_last_logs_and_what_lives(place, capsys):
     capsys.readouterr()
     place.call("local", "--clean")
     assert "nothing to clean" in capsys.readouterr().out
+    for folder in folders:
+        rundir.note_state(folder, State.CANCELLED)
+    place.call("local", "--clean", "--yes")
+    assert not copied.exists()
     assert clean.in_words(1_234_567_890) == "1.2 GB"
 
 
