@@ -124,13 +124,14 @@ def bars(bench: Bench, runs: int) -> None:
 
 def storm(bench: Bench, runs: int, seed: int) -> None:
     """Kill each run three times when it has trained some steps, launch again and again, and check what comes out."""
-    bench.prepare(runs, epochs=12, slurm={"partition": "low", "time": "1:00:00", "requeue": 1000, "max_parallel": 4})
+    bench.prepare(runs, epochs=12, slurm={"partition": "low", "time": "1:00:00", "requeue": 1000, "max_parallel": 6})
     draw = random.Random(seed)
     kills = {run: draw.choices(("task", "node", "preempt", "launcher"), k=3) for run in range(runs)}
     print(f"{runs} runs, {3 * runs} kills: {dict(Counter(itertools.chain(*kills.values())))}", flush=True)
     strike = {"task": kill_task, "node": kill_node, "preempt": preempt, "launcher": kill_task}
     started, struck, doomed = time.monotonic(), dict.fromkeys(kills, 0), 0
     bench.launch("slurm")
+    power = switch_on()
     while not all(run.result() for run in bench.runs):
         for number, run in enumerate(bench.runs):
             attempts = len(run.run().get("attempts", []))
@@ -147,10 +148,17 @@ def storm(bench: Bench, runs: int, seed: int) -> None:
         states = Counter(str(run.state().get("state")) for run in bench.runs)
         left = sum(map(len, kills.values())) + doomed
         print(f"{time.monotonic() - started:5.0f} s, {left} kills left: {dict(states)}", flush=True)
-        subprocess.run([ROOT / "tests/cluster/up.sh"], check=True, stdout=subprocess.DEVNULL)
-        time.sleep(draw.uniform(0, 4))
+        if power.poll() is not None:
+            power = switch_on()
+        time.sleep(draw.uniform(2, 10))
+    power.wait()
     print(f"all complete after {time.monotonic() - started:.0f} s, {left} kills left over", flush=True)
     check(bench)
+
+
+def switch_on() -> subprocess.Popen[bytes]:
+    """Bring the nodes back that have lost their power."""
+    return subprocess.Popen([ROOT / "tests/cluster/up.sh"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def kill_task(run: RunDir) -> None:

@@ -107,7 +107,8 @@ def ask_again(folder: Path, names: Collection[str], places: Collection[Place], s
 def remember(folder: Path, names: Collection[str], answer: Answer) -> None:
     """Keep an answer for `ask_again`."""
     jobs = [[*place, asdict(job)] for place, job in answer.jobs.items()]
-    write_json(folder / "answer.json", {**vars(answer), "asked": time.time(), "names": sorted(names), "jobs": jobs})
+    with contextlib.suppress(OSError):  # on a full disk people want to know where their runs are, too
+        write_json(folder / "answer.json", {**vars(answer), "asked": time.time(), "names": sorted(names), "jobs": jobs})
 
 
 def forget(folder: Path) -> None:
