@@ -141,14 +141,19 @@ def attempt_folder(folder: RunDir, number: int) -> Path:
 
 def last_words(file: Path) -> str:
     """The last line of a log that is not empty, without the `error: ` in front of it."""
+    lines = last_lines(file)
+    return lines[-1].removeprefix("error: ") if lines else ""
+
+
+def last_lines(file: Path) -> list[str]:
+    """The last lines of a log that are not empty, none of more than 500 characters; none if it cannot be read."""
     try:
         with file.open("rb") as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - 8192))
             lines = log.read().decode(errors="replace").split("\n")
     except OSError:
-        return ""
-    spoken = [line.strip() for line in lines if line.strip()]
-    return spoken[-1].removeprefix("error: ")[:500] if spoken else ""
+        return []
+    return [line.strip()[:500] for line in lines if line.strip()]
 
 
 def last_outcome(folder: RunDir, after: int) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -112,7 +113,15 @@ def judge(path: Path, job: scheduler.Job | None, answer: scheduler.Answer) -> pl
     if job.word == "COMPLETED":
         return plan.Found(state, f"{where} ended well, but left no valid result.json")
     code = f" (exit code {job.exit_code})" if state in (State.FAILED, State.INTERRUPTED) else ""
-    return plan.Found(state, f"{where}: {job.word}{code}")
+    said = _said(path.parent / "slurm" / f"{job.id}.log") if state is State.FAILED else ""
+    return plan.Found(state, f"{where}: {job.word}{code}{said}")
+
+
+def _said(log: Path) -> str:
+    """What a job said last that is not SLURM's own, after a comma; nothing if there is no such line."""
+    lines = (re.sub(r"^\d+: ", "", line) for line in rundir.last_lines(log))  # srun labels the lines of tasks
+    own = [line for line in lines if not line.startswith(("srun: ", "slurmstepd"))]
+    return f", {own[-1].removeprefix('error: ')}" if own else ""
 
 
 def submit(

@@ -123,6 +123,7 @@ def test_a_job_that_never_trained_shows_its_own_log(command):
     wait_until(lambda: run.state()["job"] not in command.queue(), "the job ends")
     told = command.call("--logs", run.name)
     assert "the module is missing" in told.stdout, told.stderr
+    assert "FAILED (exit code 3:0), the module is missing" in command.call("--status").stdout
 
 
 def test_a_silent_controller_makes_unknown_and_nothing_is_cancelled(command, tmp_path):
