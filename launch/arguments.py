@@ -63,7 +63,7 @@ def parser(program: str, description: str, launching: Mapping[str, str] = Mappin
         "--set", action="append", default=[], metavar="KEY=VALUE", help="set a fixed key, such as train.epochs=5"
     )
     what.add_argument("--data", metavar="SHARDS", help="the same as --set data.shards=SHARDS")
-    what.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all sweeps (default: runs)")
+    what.add_argument("--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="of all sweeps (default: runs)")
 
     part = options.add_argument_group("a part of it, for whatever is done")
     part.add_argument(

@@ -3,7 +3,8 @@
 import getpass
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from shards.errors import UserError
@@ -17,15 +18,19 @@ _OUT_OF_SERVICE = ("DOWN", "DRAIN", "FAIL", "MAINT", "NO_RESPOND", "NOT_RESPONDI
 
 @dataclass(frozen=True)
 class Node:
-    """A machine of the cluster. `host` is the name that it calls itself."""
+    """A machine of the cluster. `host` is the name that it calls itself, `gpus` are their numbers by type."""
 
     name: str
     host: str
     cpus: int
     memory_mib: int
-    gpus: int
+    gpus: Mapping[str, int]
     is_in_service: bool
     partitions: frozenset[str]
+
+    def gpus_of(self, kind: str | None) -> int:
+        """The GPUs of one type, or all of them."""
+        return self.gpus.get(kind, 0) if kind else sum(self.gpus.values())
 
 
 @dataclass(frozen=True)
@@ -129,14 +134,15 @@ def settings(text: str) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def read_gpus(gres: str) -> int:
-    """The GPUs among a node's generic resources: 4 for `gpu:a100:4(S:0-1),nvme:1`."""
-    total = 0
+def read_gpus(gres: str) -> dict[str, int]:
+    """The GPUs among a node's generic resources: 4 of `a100` for `gpu:a100:4(S:0-1),nvme:1`, of no type for `gpu:4`."""
+    found: Counter[str] = Counter()
     for part in re.sub(r"\([^)]*\)", "", gres).split(","):
         name, *rest = part.strip().split(":")
         if name == "gpu":
-            total += int(rest[-1]) if rest and rest[-1].isdecimal() else 1
-    return total
+            count = int(rest.pop()) if rest and rest[-1].isdecimal() else 1
+            found[":".join(rest)] += count
+    return dict(found)
 
 
 def read_time(text: str) -> int | None:

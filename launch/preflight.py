@@ -131,10 +131,10 @@ def _partition_problems(asked: Resources, slurm: Cluster, partition: Partition, 
     return problems
 
 
-def _room(partition: Partition, node: Node) -> tuple[int, int, int]:
-    """GPUs, CPUs and MiB that one job can have of a node."""
+def _room(asked: Resources, partition: Partition, node: Node) -> tuple[int, int, int]:
+    """GPUs (of the type that is asked for), CPUs and MiB that one job can have of a node."""
     cpus, mib = partition.max_cpus_per_node or node.cpus, partition.max_mib_per_node or node.memory_mib
-    return node.gpus, min(node.cpus, cpus), min(node.memory_mib, mib)
+    return node.gpus_of(asked.gpu_type), min(node.cpus, cpus), min(node.memory_mib, mib)
 
 
 def _needs(asked: Resources) -> tuple[int, int, int]:
@@ -142,17 +142,17 @@ def _needs(asked: Resources) -> tuple[int, int, int]:
 
 
 def _fits(asked: Resources, partition: Partition, node: Node) -> bool:
-    return all(need <= room for need, room in zip(_needs(asked), _room(partition, node), strict=True))
+    return all(need <= room for need, room in zip(_needs(asked), _room(asked, partition, node), strict=True))
 
 
 def _lacking(asked: Resources, partition: Partition, nodes: Sequence[Node]) -> list[tuple[str, str, str]]:
     """What no node has enough of: the key, what is asked for, and the most that there is."""
-    rooms = [_room(partition, node) for node in nodes] or [(0, 0, 0)]
+    rooms = [_room(asked, partition, node) for node in nodes] or [(0, 0, 0)]
     gpus, cpus, mib = (max(column) for column in zip(*rooms, strict=True))
     cpu_key = "cpus_per_task" if asked.cpus_per_task else "tasks_per_node"
     found = []
     if asked.gpus_per_node > gpus:
-        found.append(("gpus_per_node", f"gpus_per_node {asked.gpus_per_node}", str(gpus)))
+        found.append(("gpus_per_node", f"gpus_per_node {asked.gpus_in_words}", str(gpus)))
     elif asked.cpus_per_node > cpus:
         each = f"{asked.ranks_per_node} tasks of {asked.cpus_per_task or 1} CPUs"
         found.append((cpu_key, f"{asked.cpus_per_node} CPUs ({each})", str(cpus)))
@@ -163,7 +163,7 @@ def _lacking(asked: Resources, partition: Partition, nodes: Sequence[Node]) -> l
 
 
 def _told(asked: Resources) -> str:
-    wants = [f"{asked.gpus_per_node} GPUs"] if asked.gpus_per_node else []
+    wants = [" ".join(filter(None, [str(asked.gpus_per_node), asked.gpu_type, "GPUs"]))] if asked.gpus_per_node else []
     wants.append(f"{asked.cpus_per_node} CPUs")
     if asked.mib_per_node:
         wants.append(f"{_gib(asked.mib_per_node)} of memory")

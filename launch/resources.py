@@ -75,11 +75,12 @@ class Resources(BaseModel):
     time: Annotated[int, BeforeValidator(_minutes)] = Field("1:00:00", validate_default=True, description="minutes")
     nodes: Count = 1
     gpus_per_node: int = Field(0, strict=True, ge=0, description="0: train on CPUs")
+    gpu_type: Name | None = Field(None, description="as the cluster names it, such as a100; default: any")
     tasks_per_node: Count | None = Field(None, description="ranks; default: one per GPU, else 1")
     cpus_per_task: Count | None = None
     mem: Memory | None = Field(None, description='of a node, such as "64G"; "0" is all that it has')
     mem_per_gpu: Memory | None = None
-    constraint: Features | None = Field(None, description="what nodes must have, such as `a100|h100`")
+    constraint: Features | None = Field(None, description="what nodes must have, such as `ib|nvme`")
     exclude: Hosts | None = Field(None, description="nodes that are not to be used")
     reservation: Name | None = None
     setup: Annotated[tuple[str, ...], BeforeValidator(_lines)] = Field(
@@ -92,12 +93,19 @@ class Resources(BaseModel):
             raise ValueError("mem and mem_per_gpu contradict each other; keep one of them")
         if self.mem_per_gpu and not self.gpus_per_node:
             raise ValueError("mem_per_gpu means nothing without gpus_per_node; give that too, or mem instead")
+        if self.gpu_type and not self.gpus_per_node:
+            raise ValueError("gpu_type means nothing without gpus_per_node; give that too")
         return self
 
     @property
     def ranks_per_node(self) -> int:
         """Processes that train, on each node."""
         return self.tasks_per_node or self.gpus_per_node or 1
+
+    @property
+    def gpus_in_words(self) -> str:
+        """What --gpus-per-node takes: `4`, or `a100:4`; nothing for none."""
+        return ":".join(filter(None, [self.gpu_type, str(self.gpus_per_node)])) if self.gpus_per_node else ""
 
     @property
     def cpus_per_node(self) -> int:
@@ -116,7 +124,7 @@ class Resources(BaseModel):
             "time": self.time,
             "nodes": self.nodes,
             "ntasks_per_node": self.ranks_per_node,
-            "gpus_per_node": self.gpus_per_node or None,
+            "gpus_per_node": self.gpus_in_words or None,
             "setup": list(self.setup) or None,
             **self.model_dump(include={"partition", "account", "qos", "cpus_per_task"}),
             **self.model_dump(include={"mem", "mem_per_gpu", "constraint", "exclude"}),

@@ -27,6 +27,7 @@ HELP = {
     "time": "its time limit (default: 1:00:00)",
     "nodes": "nodes for each run (default: 1)",
     "gpus_per_node": "GPUs of each node, one rank each (default: 0, CPUs)",
+    "gpu_type": "which GPUs, as the cluster names them, such as a100 (default: any)",
     "cpus_per_task": "CPUs of each rank",
     "mem_per_gpu": 'instead of --mem, such as "16G"',
     "reservation": "nodes that were set aside for you",

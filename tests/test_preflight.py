@@ -71,7 +71,8 @@ def test_what_scontrol_says_is_read_whatever_administrators_write_into_it():
         *("DRAIN", None, 1, 4, 2000),
     )
     assert (old.denied_accounts, old.qos) == ({"students"}, {"long", "night"})
-    assert [node.gpus for node in CLUSTER.nodes] == [2, 2, 0, 1, 8]
+    assert [node.gpus_of(None) for node in CLUSTER.nodes] == [2, 2, 0, 1, 8]
+    assert CLUSTER.nodes[4].gpus == {"1g.5gb": 7, "2g.10gb": 1}
     assert [node.memory_mib for node in CLUSTER.nodes] == [64000, 64000, 60000, 64000, 8000]
     assert [node.is_in_service for node in CLUSTER.nodes] == [True, True, True, False, True]
     assert CLUSTER.nodes[0].partitions == {"main", "low", "high"}
@@ -96,6 +97,11 @@ def test_what_fits_the_cluster_is_not_complained_about():
         ({"nodes": 99}, "nodes", "nodes 99 is more than partition main gives a job, 4"),
         ({"partition": "old", "nodes": 2}, "nodes", "gives a job, 1"),
         ({"gpus_per_node": 3}, "gpus_per_node", "gpus_per_node 3 is more than any node of partition main has, 2"),
+        (
+            {"partition": "old", "gpus_per_node": 2, "gpu_type": "2g.10gb"},
+            "gpus_per_node",
+            "2g.10gb:2 is more than any",
+        ),
         ({"nodes": 3, "gpus_per_node": 2}, "nodes", "only 2 of the 4 nodes of partition main have 2 GPUs and 2 CPUs"),
         ({"cpus_per_task": 9}, "cpus_per_task", "9 CPUs (1 tasks of 9 CPUs) is more than any node"),
         ({"tasks_per_node": 9}, "tasks_per_node", "9 CPUs"),
@@ -158,11 +164,11 @@ def test_later_overrides_win_and_the_command_line_wins_over_all(tmp_path):
 
 def test_resources_in_submitits_words():
     asked = Resources(
-        time="1-00:00:30", nodes=2, gpus_per_node=4, mem="64G", constraint="a100|h100", exclude="node[1-3],node9",
-        reservation="course", setup="module load cuda",
+        time="1-00:00:30", nodes=2, gpus_per_node=4, gpu_type="a100", mem="64G", constraint="ib|nvme",
+        exclude="node[1-3],node9", reservation="course", setup="module load cuda",
     )  # fmt: skip
     assert asked.parameters() == {
-        "time": 1441, "nodes": 2, "ntasks_per_node": 4, "gpus_per_node": 4, "mem": "64G", "constraint": "a100|h100",
+        "time": 1441, "nodes": 2, "ntasks_per_node": 4, "gpus_per_node": "a100:4", "mem": "64G", "constraint": "ib|nvme",
         "exclude": "node[1-3],node9", "setup": ["module load cuda"],
         "additional_parameters": {"reservation": "course"},
     }  # fmt: skip
@@ -180,6 +186,7 @@ def test_resources_in_submitits_words():
         ({"nodes": True}, ":3: slurm.nodes:"),
         ({"time": "90"}, ":3: slurm.time: write a time limit"),
         ({"mem": "1G", "mem_per_gpu": "1G"}, "mem and mem_per_gpu contradict each other"),
+        ({"gpu_type": "a100"}, "gpu_type means nothing without gpus_per_node"),
         ({"mem_per_gpu": "1G"}, "mem_per_gpu means nothing without gpus_per_node"),
         ({"overrides": [{"when": {"seed": 1}, "tme": "1:00:00"}]}, ":6: unknown key 'tme'; did you mean 'time'?"),
         ({"overrides": [{"when": {"seed": 1}, "time": "90"}]}, ":6: slurm.time: write a time limit"),
