@@ -168,8 +168,8 @@ def test_resources_in_submitits_words():
         exclude="node[1-3],node9", reservation="course", setup="module load cuda",
     )  # fmt: skip
     assert asked.parameters() == {
-        "time": 1441, "nodes": 2, "ntasks_per_node": 4, "gpus_per_node": "a100:4", "mem": "64G", "constraint": "ib|nvme",
-        "exclude": "node[1-3],node9", "setup": ["module load cuda"],
+        "time": 1441, "nodes": 2, "ntasks_per_node": 4, "gpus_per_node": "a100:4", "mem": "64G",
+        "constraint": "ib|nvme", "exclude": "node[1-3],node9", "setup": ["module load cuda"],
         "additional_parameters": {"reservation": "course"},
     }  # fmt: skip
 
