@@ -23,12 +23,14 @@ from .executor import LocalArrayExecutor, SlurmArrayExecutor
 from .grid import Run
 from .job_array import Array
 from .resources import Resources, SlurmBlock
-from .states import LIVE, State, from_slurm
+from .states import LIVE, State, after_exit, from_slurm
 
 SIGNAL_BEFORE_S = 120  # between the signal to stop and the end of the time limit
 THREADS = 16  # that write small files: each waits for the disk most of the time
 # What sbatch says when it does not know whether the controller has the job.
 UNDECIDED = ("timed out", "Communication connection failure", "Zero Bytes were transmitted")
+# A job that srun ends with has been given a node and was not let run there: nobody has judged the run.
+NO_STEP = "srun: error: Unable to create step"
 
 REPORT_MINUTES = 10
 REPORT_KEYS = ("partition", "account", "qos", "setup")  # of the runs' resources, what their report needs too
@@ -99,8 +101,9 @@ def judge(path: Path, job: scheduler.Job | None, answer: scheduler.Answer) -> pl
         if own.state is State.SUBMITTING:
             return plan.Found(State.PLANNED, "its job never reached SLURM")
         outcome = rundir.last_outcome(folder, 0)
-        state = State.FAILED if outcome.startswith("failed") else State.INTERRUPTED
-        return plan.Found(state, outcome or "SLURM knows its job no more")
+        if outcome.startswith("failed"):
+            return plan.Found(*after_exit(1, outcome, ""))
+        return plan.Found(State.INTERRUPTED, outcome or "SLURM knows its job no more")
     state = from_slurm(job.word, job.exit_code)
     where = f"job {job.id}" + (f" on {job.node}" if job.node else "")
     if not job.has_ended:
@@ -113,15 +116,12 @@ def judge(path: Path, job: scheduler.Job | None, answer: scheduler.Answer) -> pl
     if job.word == "COMPLETED":
         return plan.Found(state, f"{where} ended well, but left no valid result.json")
     code = f" (exit code {job.exit_code})" if state in (State.FAILED, State.INTERRUPTED) else ""
-    said = _said(path.parent / "slurm" / f"{job.id}.log") if state is State.FAILED else ""
-    return plan.Found(state, f"{where}: {job.word}{code}{said}")
-
-
-def _said(log: Path) -> str:
-    """What a job said last that is not SLURM's own, after a comma; nothing if there is no such line."""
-    lines = (re.sub(r"^\d+: ", "", line) for line in rundir.last_lines(log))  # srun labels the lines of tasks
-    own = [line for line in lines if not line.startswith(("srun: ", "slurmstepd"))]
-    return f", {own[-1].removeprefix('error: ')}" if own else ""
+    said = rundir.last_lines(path.parent / "slurm" / f"{job.id}.log") if state is State.FAILED else []
+    if said and said[-1].startswith(NO_STEP):
+        return plan.Found(State.INTERRUPTED, f"{where}: {said[-1]}")
+    lines = (re.sub(r"^\d+: ", "", line) for line in said)  # srun labels the lines of tasks
+    words = [line.removeprefix("error: ") for line in lines if not line.startswith(("srun: ", "slurmstepd"))]
+    return plan.Found(state, ", ".join([f"{where}: {job.word}{code}", *words[-1:]]))
 
 
 def submit(

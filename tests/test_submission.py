@@ -134,7 +134,25 @@ def test_a_run_is_judged_by_slurm_and_by_what_its_job_noted(tmp_path, noted, job
 def test_a_run_that_says_it_failed_has_failed_where_slurm_has_forgotten_it(tmp_path):
     rundir.note_state(RunDir(tmp_path), State.RUNNING, launcher="slurm", job_name="artnet-x", position=0)
     write_json(tmp_path / "run.json", {"attempts": [{"outcome": "failed: no more"}]})
-    assert submission.judge(tmp_path, None, Answer({})) == Found(State.FAILED, "failed: no more")
+    assert submission.judge(tmp_path, None, Answer({})) == Found(State.FAILED, "no more")
+
+
+@pytest.mark.parametrize(
+    ("log", "found"),
+    [
+        (["0: error: no such module", "srun: error: node1: task 0: Exited"], (State.FAILED, ", no such module")),
+        (["0: 12: a number", "srun: error: Unable to create step for job 7: busy"], (State.INTERRUPTED, "7: busy")),
+        ([], (State.FAILED, "FAILED (exit code 1:0)")),
+    ],
+)
+def test_a_job_without_an_outcome_tells_it_by_its_log(tmp_path, log, found):
+    run = RunDir(tmp_path / "run")
+    rundir.note_state(run, State.PENDING, launcher="slurm", job_name="artnet-x", position=0)
+    (tmp_path / "slurm").mkdir()
+    (tmp_path / "slurm" / "7_0.log").write_text("\n".join(log))
+    judged = submission.judge(run.path, Job("7_0", "FAILED", exit_code="1:0"), Answer({}))
+    assert judged.state is found[0]
+    assert judged.reason.endswith(found[1])
 
 
 def test_groups_are_split_evenly_and_lose_nothing():
