@@ -89,7 +89,7 @@ class Bench:
 
     def launch_to_die(self) -> bool:
         """A launcher that is killed when SLURM has its jobs and it knows no id yet; whether it had any to submit."""
-        self.wrap("sbatch", '"$REAL" "$@"; kill -9 $PPID')
+        self.wrap("sbatch", 'case "$*" in *--test-only*) exec "$REAL" "$@";; esac; "$REAL" "$@"; kill -9 $PPID')
         ended = self.launch("slurm")
         (self.folder / "bin/sbatch").unlink()
         return ended.returncode == -signal.SIGKILL
@@ -152,7 +152,8 @@ def storm(bench: Bench, runs: int, seed: int) -> None:
             power = switch_on()
         time.sleep(draw.uniform(2, 10))
     power.wait()
-    print(f"all complete after {time.monotonic() - started:.0f} s, {left} kills left over", flush=True)
+    print(f"all complete after {time.monotonic() - started:.0f} s", flush=True)
+    assert not left, f"{left} kills came too late for their runs"
     check(bench)
 
 
@@ -203,7 +204,8 @@ def check(bench: Bench) -> None:
         ends = [attempt.get("ended", attempt["started"]) for attempt in tries]
         too_early = any(after["started"] < end for after, end in zip(tries[1:], ends, strict=False))
         complete = [attempt for attempt in tries if attempt.get("outcome") == "complete"]
-        if too_early or len(complete) != 1:
+        steps = [line["step"] for line in run.metrics() if line["kind"] == "step"]
+        if too_early or len(complete) != 1 or steps != sorted(set(steps)):
             overlapping.append(run.name)
     print(
         f"{attempts} attempts; twice: {overlapping or 'none'}; another result than undisturbed: {differing or 'none'}"

@@ -29,8 +29,8 @@ SIGNAL_BEFORE_S = 120  # between the signal to stop and the end of the time limi
 THREADS = 16  # that write small files: each waits for the disk most of the time
 # What sbatch says when it does not know whether the controller has the job.
 UNDECIDED = ("timed out", "Communication connection failure", "Zero Bytes were transmitted")
-# A job that srun ends with has been given a node and was not let run there: nobody has judged the run.
-NO_STEP = "srun: error: Unable to create step"
+# srun's last words in a job that was given a node before SLURM was done with what had run there.
+NO_STEP = re.compile(r"srun: error: Unable to create step .*: Job/step already completing or completed")
 
 REPORT_MINUTES = 10
 REPORT_KEYS = ("partition", "account", "qos", "setup")  # of the runs' resources, what their report needs too
@@ -117,7 +117,7 @@ def judge(path: Path, job: scheduler.Job | None, answer: scheduler.Answer) -> pl
         return plan.Found(state, f"{where} ended well, but left no valid result.json")
     code = f" (exit code {job.exit_code})" if state in (State.FAILED, State.INTERRUPTED) else ""
     said = rundir.last_lines(path.parent / "slurm" / f"{job.id}.log") if state is State.FAILED else []
-    if said and said[-1].startswith(NO_STEP):
+    if said and NO_STEP.match(said[-1]):
         return plan.Found(State.INTERRUPTED, f"{where}: {said[-1]}")
     lines = (re.sub(r"^\d+: ", "", line) for line in said)  # srun labels the lines of tasks
     words = [line.removeprefix("error: ") for line in lines if not line.startswith(("srun: ", "slurmstepd"))]

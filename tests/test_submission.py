@@ -141,7 +141,13 @@ def test_a_run_that_says_it_failed_has_failed_where_slurm_has_forgotten_it(tmp_p
     ("log", "found"),
     [
         (["0: error: no such module", "srun: error: node1: task 0: Exited"], (State.FAILED, ", no such module")),
-        (["0: 12: a number", "srun: error: Unable to create step for job 7: busy"], (State.INTERRUPTED, "7: busy")),
+        (
+            [
+                "0: 12: a number",
+                "srun: error: Unable to create step for job 7: Job/step already completing or completed",
+            ],
+            (State.INTERRUPTED, "completed"),
+        ),
         ([], (State.FAILED, "FAILED (exit code 1:0)")),
     ],
 )
