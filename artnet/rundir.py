@@ -110,12 +110,15 @@ class RunDir:
         return result if signature in (None, result.signature) else None
 
     def run(self) -> dict[str, Any]:
-        """What `run.json` holds; empty if there is none."""
-        return read_json(self.run_file)
+        """What `run.json` holds: at least `attempts`; empty if there is none."""
+        run = read_json(self.run_file)
+        attempts = run.get("attempts")
+        return run if isinstance(attempts, list) and all(isinstance(attempt, dict) for attempt in attempts) else {}
 
     def state(self) -> dict[str, Any]:
-        """What the launcher last saw: at least `state` and `reason`; empty if no launcher was here."""
-        return read_json(self.state_file)
+        """What the launcher last saw: at least `state`, a word; empty if no launcher was here."""
+        state = read_json(self.state_file)
+        return state if isinstance(state.get("state"), str) else {}
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl`, in order; what is none, such as a line cut short by a crash, is left out."""

@@ -18,6 +18,7 @@ from shards.errors import UserError
 
 from .plan import Found
 from .rundir import note_state
+from .scheduler import environment
 from .states import LIVE, State
 
 PATIENCE_S = 90  # SLURM kills after KillWait, 30 s by default; a training on CPUs may take long for a step
@@ -33,10 +34,13 @@ def cancel(folders: Sequence[RunDir], found: Mapping[str, Found], reason: str) -
     jobs = {folder.name: job for folder in living if (job := found[folder.name].job)}
     if jobs:
         _run(["scancel", *arrays(list(jobs.values()))], "cancelled", accepts="Invalid job id")
-    for folder in living:
+    others = [folder for folder in living if folder.name not in jobs]
+    for folder in others:  # first, so that their launcher does not go on with them
         note_state(folder, State.CANCELLED, reason, cancelled=time.time())
-    _end_processes([folder for folder in living if folder.name not in jobs])
+    _end_processes(others)
     _wait_for_jobs(list(jobs.values()))
+    for folder in living:  # last: who finds a run cancelled does not ask after its job any more
+        note_state(folder, State.CANCELLED, reason, cancelled=time.time())
     return living
 
 
@@ -62,7 +66,7 @@ def _ranges(numbers: Sequence[int]) -> Iterator[str]:
 def _run(command: list[str], done: str, accepts: str = "\0") -> str:
     """What SLURM answers. A job that has ended meanwhile is as good as cancelled."""
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, env=environment())
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UserError(f"nothing was {done}: {command[0]} does not work here ({error}); try where it does") from None
     trouble = [line for line in answer.stderr.splitlines() if accepts not in line]

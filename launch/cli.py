@@ -63,8 +63,8 @@ def check_data(sweep: Sweep, runs: Sequence[Run]) -> None:
         if shards not in fingerprints:
             fingerprints[shards] = read_index(local_folder(shards)).fingerprint
         folder = sweep.run(run)
-        seen = folder.run().get("data", {}).get("fingerprint", fingerprints[shards])
-        if seen != fingerprints[shards]:
+        data = folder.run().get("data")
+        if isinstance(data, dict) and data.get("fingerprint") != fingerprints[shards]:
             raise UserError(
                 f"{folder.path} was trained on other data than {shards} holds now; "
                 "give another --runs, or delete that run"

@@ -2,14 +2,13 @@
 
 import getpass
 import re
-import subprocess
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from shards.errors import UserError
 
-TIMEOUT_S = 60
+from .scheduler import SchedulerSilentError, run
 
 # The word before `=`; what an administrator wrote as a comment or a reason may hold spaces, and comes last.
 _KEY = re.compile(r"(?:^|\s)([A-Za-z][\w/:]*)=")
@@ -75,19 +74,19 @@ def ask(with_accounts: bool) -> Cluster:
     Raises `UserError` if SLURM does not answer. Without its accounting, accounts and QOS are not known.
     """
     try:
-        partitions = read_partitions(_said("scontrol", "--all", "--oneliner", "show", "partition"))
-        nodes = read_nodes(_said("scontrol", "--all", "--oneliner", "show", "node"))
-    except _SilentError as error:
+        partitions = read_partitions(run("scontrol", "--all", "--oneliner", "show", "partition"))
+        nodes = read_nodes(run("scontrol", "--all", "--oneliner", "show", "node"))
+    except SchedulerSilentError as error:
         raise UserError(f"SLURM does not answer ({error}); nothing was submitted, try again when it does") from None
     accounts = qos = None
     if with_accounts:
         try:
-            config = settings(_said("scontrol", "show", "config"))
+            config = settings(run("scontrol", "show", "config"))
             enforced = "associations" in config.get("AccountingStorageEnforce", "")
             who = ["assoc", "where", f"user={getpass.getuser()}"] if enforced else ["account"]
-            accounts = frozenset(_said("sacctmgr", "-nP", "show", *who, "format=account").split())
-            qos = frozenset(_said("sacctmgr", "-nP", "show", "qos", "format=name").split())
-        except _SilentError:  # accounting is off or down, which does not keep jobs from being submitted
+            accounts = frozenset(run("sacctmgr", "-nP", "show", *who, "format=account").split())
+            qos = frozenset(run("sacctmgr", "-nP", "show", "qos", "format=name").split())
+        except SchedulerSilentError:  # accounting is off or down, which does not keep jobs from being submitted
             pass
     return Cluster(partitions, nodes, accounts, qos)
 
@@ -176,18 +175,3 @@ def listed(names: Iterable[str]) -> str:
     """Names for a sentence, the first 20 of them."""
     known = sorted(names)
     return ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
-
-
-class _SilentError(Exception):
-    """A command of SLURM's that said nothing of use."""
-
-
-def _said(*command: str) -> str:
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise _SilentError(f"{command[0]}: {error}") from None
-    if answer.returncode:
-        words = " ".join((answer.stderr or answer.stdout).split())
-        raise _SilentError(words or f"{command[0]} ended with exit code {answer.returncode}")
-    return answer.stdout

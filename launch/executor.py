@@ -12,28 +12,13 @@ import submitit
 from submitit.core.utils import environment_variables
 from submitit.helpers import CommandFunction, clean_env
 
-# sbatch and srun take defaults from the environment. The user's own for these count where the grid says nothing; of
-# the others some would break the jobs (SBATCH_JOB_NAME, SBATCH_EXPORT).
-USER_DEFAULTS = {
-    "SBATCH_ACCOUNT": "account",
-    "SBATCH_PARTITION": "partition",
-    "SBATCH_QOS": "qos",
-    "SBATCH_RESERVATION": "reservation",
-    "SBATCH_CONSTRAINT": "constraint",
-}
-
 
 @contextlib.contextmanager
 def scrubbed() -> Iterator[None]:
-    """The environment without what a surrounding job or torchrun has put there."""
-    kept = {name: os.environ[name] for name in ("SLURM_CONF", *USER_DEFAULTS) if name in os.environ}
-    with clean_env():
-        os.environ.update(kept)
-        try:
-            yield
-        finally:
-            for name in kept:
-                del os.environ[name]
+    """The environment without what a surrounding job or torchrun has put there, or the user for sbatch."""
+    where = {"SLURM_CONF": os.environ["SLURM_CONF"]} if "SLURM_CONF" in os.environ else {}
+    with clean_env(), environment_variables(**where):
+        yield
 
 
 def task_command(array_file: Path) -> str:

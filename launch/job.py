@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from .task import SIGNALS, Asked
 LOCK_WAIT_S = 60  # for a process that a lost node has left behind
 PORTS = range(20_000, 32_000)  # below those that systems give to outgoing connections
 PR_SET_PDEATHSIG = 1  # of Linux's prctl()
+LOOK_EVERY_S = 1.0  # at what the other ranks say, while the training runs
+PATIENCE_S = 5.0  # with a training that does not stop, when another rank has failed
 LOCAL_REQUEUE = 144  # submitit's local executor starts a job again that ends so
 
 
@@ -64,7 +67,7 @@ class Job:
             # Of jobs that run at one time no two have it: their numbers are close together.
             os.environ["MASTER_PORT"] = str(PORTS[int(os.environ["SLURM_JOB_ID"]) % len(PORTS)])
         self.peers = TorchDistributedEnvironment()
-        self.restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0) if self.on_slurm else len(self._records())
+        self.restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0) if self.on_slurm else len(self._ended_starts())
         self.logs = rundir.attempt_folder(self.run, self.array.attempts[place] + self.restarts)
         self.is_first = self.peers.rank == 0
 
@@ -74,14 +77,14 @@ class Job:
         if self.run.result(signature):
             self._note(State.COMPLETE)
             return 0
-        if self.run.state().get("job_name") != self.array.name:
-            print(f"{self.run.name} was submitted again since; this job has nothing to do")
+        if self.run.state().get("job_name") != self.array.name or self._was_cancelled():
+            print(f"{self.run.name} was cancelled or submitted again since; this job has nothing to do")
             return 0
         attempts = len(self.run.run().get("attempts", []))
         earlier = self._earlier_starts()
         if refused := refusal(earlier, attempts, self.array.requeue):
             self._note(*refused)
-            return 1
+            return int(self.is_first)  # an error of another rank would end the first one's before it has told
         self._note(State.RUNNING, f"job {self.id} on {socket.gethostname()}")
         self._record(attempts_before=attempts, outcome="", job=self.id, node=socket.gethostname(), started=now())
         code = self._train()
@@ -89,9 +92,14 @@ class Job:
             self._record(outcome="complete", ended=now())
             self._note(State.COMPLETE)
             return 0
+        if self._was_cancelled():  # by a launcher that has told the training alone
+            self._record(outcome="cancelled", ended=now())
+            return EXIT_STOPPED
         begun = len(self.run.run().get("attempts", []))
         outcome = rundir.last_outcome(self.run, attempts)
         by_request = bool(self.asked) and (code in (0, EXIT_STOPPED) or -code in (*SIGNALS, signal.SIGKILL))
+        if self.peers.world_size > 1 and self.is_first:
+            time.sleep(1)  # ranks fall together
         told = self._told_by_others()
         if by_request and not told:
             return self._stopped(earlier, attempts, begun)
@@ -126,7 +134,22 @@ class Job:
                 preexec_fn=_stop_with_parent if sys.platform == "linux" else None,
             )
             self.asked.watch(training)
-            return training.wait()
+            return self._watch(training)
+
+    def _watch(self, training: subprocess.Popen[bytes]) -> int:
+        """Wait for the training's end. A kill may follow a request to stop at once: why it came is noted before."""
+        told_since, noted = 0.0, False
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return training.wait(LOOK_EVERY_S)
+            if self.asked and self.is_first and not noted:
+                noted = True
+                self._record(outcome=self._why().why)
+            # Ranks that have not found one another yet do not notice that one is gone, nor that they were asked.
+            if self.asked and self._told_by_others():
+                told_since = told_since or time.monotonic()
+                if time.monotonic() - told_since > PATIENCE_S:
+                    training.kill()
 
     def _stopped(self, earlier: list[Start], attempts: int, begun: int) -> int:
         """The training has stopped because it was asked to: find out why, and go on later if there is a reason to."""
@@ -178,13 +201,16 @@ class Job:
             write_json(self.logs / f"ended.{self.peers.rank}", {"state": state, "reason": reason})
         return code if code >= 0 else 128 - code
 
+    def _was_cancelled(self) -> bool:
+        """Whether a launcher has cancelled the run since it was submitted, and noted that."""
+        return rundir.cancelled_since(self.run, datetime.fromisoformat(self.array.submitted).timestamp())
+
     def _told_by_others(self) -> tuple[State, str] | None:
         """How the training of another rank ended, if that has told."""
-        if self.peers.world_size > 1 and self.is_first:
-            time.sleep(1)  # ranks fall together
         for file in sorted(self.logs.glob("ended.*")):
             told = read_json(file)
-            return State(told["state"]), f"rank {file.suffix[1:]}: {told['reason']}"
+            if told.get("state") in set(State):
+                return State(told["state"]), f"rank {file.suffix[1:]}: {told.get('reason')}"
         return None
 
     def _note(self, state: State, reason: str = "", **details: Any) -> None:
@@ -197,6 +223,9 @@ class Job:
         if self.is_first:
             file = self.logs / "job.json"
             write_json(file, {"job_name": self.array.name, **read_json(file), **values})
+
+    def _ended_starts(self) -> list[Path]:
+        return [file for file, record in self._records() if "ended" in record]
 
     def _records(self) -> list[tuple[Path, dict[str, Any]]]:
         """What the starts of this job so far have noted, in order."""

@@ -53,5 +53,7 @@ class Array:
             raise UserError(f"{file} is missing or broken, and with it what these jobs are to do") from None
 
     def run(self, file: Path, place: int) -> RunDir:
-        """The run at a place, when this was read from `file`."""
+        """The run at a place, when this was read from `file`. Raises `UserError` if there is none."""
+        if not 0 <= place < len(self.runs):
+            raise UserError(f"{file} has no run at place {place}; submit the grid again")
         return RunDir(file.parents[1] / self.runs[place])

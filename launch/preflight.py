@@ -17,8 +17,10 @@ from shards.files import is_url
 
 from . import cluster
 from .cluster import Cluster, Node, Partition, listed
+from .executor import scrubbed
 from .grid import Run
 from .resources import Request, Resources, as_time
+from .scheduler import TIMEOUT_S
 
 # Trainable parameters of a trunk without its classifier, in millions.
 _TRUNKS = {"resnet18": 11.2, "resnet34": 21.3, "resnet50": 23.5, "resnet101": 42.5}
@@ -197,7 +199,8 @@ def try_out(asked: Resources) -> str:
     flags = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
     command = ["sbatch", "--test-only", "--output=/dev/null", *flags, "--wrap=true"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=cluster.TIMEOUT_S)
+        with scrubbed():
+            answer = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return answer.stderr if answer.returncode else ""

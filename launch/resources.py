@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -34,7 +35,7 @@ def as_time(minutes: int) -> str:
 
 
 def _written(pattern: str, rule: str) -> Callable[[object], object]:
-    """A validator of text that ends up in an `#SBATCH` line: nothing in it may end the line or begin another word."""
+    """A validator of text that ends up in an option of sbatch: nothing in it may mean anything else to SLURM."""
 
     def check(value: object) -> object:
         if value is not None and not (isinstance(value, str) and re.fullmatch(pattern, value)):
@@ -133,19 +134,40 @@ class Resources(BaseModel):
         return {key: value for key, value in wanted.items() if value is not None}
 
 
+# sbatch takes defaults from the environment. These count where the grid says nothing; of the others some would break
+# the jobs (SBATCH_JOB_NAME, SBATCH_EXPORT).
+USER_DEFAULTS = {
+    "account": "SBATCH_ACCOUNT",
+    "partition": "SBATCH_PARTITION",
+    "qos": "SBATCH_QOS",
+    "reservation": "SBATCH_RESERVATION",
+    "constraint": "SBATCH_CONSTRAINT",
+}
+
+
 class SlurmBlock(Resources):
     """The grid's `slurm:` block: resources, how many jobs at a time, and who gets other resources."""
 
-    max_parallel: Count = Field(256, description="jobs of an array that run at a time")
-    requeue: int = Field(3, strict=True, ge=0, description="how often a job out of time, or whose node failed, goes on")
+    max_parallel: Count = Field(256, description="jobs of one submission that run at a time (default: 256)")
+    requeue: int = Field(
+        3, strict=True, ge=0, description="times that a job out of time or whose node failed goes on (default: 3)"
+    )
     overrides: tuple[dict[str, Any], ...] = Field((), description="`{when: {KEY: VALUE}, time: ...}`; later ones win")
 
 
 class Request:
     """What every run of a grid asks for. Later overrides lie over earlier ones, the command line over all of them."""
 
-    def __init__(self, grid: Grid, block: SlurmBlock, given: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        block: SlurmBlock,
+        given: Mapping[str, Any],
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """`block` is the grid's, checked already; `given` holds the command line's values, None where there is none.
+
+        What neither they nor the grid say, the variables of `USER_DEFAULTS` in the `environment` do.
 
         Raises `UserError` with file and line for an override that is none.
         """
@@ -154,6 +176,7 @@ class Request:
         self._given = {
             key: value for key, value in given.items() if value is not None and key in Resources.model_fields
         }
+        self._defaults = {key: environment[name] for key, name in USER_DEFAULTS.items() if environment.get(name)}
         self._overrides = [_override(grid, index, entry) for index, entry in enumerate(block.overrides)]
         self._known: dict[tuple[int, ...], Resources] = {}
         self._met: dict[str, tuple[int, ...]] = {}
@@ -165,10 +188,8 @@ class Request:
         return self._merged(self._matching(run))
 
     def where(self, run: Run, key: str) -> str:
-        """Where a resource of a run was given: `FILE:LINE`, or the option's name."""
-        if key in self._given:
-            return f"--{key.replace('_', '-')}"
-        return self._grid.where(*self._position(self._matching(run), key))
+        """Where a resource of a run was given: `FILE:LINE`, or the name of an option or a variable."""
+        return self._where(self._matching(run), key)
 
     def check_matches(self, runs: Sequence[Run]) -> None:
         """Make sure that each override is for some run of the whole grid. Raises `UserError` with file and line."""
@@ -191,6 +212,14 @@ class Request:
             )
         return self._met[name]
 
+    def _where(self, matching: tuple[int, ...], key: str) -> str:
+        if key in self._given:
+            return f"--{key.replace('_', '-')}"
+        layers = [self._grid.slurm, *(self._overrides[index].resources for index in matching)]
+        if key in self._defaults and not any(key in layer for layer in layers):
+            return USER_DEFAULTS[key]
+        return self._grid.where(*self._position(matching, key))
+
     def _position(self, matching: tuple[int, ...], key: str) -> Position:
         for index in reversed(matching):
             if key in self._overrides[index].resources:
@@ -198,6 +227,7 @@ class Request:
         return ("slurm", key)
 
     def _layers(self, matching: tuple[int, ...]) -> Iterator[Mapping[str, Any]]:
+        yield self._defaults
         yield {key: value for key, value in self._grid.slurm.items() if key in Resources.model_fields}
         for index in matching:
             yield self._overrides[index].resources
@@ -210,7 +240,7 @@ class Request:
                 self._known[matching] = Resources.model_validate(values)
             except ValidationError as error:
                 key = str((*error.errors(include_url=False)[0]["loc"], "")[0])
-                where = self._grid.where(*self._position(matching, key))
+                where = self._where(matching, key)
                 raise UserError(f"{where}: slurm.{explain(error)}" if key else f"{where}: {explain(error)}") from None
         return self._known[matching]
 

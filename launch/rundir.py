@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from artnet.rundir import RunDir, read_json, write_json
+from artnet.rundir import RunDir, write_json
 from shards.errors import UserError
 from shards.files import atomic_write, locked, locked_patiently
 
@@ -158,5 +158,5 @@ def last_lines(file: Path) -> list[str]:
 
 def last_outcome(folder: RunDir, after: int) -> str:
     """What the training noted about the end of its last attempt, if it began one after the first `after`."""
-    attempts = read_json(folder.run_file).get("attempts", [])
-    return str(attempts[-1].get("outcome", "")) if isinstance(attempts, list) and len(attempts) > after else ""
+    attempts = folder.run().get("attempts", [])
+    return str(attempts[-1].get("outcome", "")) if len(attempts) > after else ""

@@ -16,14 +16,14 @@ from typing import Any
 
 from artnet.rundir import read_json, write_json
 
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 ASK_EVERY_S = 30  # what status shows of SLURM is at most so old
 ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
          "TIMEOUT")  # fmt: skip
 
 # Fixed widths: a name or a reason may hold any separator.
-QUEUE_COLUMNS = {"JobArrayID": 60, "State": 20, "NodeList": 200, "Reason": 60, "StartTime": 24, "TimeLeft": 16,
-                 "exit_code": 12, "Name": 200}  # fmt: skip
+QUEUE_COLUMNS = {"JobArrayID": 60, "State": 20, "NodeList": 200, "Reason": 60, "TimeLeft": 16, "exit_code": 12,
+                 "Name": 200}  # fmt: skip
 
 Place = tuple[str, int]  # a job's name, and its place in the array
 
@@ -40,7 +40,6 @@ class Job:
     word: str
     node: str = ""
     reason: str = ""
-    started: str = ""
     left: str = ""
     exit_code: str = ""
 
@@ -69,7 +68,7 @@ def ask(names: Collection[str], places: Collection[Place], since: datetime) -> A
         return Answer({})
     columns = ",".join(f"{column}:{width}" for column, width in QUEUE_COLUMNS.items())
     try:
-        queue = _run("squeue", "--noheader", "--array", "--me", "--states=all", f"--name={','.join(names)}",
+        queue = run("squeue", "--noheader", "--array", "--states=all", f"--name={','.join(names)}",
                      f"--Format={columns}")  # fmt: skip
     except SchedulerSilentError as error:
         return Answer({}, str(error), queue_known=False, history_known=False)
@@ -78,9 +77,9 @@ def ask(names: Collection[str], places: Collection[Place], since: datetime) -> A
         return Answer(jobs)
     try:
         start = (since - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%S")
-        history = _run("sacct", "--noheader", "--parsable2", "--allocations", "--duplicates", f"--starttime={start}",
-                       f"--name={','.join(names)}", "--format=JobID,State,NodeList,Reason,Start,ExitCode,JobName",
-                       )  # fmt: skip
+        history = run("sacct", "--noheader", "--parsable2", "--allocations", "--duplicates", "--allusers",
+                      f"--starttime={start}", f"--name={','.join(names)}",
+                      "--format=JobID,State,NodeList,Reason,ExitCode,JobName")  # fmt: skip
     except SchedulerSilentError as error:
         if "accounting storage is disabled" in str(error):  # this cluster keeps none: the queue is all there is
             return Answer(jobs)
@@ -117,7 +116,7 @@ def forget(folder: Path) -> None:
 
 
 def _from_json(kept: dict[str, Any]) -> Answer:
-    jobs = {(name, place): Job(**job) for name, place, job in kept["jobs"]}
+    jobs = {(name, place): Job(**{key: str(value) for key, value in job.items()}) for name, place, job in kept["jobs"]}
     return Answer(jobs, kept["trouble"], kept["queue_known"], kept["history_known"])
 
 
@@ -129,10 +128,10 @@ def read_queue(text: str) -> dict[Place, Job]:
         for width in QUEUE_COLUMNS.values():
             cells.append(line[at : at + width].strip())
             at += width
-        number, word, node, reason, started, left, status, name = cells
+        number, word, node, reason, left, status, name = cells
         with contextlib.suppress(ValueError):
             exit_code = f"{int(status) >> 8}:{int(status) & 127}"  # squeue has it as wait() does
-            job = Job(number, word, node, _known(reason), _known(started), _known(left), exit_code)
+            job = Job(number, word, node, _known(reason), _known(left), exit_code)
             jobs.update(_placed(name, job))
     return jobs
 
@@ -142,8 +141,8 @@ def read_history(text: str) -> dict[Place, Job]:
     jobs: dict[Place, Job] = {}
     for line in text.splitlines():
         with contextlib.suppress(ValueError):
-            number, word, node, reason, started, exit_code, name = line.split("|", 6)
-            job = Job(number, word, _known(node), _known(reason), _known(started), "", exit_code)
+            number, word, node, reason, exit_code, name = line.split("|", 5)
+            job = Job(number, word, _known(node), _known(reason), "", exit_code)
             jobs.update(_placed(name, job))
     return jobs
 
@@ -171,14 +170,14 @@ def max_array_size() -> int:
 
     Raises `SchedulerSilentError`.
     """
-    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", _run("scontrol", "show", "config"), re.MULTILINE)
+    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", run("scontrol", "show", "config"), re.MULTILINE)
     return int(match[1]) if match else 1001  # SLURM's default
 
 
 @dataclass(frozen=True)
 class Stop:
     """Why SLURM has signalled a job, `cancelled`, `preempted`, `timed out`, or `told to stop` if that was none of its
-    doing; and whether the job has yet to be put back into the queue.
+    doing; and whether SLURM has put the job back into the queue already.
     """
 
     why: str
@@ -187,7 +186,7 @@ class Stop:
 
 def why_stopped(job: str, restarts: int, seconds_before_limit: float) -> Stop:
     """Why SLURM has signalled this job, from inside it. Raises `SchedulerSilentError`."""
-    return read_stop(_run("scontrol", "--oneliner", "show", "job", job), restarts, seconds_before_limit)
+    return read_stop(run("scontrol", "--oneliner", "show", "job", job), restarts, seconds_before_limit)
 
 
 def read_stop(text: str, restarts: int, seconds_before_limit: float) -> Stop:
@@ -208,7 +207,7 @@ def read_stop(text: str, restarts: int, seconds_before_limit: float) -> Stop:
 
 def requeue(job: str) -> None:
     """Put this job, of an array this element alone, back into the queue. Raises `SchedulerSilentError`."""
-    _run("scontrol", "requeue", job)
+    run("scontrol", "requeue", job)
 
 
 def process(number: str, folder: Path) -> Job | None:
@@ -217,22 +216,30 @@ def process(number: str, folder: Path) -> Job | None:
         command = Path("/proc", number, "cmdline").read_bytes().split(b"\0")
     except OSError:
         return None
-    return Job(number, "RUNNING") if os.fsencode(folder.absolute()) in command else None
+    # With lines of `setup` the program is a shell, and the folder a part of what it is to run.
+    return Job(number, "RUNNING") if any(os.fsencode(folder.absolute()) in word for word in command) else None
 
 
 def _known(text: str) -> str:
     return "" if text in ("None", "N/A", "Unknown", "INVALID", "None assigned", "(null)") else text
 
 
-def _run(*command: str) -> str:
-    # Without this, squeue and sacct cut long lists of elements short.
-    environment = {**os.environ, "SLURM_BITSTR_LEN": "0"}
+def environment() -> dict[str, str]:
+    """The environment without the user's own defaults for SLURM's programs: they are asked for what they are asked."""
+    own = ("SQUEUE_", "SACCT_", "SCONTROL_", "SCANCEL_", "SLURM_CLUSTERS", "SLURM_TIME_FORMAT")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    return {**kept, "SLURM_BITSTR_LEN": "0"}  # else squeue and sacct cut long lists of elements short
+
+
+def run(*command: str) -> str:
+    """What one of SLURM's programs prints. Raises `SchedulerSilentError` if it ends badly or not within a minute."""
     try:
         answer = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True, env=environment, errors="replace"
+            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True, env=environment(), errors="replace"
         )
     except subprocess.CalledProcessError as error:
-        raise SchedulerSilentError(f"{command[0]}: {' '.join(error.stderr.split())}") from error
+        words = " ".join((error.stderr or error.stdout).split()) or f"ended with exit code {error.returncode}"
+        raise SchedulerSilentError(f"{command[0]}: {words}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SchedulerSilentError(f"{command[0]}: {error}") from error
     return answer.stdout

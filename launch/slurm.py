@@ -4,6 +4,7 @@ Start it again to see where the runs are and to submit what is missing; nothing 
 """
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,8 +15,9 @@ from launch import arguments, clearing, cli, grid, local, plan, preflight, snaps
 from launch.estimate import cost, estimate
 from launch.resources import Request, SlurmBlock
 from launch.rundir import Sweep
+from launch.sight import look
 from launch.states import ENDED_BADLY, State
-from launch.submission import look, submit
+from launch.submission import submit
 from shards.errors import UserError, command
 
 NUMBERS = {"nodes", "gpus_per_node", "tasks_per_node", "cpus_per_task", "max_parallel", "requeue"}
@@ -52,7 +54,7 @@ def launch(
     if options.verb is not arguments.Verb.LAUNCH:
         return verbs.act(work, console)
     block = cli.read_block(SlurmBlock, loaded, "slurm", loaded.slurm, overrides)
-    request = Request(loaded, block, overrides)
+    request = Request(loaded, block, overrides, os.environ)
     if not options.sets:
         request.check_matches(work.everything.runs)
     wanted = {run.config.name: request.of(run) for run in work.expansion.runs}
@@ -92,7 +94,7 @@ def launch(
 def check(request: Request, decisions: Sequence[plan.Decision], sweep: Sweep) -> None:
     """Say what there is to know about the jobs of a plan. Raises `UserError` with all that would go wrong."""
     chosen = [decision.run for decision in plan.to_start(decisions)]
-    new = [decision.run for decision in decisions if decision.action is plan.Action.START]
+    new = [decision.run for decision in decisions if decision.action in (plan.Action.START, plan.Action.AFRESH)]
     found = preflight.check(request, chosen, new, sweep.folder)
     for warning in found.warnings:
         cli.say(f"warning: {warning}")
@@ -110,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     launching = {
         **arguments.PRUNE,
         "--no-snapshot": "jobs run the code as it is by then, not a copy of it as it is now",
-        "--local": "on this machine instead, as launch/local.py does; so with all below",
+        "--local": "on this machine instead, as launch/local.py does; of the options below --max-parallel alone counts",
     }
     parser = arguments.parser("slurm.py", (__doc__ or "").split(": ", 1)[1], launching)
     asked = parser.add_argument_group("what a run gets from SLURM, over the grid's slurm: block and its overrides")

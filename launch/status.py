@@ -117,7 +117,7 @@ def _last(lines: Sequence[bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _attempt(folder: RunDir) -> dict[str, Any]:
     attempts = folder.run().get("attempts")
-    return attempts[-1] if isinstance(attempts, list) and attempts else {}
+    return attempts[-1] if attempts else {}
 
 
 def _started(folder: RunDir) -> float:

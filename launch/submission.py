@@ -1,12 +1,8 @@
-"""Jobs of a sweep in SLURM: finding those that are there, submitting those that are missing."""
+"""Submitting the jobs of a sweep that are missing."""
 
-import contextlib
 import itertools
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,113 +11,23 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 import artnet
 from artnet.provenance import now
-from artnet.rundir import RunDir
 from shards.errors import UserError
 
 from . import cli, plan, rundir, scheduler, task
 from .executor import LocalArrayExecutor, SlurmArrayExecutor
-from .grid import Run
 from .job_array import Array
 from .resources import Resources, SlurmBlock
-from .states import LIVE, State, after_exit, from_slurm
+from .states import State
 
 SIGNAL_BEFORE_S = 120  # between the signal to stop and the end of the time limit
 THREADS = 16  # that write small files: each waits for the disk most of the time
 # What sbatch says when it does not know whether the controller has the job.
 UNDECIDED = ("timed out", "Communication connection failure", "Zero Bytes were transmitted")
-# srun's last words in a job that was given a node before SLURM was done with what had run there.
-NO_STEP = re.compile(r"srun: error: Unable to create step .*: Job/step already completing or completed")
 
 REPORT_MINUTES = 10
 REPORT_KEYS = ("partition", "account", "qos", "setup")  # of the runs' resources, what their report needs too
 
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class Seen:
-    """How runs are found, by their names; the jobs of those that have one in SLURM; and SLURM's complaint, if any.
-
-    Where `queue_known` is false SLURM could not be asked at all, and nothing may be submitted.
-    """
-
-    found: dict[str, plan.Found]
-    jobs: dict[str, scheduler.Job]
-    trouble: str
-    queue_known: bool
-
-
-def look(sweep: rundir.Sweep, runs: Sequence[Run], fresh: bool = False) -> Seen:
-    """How each run is found: by its folder if that says it all, by asking SLURM if a job is or was there.
-
-    Unless `fresh`, what SLURM said within the last 30 s is good enough. Writes nothing about runs.
-    """
-    found: dict[str, plan.Found] = {}
-    asked: dict[str, scheduler.Place] = {}
-    since = datetime.now()
-    for run in runs:
-        name, folder = run.config.name, sweep.run(run)
-        recorded = folder.state()
-        is_job = recorded.get("launcher") == "slurm" and recorded.get("state") in LIVE | {State.INTERRUPTED}
-        if not is_job or "job_name" not in recorded or folder.result(run.config.signature):
-            found[name] = rundir.find_run(folder, run.config.signature)
-            continue
-        if recorded.get("cluster", "slurm") != "slurm":
-            job = scheduler.process(str(recorded.get("job")), sweep.folder / "slurm")
-            found[name] = judge(folder.path, job, scheduler.Answer({}))
-            continue
-        asked[name] = (str(recorded["job_name"]), int(recorded.get("position", 0)))
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            since = min(since, datetime.fromisoformat(recorded["submitted"]).astimezone().replace(tzinfo=None))
-    names = {name for name, _ in asked.values()}
-    if fresh:
-        answer = scheduler.ask(names, asked.values(), since)
-        if names:
-            scheduler.remember(sweep.folder / "slurm", names, answer)
-    else:
-        answer = scheduler.ask_again(sweep.folder / "slurm", names, asked.values(), since)
-    jobs = {name: answer.jobs[place] for name, place in asked.items() if place in answer.jobs}
-    for name in asked:
-        found[name] = judge(sweep.folder / name, jobs.get(name), answer)
-    return Seen(found, jobs, answer.trouble, answer.queue_known)
-
-
-def judge(path: Path, job: scheduler.Job | None, answer: scheduler.Answer) -> plan.Found:
-    """How the run in a folder without a result is found, from what it holds and what SLURM says of its job."""
-    folder = RunDir(path)
-    recorded = folder.state()
-    own = plan.Found(State(recorded["state"]), str(recorded.get("reason", "")))  # as the job or a launcher noted it
-    if not answer.queue_known:
-        return plan.Found(State.UNKNOWN, "SLURM does not answer")
-    if job is None:
-        if own.state is State.INTERRUPTED:
-            return own
-        if not answer.history_known:
-            return plan.Found(State.UNKNOWN, "its job has left the queue, and accounting does not answer")
-        if own.state is State.SUBMITTING:
-            return plan.Found(State.PLANNED, "its job never reached SLURM")
-        outcome = rundir.last_outcome(folder, 0)
-        if outcome.startswith("failed"):
-            return plan.Found(*after_exit(1, outcome, ""))
-        return plan.Found(State.INTERRUPTED, outcome or "SLURM knows its job no more")
-    state = from_slurm(job.word, job.exit_code)
-    where = f"job {job.id}" + (f" on {job.node}" if job.node else "")
-    if not job.has_ended:
-        why = own.reason if own.state is State.REQUEUED else job.reason
-        return plan.Found(state, where + (f": {why}" if why else ""))
-    if state in (State.FAILED, State.INTERRUPTED) and own.state is State.INTERRUPTED:
-        return own
-    if job.word == "COMPLETED" and rundir.last_outcome(folder, 0) == "stopped":
-        return plan.Found(State.INTERRUPTED, "stopped on request")
-    if job.word == "COMPLETED":
-        return plan.Found(state, f"{where} ended well, but left no valid result.json")
-    code = f" (exit code {job.exit_code})" if state in (State.FAILED, State.INTERRUPTED) else ""
-    said = rundir.last_lines(path.parent / "slurm" / f"{job.id}.log") if state is State.FAILED else []
-    if said and NO_STEP.match(said[-1]):
-        return plan.Found(State.INTERRUPTED, f"{where}: {said[-1]}")
-    lines = (re.sub(r"^\d+: ", "", line) for line in said)  # srun labels the lines of tasks
-    words = [line.removeprefix("error: ") for line in lines if not line.startswith(("srun: ", "slurmstepd"))]
-    return plan.Found(state, ", ".join([f"{where}: {job.word}{code}", *words[-1:]]))
 
 
 def submit(
@@ -149,17 +55,20 @@ def submit(
         largest = scheduler.max_array_size() if cluster == "slurm" else 0
     except scheduler.SchedulerSilentError as error:
         raise UserError(f"SLURM does not answer ({error}); nothing was submitted, try again when it does") from None
-    numbers = []
-    for resources, group in groups.items():
-        if cluster != "slurm":
-            _start_here(sweep, block, resources, group, code, cluster)
-            continue
-        chunks = split(group, largest)
-        # The cluster holds back the jobs of each array by themselves.
-        parallel = max(1, block.max_parallel // len(chunks))
-        numbers += [_submit_array(sweep, block, resources, chunk, parallel, largest, code) for chunk in chunks]
-    if numbers:
-        _submit_report(sweep, next(iter(groups)), numbers, code)
+    numbers: list[str] = []
+    try:
+        for resources, group in groups.items():
+            if cluster != "slurm":
+                _start_here(sweep, block, resources, group, code, cluster)
+                continue
+            for chunk in split(group, largest):
+                # The cluster holds back the jobs of each array by themselves: each gets its share.
+                parallel = max(1, block.max_parallel * len(chunk) // len(chosen))
+                numbers.append(_submit_array(sweep, block, resources, chunk, parallel, largest, code))
+    finally:
+        if numbers:  # of several arrays a later one may have been refused
+            _submit_report(sweep, next(iter(groups)), numbers, code)
+        scheduler.forget(sweep.folder / "slurm")
     return len(chosen)
 
 
@@ -210,19 +119,21 @@ def _submit_array(
     )
 
     def unmark(place: int) -> None:
-        rundir.note_state(sweep.run(group[place].run), group[place].state, group[place].reason)
+        folder = sweep.run(group[place].run)
+        if folder.state().get("state") == State.SUBMITTING:
+            rundir.note_state(folder, group[place].state, group[place].reason)
 
     try:
         number = executor.submit_runs(file, len(group) if largest else 0, code)
     except (FailedJobError, FailedSubmissionError) as error:
         said = " ".join(str(error).split())
-        if any(words in said for words in UNDECIDED):
+        if isinstance(error, FailedSubmissionError) or any(words in said for words in UNDECIDED):
             raise UserError(
                 f"SLURM did not say whether it has the jobs ({said}); run this again to see, nothing is submitted twice"
             ) from None
         _in_threads(unmark, range(len(group)))
         file.unlink()
-        raise UserError(f"SLURM refused the jobs: {said}") from None
+        raise UserError(f"SLURM refused the jobs for {len(group)} of the runs: {said}") from None
     _note_jobs(sweep, group, [f"{number}_{place}" if largest else number for place in range(len(group))])
     return number
 

@@ -203,15 +203,19 @@ def note(work: Work, found: Mapping[str, Found]) -> None:
     for run in work.expansion.runs:
         folder, now = work.sweep.run(run), found[run.config.name]
         recorded = folder.state()
-        is_new = (recorded.get("state"), recorded.get("reason")) != (now.state, now.reason)
-        if is_new and recorded.get("launcher") == "slurm" and now.state not in (State.PLANNED, State.UNKNOWN):
-            note_state(folder, now.state, now.reason)
+        job = {"job": now.job} if now.job else {}
+        is_new = {**recorded, "state": now.state, "reason": now.reason, **job} != recorded
+        is_settled = recorded.get("state") not in {*LIVE, State.INTERRUPTED}  # its job has had the last word since
+        if recorded.get("launcher") != "slurm" or is_settled or now.state in (State.PLANNED, State.UNKNOWN):
+            continue
+        if is_new:
+            note_state(folder, now.state, now.reason, **job)
 
 
 def _collect(work: Work, console: Console) -> int:
     if work.asks:  # a scheduler is asked, so nobody else has noted what it says
         with work.sweep.locked(wait=True):
-            _, sight = work.look()
+            _, sight = work.look(fresh=True)
             warn(sight)
             note(work, sight.found)
     from artnet import report  # scipy takes a while

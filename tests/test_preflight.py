@@ -162,6 +162,16 @@ def test_later_overrides_win_and_the_command_line_wins_over_all(tmp_path):
     assert asked.where(runs[1], "nodes") == "--nodes"
 
 
+def test_what_the_grid_leaves_open_the_users_own_defaults_for_sbatch_say(tmp_path):
+    asked, runs = request(tmp_path, {"partition": "main"})
+    asked = Request(
+        asked._grid, asked.block, {}, {"SBATCH_PARTITION": "old", "SBATCH_QOS": "night", "SBATCH_ACCOUNT": ""}
+    )
+    wanted = asked.of(runs[0])
+    assert (wanted.partition, wanted.qos, wanted.account) == ("main", "night", None)
+    assert asked.where(runs[0], "qos") == "SBATCH_QOS"
+
+
 def test_resources_in_submitits_words():
     asked = Resources(
         time="1-00:00:30", nodes=2, gpus_per_node=4, gpu_type="a100", mem="64G", constraint="ib|nvme",

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, cast
@@ -83,7 +83,8 @@ class Ranks:
     def leave_reason(self, error: Exception) -> None:
         """Tell the others why this rank ends without them."""
         if self.store:
-            self.store.set(_FAILED, f"{type(error).__name__}: {error}")
+            with suppress(RuntimeError):  # the store's host is gone
+                self.store.set(_FAILED, f"{type(error).__name__}: {error}")
 
     @contextmanager
     def noticing_losses(self) -> Iterator[None]:
