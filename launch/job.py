@@ -28,7 +28,7 @@ LOCK_WAIT_S = 60  # for a process that a lost node has left behind
 PORTS = range(20_000, 32_000)  # below those that systems give to outgoing connections
 PR_SET_PDEATHSIG = 1  # of Linux's prctl()
 LOOK_EVERY_S = 1.0  # at what the other ranks say, while the training runs
-PATIENCE_S = 5.0  # with a training that does not stop, when another rank has failed
+PATIENCE_S = 2.0  # with a training that does not stop, when another rank has failed
 LOCAL_REQUEUE = 144  # submitit's local executor starts a job again that ends so
 
 
@@ -101,7 +101,7 @@ class Job:
         if self.peers.world_size > 1 and self.is_first:
             time.sleep(1)  # ranks fall together
         told = self._told_by_others()
-        if by_request and not told:
+        if by_request and not (told and self.is_first):
             return self._stopped(earlier, attempts, begun)
         if not self.is_first:
             return self._tell(code, has_begun=begun > attempts)

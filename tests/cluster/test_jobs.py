@@ -179,9 +179,9 @@ def test_a_killed_task_is_resumed_by_the_next_launch(sweep):
 
 @pytest.mark.parametrize("victim", ["training", "task"])
 def test_a_killed_rank_interrupts_the_run_and_does_not_fail_it(sweep, victim):
-    tiny = sweep(slurm={"tasks_per_node": 2}, fixed={"train.epochs": 30})
+    tiny = sweep(slurm={"tasks_per_node": 2}, fixed={"train.epochs": 12, "train.checkpoint_minutes": 0.01})
     assert tiny.launch().returncode == 0
-    tiny.wait(training)
+    tiny.wait(lambda run: (run.checkpoints / "last.pt").exists())
     (run,) = tiny.runs
     first = run.run()["attempts"][0]["pid"]
     (second,) = trainings(run) - {first}
@@ -192,6 +192,19 @@ def test_a_killed_rank_interrupts_the_run_and_does_not_fail_it(sweep, victim):
     tiny.launch()
     tiny.wait(complete)
     assert run.run()["attempts"][1]["from_step"] > 0
+
+
+def test_a_rank_that_cannot_begin_fails_the_run_in_its_own_words(sweep, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if os.environ.get('SLURM_PROCID') == '1' and 'artnet.train' in sys.orig_argv:\n"
+        "    os.write(2, b'error: no paintings on this node\\n')\n"
+        "    os._exit(2)\n"
+    )
+    tiny = sweep(slurm={"tasks_per_node": 2, "setup": [f"export PYTHONPATH={tmp_path}"]})
+    assert tiny.launch().returncode == 0
+    tiny.wait(lambda run: run.state()["state"] == "failed")
+    assert tiny.runs[0].state()["reason"] == "rank 1: no paintings on this node"
 
 
 def test_a_cancelled_run_is_cancelled_and_stays_so(sweep):
