@@ -148,7 +148,7 @@ USER_DEFAULTS = {
 class SlurmBlock(Resources):
     """The grid's `slurm:` block: resources, how many jobs at a time, and who gets other resources."""
 
-    max_parallel: Count = Field(256, description="jobs of one submission that run at a time (default: 256)")
+    max_parallel: Count = Field(256, description="jobs that run at a time (default: 256); each array has at least one")
     requeue: int = Field(
         3, strict=True, ge=0, description="times that a job out of time or whose node failed goes on (default: 3)"
     )

@@ -82,7 +82,7 @@ def launch(
             code = snapshot.take(work.sweep.code, options.sweep_root)
         decisions = clearing.clear(work.sweep, decisions, sight.found)
         work.sweep.commit(loaded, work.expansion, work.everything.runs)
-        jobs = submit(work.sweep, block, wanted, plan.to_start(decisions), code, cluster)
+        jobs = submit(work.sweep, block, wanted, decisions, code, cluster)
         from artnet import report  # scipy takes a while
 
         report.write(work.sweep.folder, console)

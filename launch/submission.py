@@ -17,7 +17,7 @@ from . import cli, plan, rundir, scheduler, task
 from .executor import LocalArrayExecutor, SlurmArrayExecutor
 from .job_array import Array
 from .resources import Resources, SlurmBlock
-from .states import State
+from .states import LIVE, State
 
 SIGNAL_BEFORE_S = 120  # between the signal to stop and the end of the time limit
 THREADS = 16  # that write small files: each waits for the disk most of the time
@@ -38,7 +38,7 @@ def submit(
     code: Path | None = None,
     cluster: str = "slurm",
 ) -> int:
-    """Submit what the plan says, in arrays per kind of resources, and a job that makes the page when they have ended.
+    """Submit what the whole plan says, in arrays per kind of resources, and a job that makes the page when all is over.
 
     The jobs run the `code` in this folder, by default that which runs now. `cluster` may also be `local`, processes of
     this machine, or `debug`, this process, for both of which submitit plays SLURM's part. Returns the number of jobs.
@@ -55,6 +55,7 @@ def submit(
         largest = scheduler.max_array_size() if cluster == "slurm" else 0
     except scheduler.SchedulerSilentError as error:
         raise UserError(f"SLURM does not answer ({error}); nothing was submitted, try again when it does") from None
+    live = sum(decision.state in LIVE for decision in decisions if decision.action is plan.Action.LEAVE)
     numbers: list[str] = []
     try:
         for resources, group in groups.items():
@@ -62,14 +63,21 @@ def submit(
                 _start_here(sweep, block, resources, group, code, cluster)
                 continue
             for chunk in split(group, largest):
-                # The cluster holds back the jobs of each array by themselves: each gets its share.
-                parallel = max(1, block.max_parallel * len(chunk) // len(chosen))
+                parallel = share(block.max_parallel - live, len(chunk), len(chosen))
                 numbers.append(_submit_array(sweep, block, resources, chunk, parallel, largest, code))
     finally:
         if numbers:  # of several arrays a later one may have been refused
             _submit_report(sweep, next(iter(groups)), numbers, code)
         scheduler.forget(sweep.folder / "slurm")
     return len(chosen)
+
+
+def share(room: int, part: int, whole: int) -> int:
+    """How many jobs at a time an array of `part` of the `whole` gets of the `room` that there is; at least one.
+
+    The cluster holds back the jobs of each array by themselves.
+    """
+    return max(1, room * part // whole)
 
 
 def split(items: Sequence[Item], largest: int) -> list[Sequence[Item]]:

@@ -171,6 +171,11 @@ def test_groups_are_split_evenly_and_lose_nothing():
     assert [len(part) for part in submission.split(range(2), 0)] == [1, 1]
 
 
+def test_arrays_share_the_jobs_that_run_at_a_time():
+    assert [submission.share(8, part, 54) for part in (50, 4)] == [7, 1]
+    assert [submission.share(room, 3, 3) for room in (256, 2, 0, -4)] == [256, 2, 1, 1]
+
+
 def test_an_answer_is_kept_for_30_s_but_not_for_other_jobs(tmp_path, monkeypatch):
     asked = []
     known = Answer({("a", 0): Job("1_0", "RUNNING", "node1")}, "accounting is down", history_known=False)
