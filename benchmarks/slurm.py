@@ -152,7 +152,7 @@ def storm(bench: Bench, runs: int, seed: int) -> None:
             power = switch_on()
         time.sleep(draw.uniform(2, 10))
     power.wait()
-    print(f"all complete after {time.monotonic() - started:.0f} s, {left} kills came too late for their runs", flush=True)
+    print(f"all complete after {time.monotonic() - started:.0f} s, {left} kills came too late", flush=True)
     check(bench)
 
 
