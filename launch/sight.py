@@ -14,6 +14,10 @@ from . import plan, rundir, scheduler
 from .grid import Run
 from .states import LIVE, State, after_exit, from_slurm
 
+# SLURM holds a job that it has requeued `max_batch_requeue` times (default: 5) until somebody releases it. A new job may
+# take the run over: the held one has nothing to do any more.
+HELD = "JobHoldMaxRequeue"
+
 # srun's last words in a job that was given a node before SLURM was done with what had run there.
 NO_STEP = re.compile(r"srun: error: Unable to create step .*: Job/step already completing or completed")
 
@@ -105,6 +109,8 @@ def judge(
         return plan.Found(State.INTERRUPTED, outcome or "SLURM knows its job no more")
     state = from_slurm(job.word, job.exit_code)
     where = f"job {job.id}" + (f" on {job.node}" if job.node else "")
+    if job.reason == HELD:
+        return plan.Found(State.INTERRUPTED, f"{where} is held: SLURM requeues a job no more often")
     if not job.has_ended:
         why = own.reason if own.state is State.REQUEUED else job.reason
         return plan.Found(state, where + (f": {why}" if why else ""))

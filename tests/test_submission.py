@@ -141,6 +141,13 @@ def test_a_run_that_says_it_failed_has_failed_where_slurm_has_forgotten_it(tmp_p
     assert judge(tmp_path, None, Answer({})) == Found(State.FAILED, "no more")
 
 
+def test_a_run_whose_job_slurm_holds_for_good_is_resumed_by_a_new_one(tmp_path):
+    rundir.note_state(RunDir(tmp_path), State.REQUEUED, "preempted", launcher="slurm", job_name="artnet-x", position=0)
+    held = Job("7_0", "REQUEUE_HOLD", reason="JobHoldMaxRequeue")
+    assert judge(tmp_path, held, Answer({})).state is State.INTERRUPTED
+    assert judge(tmp_path, Job("7_0", "REQUEUE_HOLD"), Answer({})).state is State.REQUEUED
+
+
 @pytest.mark.parametrize(
     ("log", "found"),
     [
