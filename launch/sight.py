@@ -14,8 +14,8 @@ from . import plan, rundir, scheduler
 from .grid import Run
 from .states import LIVE, State, after_exit, from_slurm
 
-# SLURM holds a job that it has requeued `max_batch_requeue` times (default: 5) until somebody releases it. A new job may
-# take the run over: the held one has nothing to do any more.
+# SLURM holds a job that it has requeued `max_batch_requeue` times (default: 5) until somebody releases it. A new job
+# may take the run over: the held one has nothing to do any more.
 HELD = "JobHoldMaxRequeue"
 
 # srun's last words in a job that was given a node before SLURM was done with what had run there.
