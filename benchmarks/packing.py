@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from shards.filenames import match_files
 from shards.images import to_picture
 from shards.labels import find_images, read_labels
-from shards.names import match_files
 from shards.pack import pack
 
 TILE, TILES, QUALITY = 224, 7, 92

@@ -23,7 +23,7 @@ from pathlib import Path
 import yaml
 
 from artnet.rundir import RunDir
-from shards import demo
+from shards.demo import dataset as demo
 from shards.pack import pack
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -45,7 +45,7 @@ from artnet.training.loop import Training
 from artnet.training.ranks import Ranks
 from artnet.training.scores import predict
 from artnet.training.stop import StopRequest
-from shards import demo
+from shards.demo import dataset as demo
 from shards.index import Index, read_index
 from shards.pack import pack
 

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .errors import UserError, command
+from .filenames import FOLDER_CLASSES
 from .files import atomic_write
 from .labels import TASKS, UNLABELLED, find_list, read_classes
-from .names import FOLDER_CLASSES
 from .progress import progress
 
 

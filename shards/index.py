@@ -6,7 +6,7 @@ shard         file name of its tar
 offset length where its encoded image lies in that tar, bytes
 width height  pixels
 sha256        of the encoded image, hex
-phash         64 bits that are nearly the same for copies of one painting (shards/copies.py)
+phash         64 bits that are nearly the same for copies of one painting (shards/duplicates.py)
 artist style genre                              class index, -1 = unlabelled
 split_artist split_style split_genre split_combined    train, val, test or empty
 """

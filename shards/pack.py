@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from .copies import copy_groups, perceptual_hash
+from .duplicates import copy_groups, perceptual_hash
 from .errors import UserError, command
+from .filenames import match_files
 from .files import atomic_write, file_sha256, locked_patiently, remove_leftovers
 from .images import UnreadableImageError, to_jpeg
 from .index import INDEX_NAME, read_index, write_index
 from .labels import TASKS, Labels, Painting, find_images, read_labels
-from .names import match_files
 from .progress import progress
 from .report import REPORT_NAME, describe, refuse_missing, write_report
 from .splits import add_options, check_options, make_splits, print_sizes

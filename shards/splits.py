@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from .errors import UserError, command
 from .files import atomic_write
 from .labels import TASKS, UNLABELLED, Painting, read_labels
-from .strata import draw, largest_remainder
+from .stratify import draw, largest_remainder
 from .study import STUDY, study_splits
 
 SPLITS = ("train", "val", "test")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .labels import TASKS, UNLABELLED, Painting
-from .strata import balanced_sample, class_quotas, draw
+from .stratify import balanced_sample, class_quotas, draw
 
 COMBINED = "combined"
 

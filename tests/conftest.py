@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from shards import demo
+from shards.demo import dataset as demo
 from shards.pack import pack
 
 ROOT = Path(__file__).resolve().parents[1]

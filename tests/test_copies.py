@@ -10,7 +10,7 @@ import pytest
 from conftest import WIKIART, needs_wikiart
 from PIL import Image
 
-from shards.copies import MAX_BITS, copy_groups, near_pairs, perceptual_hash
+from shards.duplicates import MAX_BITS, copy_groups, near_pairs, perceptual_hash
 from shards.index import read_index
 from shards.labels import find_images
 from shards.pack import pack

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shards import demo
-from shards.hands import ARTISTS
+from shards.demo import dataset as demo
+from shards.demo.__main__ import main
+from shards.demo.artists import ARTISTS
+from shards.demo.painting import STYLES, paint
+from shards.demo.scene import GENRES
 from shards.labels import TASKS, read_labels
-from shards.painting import STYLES, paint
-from shards.scene import GENRES
 
 PAINTINGS = 48
 
@@ -99,7 +100,7 @@ def test_an_artist_is_known_by_colour_whatever_the_style_and_genre() -> None:
 
 
 def test_the_contact_sheet_is_a_png_1200_pixels_wide(tmp_path: Path) -> None:
-    assert demo.main(["--contact-sheet", str(tmp_path / "sheet.png")]) == 0
+    assert main(["--contact-sheet", str(tmp_path / "sheet.png")]) == 0
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert (sheet.format, sheet.width) == ("PNG", 1200)
 
@@ -120,7 +121,7 @@ def test_wrong_input_ends_in_one_sentence(
     arguments: list[str], complaint: str, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     new = tmp_path / "new"
-    assert demo.main([argument.format(out=out, new=new) for argument in arguments]) == 2
+    assert main([argument.format(out=out, new=new) for argument in arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and complaint in error
     assert not new.exists()

@@ -9,7 +9,7 @@ from conftest import WIKIART, needs_wikiart
 
 from shards.labels import TASKS, Painting, read_labels
 from shards.splits import SPLITS, artgan_splits, main, make_splits
-from shards.strata import balanced_sample, class_quotas
+from shards.stratify import balanced_sample, class_quotas
 from shards.study import study_splits
 
 SIZES = {

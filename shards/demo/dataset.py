@@ -5,7 +5,6 @@ painting has a style, four in five are in the genre lists, seven in ten in the a
 genre too, or a hand nobody else has, but no label says which. Three in ten are for validation, in all lists.
 """
 
-import argparse
 import io
 import json
 from collections.abc import Iterable, Sequence
@@ -16,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .errors import UserError, command
-from .files import atomic_write, locked_patiently, remove_leftovers
-from .hands import ARTISTS
+from ..errors import UserError
+from ..files import atomic_write, locked_patiently, remove_leftovers
+from ..progress import progress
+from ..workers import each
+from .artists import ARTISTS
 from .painting import STYLES, paint
-from .progress import progress
 from .scene import GENRES
-from .workers import each
 
 FEWEST = 40  # with fewer, a rare class would have no painting at all
 SHORT_SIDES = (96, 128)  # pixels, both included
@@ -172,30 +171,3 @@ def contact_sheet(seed: int) -> Image.Image:
             x, y = left + column * cell, top + row * cell
             sheet.paste(picture, (x + (cell - picture.width) // 2, y + (cell - picture.height) // 2))
     return sheet.quantize(256)
-
-
-@command
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
-    parser = argparse.ArgumentParser(prog="python -m shards.demo", description="Paint a data set to try things with.")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--out", type=Path, metavar="DIR", help="folder for images and label lists")
-    what.add_argument("--contact-sheet", type=Path, metavar="FILE.png", help="draw a sheet of samples instead")
-    parser.add_argument("--paintings", type=int, default=1200, help="how many (default: 1200)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed paints others (default: 0)")
-    args = parser.parse_args(argv)
-    if args.seed < 0:
-        raise UserError(f"the seed {args.seed} is negative; give one from 0 up")
-    if args.contact_sheet:
-        png = io.BytesIO()
-        contact_sheet(args.seed).save(png, "PNG", optimize=True)
-        atomic_write(args.contact_sheet, png.getvalue())
-        print(f"contact sheet in {args.contact_sheet}")
-    else:
-        write(args.out, args.paintings, args.seed)
-        print(f"{args.paintings:,} paintings in {args.out}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

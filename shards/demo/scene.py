@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .hands import Hand
+from .artists import Hand
 
 
 def _ellipse(x: float, y: float, rx: float, ry: float, start: float = 0, end: float = 2) -> np.ndarray:

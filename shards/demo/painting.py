@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .hands import Hand, hand_of
+from .artists import Hand, hand_of
 from .scene import GENRES, Scene
 
 OVERSAMPLING = 2  # pictures are painted larger and reduced: Pillow draws without antialiasing
