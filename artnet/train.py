@@ -22,9 +22,9 @@ from shards.index import read_index
 from shards.remote import local_folder
 
 from .config import RunConfig, load
+from .errors import FailedError, OutOfMemoryError, PeerLostError, StoppedOnRequest
 from .rundir import EXIT_STOPPED, RunDir
-from .training.endings import FailedError, OutOfMemoryError, PeerLostError, StoppedOnRequest
-from .training.stop import StopRequest
+from .stop import StopRequest
 
 
 def prepare(config_file: Path, shards: str | None, folder: Path | None) -> tuple[RunConfig, RunDir]:
@@ -68,8 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if first:
             run.write_config(config)
         # torch takes seconds to import: wrong input is told, and the run is locked, before
+        from .distributed import process_group
         from .training.attempt import train
-        from .training.ranks import process_group
 
         try:
             with process_group() as ranks:

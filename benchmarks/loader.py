@@ -26,8 +26,8 @@ from torchvision.transforms import v2
 from artnet.config import build, unflatten
 from artnet.data.dataset import SplitData
 from artnet.data.decode import decode, resized_crop
+from artnet.data.epoch import random_boxes
 from artnet.data.loader import load
-from artnet.data.plan import random_boxes
 from artnet.data.sampler import train_batches
 from shards.index import read_index
 from shards.pack import pack

@@ -35,11 +35,11 @@ with part("other imports"):
     from artnet.config import load as load_config
     from artnet.data.loader import load
     from artnet.data.sampler import train_batches
+    from artnet.distributed import process_group
+    from artnet.inference.forward import on_device
     from artnet.rundir import RunDir
-    from artnet.training.inputs import on_device
-    from artnet.training.loop import Training
-    from artnet.training.ranks import process_group
-    from artnet.training.stop import StopRequest
+    from artnet.stop import StopRequest
+    from artnet.training.trainer import Training
     from shards.index import read_index
 with process_group() as ranks, tempfile.TemporaryDirectory() as folder:
     with part("configuration and index"):

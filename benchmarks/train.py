@@ -40,11 +40,11 @@ from torch.nn import functional as F
 
 from artnet.config import RunConfig, build, unflatten
 from artnet.data.loader import Batch
+from artnet.distributed import Ranks
+from artnet.inference.predict import predict
 from artnet.rundir import RunDir
-from artnet.training.loop import Training
-from artnet.training.ranks import Ranks
-from artnet.training.scores import predict
-from artnet.training.stop import StopRequest
+from artnet.stop import StopRequest
+from artnet.training.trainer import Training
 from shards.demo import dataset as demo
 from shards.index import Index, read_index
 from shards.pack import pack

@@ -7,9 +7,9 @@ import torch
 from test_data import images, split
 
 from artnet.data.decode import decode
+from artnet.data.epoch import train_plan, train_size
 from artnet.data.loader import load
-from artnet.data.plan import train_plan, train_size
-from artnet.data.trivial import GREY, OPERATIONS
+from artnet.data.trivial_augment import GREY, OPERATIONS
 from artnet.sections import AugmentConfig
 from shards.index import read_index
 from shards.reader import Reader

@@ -16,10 +16,10 @@ from PIL import Image, ImageEnhance, ImageOps
 from artnet.config import build, unflatten
 from artnet.data.dataset import SplitData
 from artnet.data.decode import decode, resized_crop
+from artnet.data.epoch import eval_plan, random_boxes, train_plan
 from artnet.data.loader import load
-from artnet.data.plan import eval_plan, random_boxes, train_plan
 from artnet.data.sampler import class_balanced, eval_batches, shuffled, train_batches
-from artnet.data.trivial import GREY, IDENTITY, OPERATIONS
+from artnet.data.trivial_augment import GREY, IDENTITY, OPERATIONS
 from artnet.rundir import RunDir
 from artnet.sections import AugmentConfig
 from shards.errors import UserError

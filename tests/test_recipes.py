@@ -15,17 +15,17 @@ from torch import nn
 
 from artnet.config import build, unflatten
 from artnet.data.loader import Batch
+from artnet.distributed import Ranks
 from artnet.models import build_model
 from artnet.models.pretrained import load_run
 from artnet.rundir import RunDir
 from artnet.sections import OptimConfig
 from artnet.training.ema import WeightAverage
 from artnet.training.learner import Learner
-from artnet.training.loop import Training
 from artnet.training.losses import Objective
 from artnet.training.optim import clip_gradients, make_optimizer, set_learning_rate
-from artnet.training.ranks import Ranks
 from artnet.training.schedule import learning_rate, warmup_steps
+from artnet.training.trainer import Training
 from shards.errors import UserError
 from shards.index import read_index
 

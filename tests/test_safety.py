@@ -16,14 +16,14 @@ import torch
 import yaml
 from conftest import ROOT, TINY, python
 
+from artnet import checkpoint
+from artnet.checkpoint import BrokenError
 from artnet.config import RunConfig, unflatten
 from artnet.data.dataset import SplitData
+from artnet.distributed import Ranks
+from artnet.errors import SavingError
 from artnet.rundir import EXIT_STOPPED, RunDir
-from artnet.training import checkpoint
-from artnet.training.checkpoint import BrokenError
-from artnet.training.endings import SavingError
-from artnet.training.memory import accumulate_for, doubled
-from artnet.training.ranks import Ranks
+from artnet.training.oom import accumulate_for, doubled
 from artnet.training.writer import CheckpointWriter
 from launch.states import State, after_exit
 from shards.errors import UserError

@@ -18,11 +18,11 @@ from torch import nn
 
 from artnet.config import RunConfig, build
 from artnet.data.dataset import SplitData
+from artnet.distributed import Ranks
+from artnet.inference.predict import Predictions, predict
 from artnet.rundir import EXIT_STOPPED, RunDir
 from artnet.sections import LossConfig
 from artnet.training.losses import DivergedError, Objective, labelled, log_priors, masked_losses
-from artnet.training.ranks import Ranks
-from artnet.training.scores import Predictions, predict
 from artnet.training.watch import Watch
 from shards.errors import UserError
 from shards.index import read_index
@@ -184,7 +184,7 @@ TWO_RANKS = """
 import sys, json, torch
 from artnet.sections import LossConfig
 from artnet.training.losses import Objective, labelled
-from artnet.training.ranks import process_group
+from artnet.distributed import process_group
 with process_group() as ranks:
     torch.manual_seed(0)
     net = torch.nn.ModuleDict({"artist": torch.nn.Linear(3, 4), "style": torch.nn.Linear(3, 5),

@@ -14,15 +14,15 @@ from torch import nn
 from artnet.config import load
 from artnet.data.dataset import SplitData
 from artnet.data.loader import Batch
+from artnet.distributed import Ranks
+from artnet.inference.predict import predict
 from artnet.models import build_model
 from artnet.rundir import RunDir
 from artnet.sections import AugmentConfig, OptimConfig
 from artnet.training.losses import log_priors, masked_losses
-from artnet.training.mixing import mix
+from artnet.training.mixup import mix
 from artnet.training.optim import make_optimizer
-from artnet.training.ranks import Ranks
 from artnet.training.schedule import learning_rate
-from artnet.training.scores import predict
 from shards.index import read_index
 from shards.labels import TASKS
 from shards.reader import Reader

@@ -14,7 +14,7 @@ from shards.reader import DamagedError, Reader
 from ..config import RunConfig
 from . import sampler
 from .decode import decode
-from .plan import Plan, eval_plan, train_plan, train_size
+from .epoch import Plan, eval_plan, train_plan, train_size
 
 TOLERATED = 0.001  # share of a split's paintings that may be damaged before the run stops
 

@@ -12,8 +12,8 @@ from shards.labels import UNLABELLED
 
 from .dataset import SplitData
 from .decode import resized_crop
-from .plan import Plan
-from .trivial import GREY, IDENTITY, OPERATIONS
+from .epoch import Plan
+from .trivial_augment import GREY, IDENTITY, OPERATIONS
 
 PREFETCH = 4  # batches being decoded or waiting, beyond one a thread
 

@@ -14,13 +14,13 @@ from shards.index import Index
 
 from .. import provenance
 from ..config import RunConfig
+from ..distributed import Ranks
+from ..errors import OutOfMemoryError, StoppedOnRequest
+from ..inference.forward import precision_on
 from ..rundir import Result, RunDir, write_json
-from . import memory
-from .endings import OutOfMemoryError, StoppedOnRequest
-from .inputs import precision_on
-from .loop import Training
-from .ranks import Ranks
-from .stop import StopRequest
+from ..stop import StopRequest
+from . import oom as memory
+from .trainer import Training
 
 
 def train(

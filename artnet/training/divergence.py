@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from ..data.dataset import SplitData
-from ..data.plan import Plan
+from ..data.epoch import Plan
 from ..rundir import RunDir, write_json
 from .losses import DivergedError
 

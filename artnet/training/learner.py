@@ -12,13 +12,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..config import RunConfig
 from ..data.loader import Batch
+from ..distributed import Ranks
+from ..inference.forward import allow_fast_kernels, forward, precision_on
 from ..models import build_model
 from .ema import WeightAverage
-from .inputs import allow_fast_kernels, forward, precision_on
 from .losses import Mixture, Objective, labelled
-from .mixing import mix
+from .mixup import mix
 from .optim import clip_gradients, make_optimizer, set_learning_rate
-from .ranks import Ranks
 from .schedule import learning_rate, warmup_steps
 from .seeding import seed_step
 

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 
 from shards.labels import UNLABELLED
 
+from ..distributed import Ranks
+from ..errors import FailedError
 from ..sections import LossConfig
-from .endings import FailedError
-from .ranks import Ranks
 
 # Labels, int64 (n, tasks), -1 = unlabelled, each with its share in the images; the shares add up to one.
 Mixture = Sequence[tuple[torch.Tensor, float]]

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from .ranks import Ranks
+from ..distributed import Ranks
 
 
 def seed_step(seed: int, step: int, ranks: Ranks) -> None:

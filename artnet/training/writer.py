@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from . import checkpoint
-from .checkpoint import BEST, LAST, PREVIOUS
-from .endings import SavingError
+from .. import checkpoint
+from ..checkpoint import BEST, LAST, PREVIOUS
+from ..errors import SavingError
 
 PATIENCE = 3  # checkpoints in a row that may fail before the run ends: there may be room again soon
 

@@ -7,11 +7,11 @@ import torch
 
 from shards.errors import UserError
 
+from .. import checkpoint
+from ..checkpoint import BEST, PREVIOUS
+from ..distributed import Ranks
+from ..errors import SavingError
 from ..rundir import RunDir
-from . import checkpoint
-from .checkpoint import BEST, PREVIOUS
-from .endings import SavingError
-from .ranks import Ranks
 from .writer import CheckpointWriter
 
 CHECKPOINT_VERSION = 3

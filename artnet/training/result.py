@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from shards.index import Index
 
 from ..config import RunConfig, Task
+from ..errors import SavingError
+from ..inference.predict import Predictions
 from ..rundir import Result, RunDir, Scores, TaskResult, write_json
-from .endings import SavingError
 from .progress import Progress
-from .scores import Predictions
 
 
 def make_result(

@@ -15,7 +15,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from shards.errors import UserError
 
-from .endings import PeerGoneError, PeerLostError
+from .errors import PeerGoneError, PeerLostError
 
 TIMEOUT_S = 600.0  # how long ranks wait for one another; ARTNET_TIMEOUT_S says otherwise
 ROLL_CALL_S = 10.0  # how long those that waited in vain wait for one another to say so

@@ -12,26 +12,26 @@ from shards.index import Index
 from shards.reader import Reader
 from shards.workers import cores
 
+from ..checkpoint import BEST
 from ..config import RunConfig, Task
 from ..data.dataset import SplitData
+from ..data.epoch import Plan
 from ..data.loader import load
-from ..data.plan import Plan
 from ..data.sampler import train_batches
+from ..distributed import Ranks
+from ..errors import StoppedOnRequest
+from ..inference.forward import on_device
+from ..inference.predict import Predictions, predict
 from ..models.pretrained import start_from
 from ..rundir import Result, RunDir
+from ..stop import StopRequest
 from . import divergence
-from .checkpoint import BEST
-from .endings import StoppedOnRequest
-from .inputs import on_device
-from .journal import Journal
+from .checkpoints import Saving
 from .learner import Learner, StepReport
 from .losses import Objective, fetch, log_priors
-from .outcome import make_result, write_result
+from .metrics import Journal
 from .progress import Progress, mean_top1
-from .ranks import Ranks
-from .saving import Saving
-from .scores import Predictions, predict
-from .stop import StopRequest
+from .result import make_result, write_result
 from .watch import Watch
 from .writer import Indulgence
 
@@ -223,7 +223,7 @@ class Training:
             self.config, self.index, self.progress, predictions["test"], majorities, parameters, seconds
         )
         if self.ranks.is_first:
-            from .board import write_final  # matplotlib takes a while, and until now nobody needed it
+            from .tensorboard import write_final  # matplotlib takes a while, and until now nobody needed it
 
             with self.indulgence():
                 write_final(self.run, self.config, result, predictions, self.index.classes)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..sections import AugmentConfig
-from .trivial import IDENTITY, OPERATIONS
+from .trivial_augment import IDENTITY, OPERATIONS
 
 Range = tuple[float, float]
 

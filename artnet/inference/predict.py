@@ -22,12 +22,12 @@ from ..config import Task
 from ..data.dataset import SplitData
 from ..data.loader import load
 from ..data.sampler import eval_batches
+from ..distributed import Ranks
+from ..errors import StoppedOnRequest
 from ..rundir import Scores
-from .endings import StoppedOnRequest
-from .inputs import forward, on_device
-from .losses import DivergedError
-from .ranks import Ranks
-from .stop import StopRequest
+from ..stop import StopRequest
+from ..training.losses import DivergedError
+from .forward import forward, on_device
 
 BINS = 15  # of confidence, for the calibration error, as in Guo et al.
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from ..config import RunConfig
-from .endings import OutOfMemoryError
-from .ranks import Ranks
+from ..distributed import Ranks
+from ..errors import OutOfMemoryError
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -12,8 +12,8 @@ from torch.utils.tensorboard.summary import hparams
 from shards.files import atomic_write, remove_leftovers
 
 from ..config import RunConfig, Task, flatten
+from ..inference.predict import Predictions
 from ..rundir import Result, RunDir
-from .scores import Predictions
 
 FILE_NAME = "events.out.tfevents.final"  # sorts after the files that end in a time, and TensorBoard reads it last
 SHOWN = ("top1", "top5", "macro_f1", "nll", "ece")
