@@ -1,4 +1,4 @@
-"""How a run ends without a result. Light to import (no torch)."""
+"""The exceptions of training: how a run ends without a result. Light to import (no torch)."""
 
 
 class StoppedOnRequest(Exception):
@@ -23,3 +23,12 @@ class PeerLostError(FailedError):
 
 class PeerGoneError(PeerLostError):
     """Another rank has ended without a word, as those do that are killed. Launchers know this class by its name."""
+
+
+class DivergedError(FailedError):
+    """The loss is not a finite number any more."""
+
+
+def os_error_message(error: OSError) -> str:
+    """What the file system refused, with the file where it is known: `runs/a/last.pt: No space left on device`."""
+    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)

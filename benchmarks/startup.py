@@ -39,14 +39,14 @@ with part("other imports"):
     from artnet.inference.forward import on_device
     from artnet.rundir import RunDir
     from artnet.stop import StopRequest
-    from artnet.training.trainer import Training
+    from artnet.training.trainer import Trainer
     from shards.index import read_index
 with process_group() as ranks, tempfile.TemporaryDirectory() as folder:
     with part("configuration and index"):
         config = load_config(CONFIG)
         index = read_index(Path(config.data.shards or ""))
     with part("data, model and optimizer"):
-        training = Training(config, index, RunDir(Path(folder) / "run"), ranks, StopRequest(), accumulate=1)
+        training = Trainer(config, index, RunDir(Path(folder) / "run"), ranks, StopRequest(), accumulate=1)
     data = training.data["train"]
     with part("first batch"):
         positions = train_batches(len(data), config.train.batch_size, 0, 1)[:1]

@@ -6,7 +6,7 @@ Without paintings it paints its own. It packs them, trains ResNet-50 with the mo
 bfloat16, batches of 256 crops of 224 pixels; on a CPU in float32, 32 of 128) and prints one Markdown table:
 
 - images/s of three that take turns in one process, the model's own loop on random tensors (forward, cross-entropy,
-  backward, optimizer), `Learner.step` on one batch, and `Training.fit`, from shards to step; their ratio to the first.
+  backward, optimizer), `Learner.step` on one batch, and `Trainer.fit`, from shards to step; their ratio to the first.
   A turn of the program is longer than what its threads can decode ahead while the others run.
 - on 2 CPU cores: images/s of two ranks of one thread each, over one process with two threads, as the commands are run.
 - what a checkpoint costs the training, as a share of an epoch of these paintings with two of them, the last and the
@@ -44,7 +44,7 @@ from artnet.distributed import Ranks
 from artnet.inference.predict import predict
 from artnet.rundir import RunDir
 from artnet.stop import StopRequest
-from artnet.training.trainer import Training
+from artnet.training.trainer import Trainer
 from shards.demo import dataset as demo
 from shards.index import Index, read_index
 from shards.pack import pack
@@ -92,11 +92,11 @@ class Bench:
         self._runs += 1
         return RunDir(self.folder / f"run{self._runs}")
 
-    def training(self, config: RunConfig, index: Index | None = None) -> Training:
-        return Training(config, index or self.index, self.run_dir(), ALONE, StopRequest(), accumulate=1)
+    def training(self, config: RunConfig, index: Index | None = None) -> Trainer:
+        return Trainer(config, index or self.index, self.run_dir(), ALONE, StopRequest(), accumulate=1)
 
 
-def fit(training: Training, before_step: Callable[[Batch, int], None]) -> None:
+def fit(training: Trainer, before_step: Callable[[Batch, int], None]) -> None:
     """Train until `before_step`, which is told of every batch and the number of its step, raises `EnoughError`."""
     step = training.learner.step
 
@@ -109,7 +109,7 @@ def fit(training: Training, before_step: Callable[[Batch, int], None]) -> None:
         training.fit()
 
 
-def bare_loop(training: Training) -> Callable[[], None]:
+def bare_loop(training: Trainer) -> Callable[[], None]:
     """A step of the same network and optimizer as people write it first, on random tensors."""
     model = copy.deepcopy(training.learner.model).train()
     forward = torch.compile(model) if GPU else model

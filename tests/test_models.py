@@ -15,8 +15,8 @@ from conftest import build_lively
 
 from artnet.models import build_model
 from artnet.models.attention import CBAM
+from artnet.models.pretrained import convert_rlanet_state_dict, to_torchvision_state_dict
 from artnet.models.recurrence import ConvGRU
-from artnet.models.weights import convert_rlanet_state_dict, to_torchvision_state_dict
 from artnet.sections import ModelConfig
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "rlanet"

@@ -25,7 +25,7 @@ from artnet.training.learner import Learner
 from artnet.training.losses import Objective
 from artnet.training.optim import clip_gradients, make_optimizer, set_learning_rate
 from artnet.training.schedule import learning_rate, warmup_steps
-from artnet.training.trainer import Training
+from artnet.training.trainer import Trainer
 from shards.errors import UserError
 from shards.index import read_index
 
@@ -434,7 +434,7 @@ def test_what_is_no_checkpoint_of_a_run_is_told_in_one_sentence(tmp_path, capsys
 def test_what_cannot_be_trained_is_planned_but_refused_at_the_start(shards, tmp_path, changes, ranks, said):
     config = build(unflatten({**TINY, **changes})).with_shards(str(shards))
     with pytest.raises(UserError, match=said):
-        Training(config, read_index(shards), RunDir(tmp_path / "run"), ranks, None, config.train.accumulate)
+        Trainer(config, read_index(shards), RunDir(tmp_path / "run"), ranks, None, config.train.accumulate)
 
 
 def test_a_run_with_everything_on_starts_from_a_run_and_tells_its_gradients(run_yaml, tmp_path, shards):

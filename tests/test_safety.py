@@ -23,8 +23,8 @@ from artnet.data.dataset import SplitData
 from artnet.distributed import Ranks
 from artnet.errors import SavingError
 from artnet.rundir import EXIT_STOPPED, RunDir
+from artnet.training.checkpoints import CheckpointWriter
 from artnet.training.oom import accumulate_for, doubled
-from artnet.training.writer import CheckpointWriter
 from launch.states import State, after_exit
 from shards.errors import UserError
 from shards.index import read_index

@@ -19,11 +19,12 @@ from torch import nn
 from artnet.config import RunConfig, build
 from artnet.data.dataset import SplitData
 from artnet.distributed import Ranks
+from artnet.errors import DivergedError
 from artnet.inference.predict import Predictions, predict
 from artnet.rundir import EXIT_STOPPED, RunDir
 from artnet.sections import LossConfig
-from artnet.training.losses import DivergedError, Objective, labelled, log_priors, masked_losses
-from artnet.training.watch import Watch
+from artnet.training.losses import Objective, labelled, log_priors, masked_losses
+from artnet.training.metrics import Throughput
 from shards.errors import UserError
 from shards.index import read_index
 from shards.labels import TASKS
@@ -238,7 +239,7 @@ def test_weights_that_are_learnt_and_given_are_refused():
 def test_waiting_for_data_is_measured_as_a_share_of_the_time(monkeypatch):
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    watch = Watch(10, torch.device("cpu"))
+    throughput = Throughput(10, torch.device("cpu"))
 
     def slow():
         nonlocal now
@@ -246,11 +247,11 @@ def test_waiting_for_data_is_measured_as_a_share_of_the_time(monkeypatch):
             now += 1  # second to read a batch
             yield "batch"
 
-    for _ in watch.waiting(slow()):
+    for _ in throughput.waiting(slow()):
         now += 4  # seconds to learn from it
-    assert (watch.lap()["data_wait"], now) == (0.2, 115)
+    assert (throughput.lap()["data_wait"], now) == (0.2, 115)
     now += 5
-    assert watch.lap()["data_wait"] == 0
+    assert throughput.lap()["data_wait"] == 0
 
 
 def test_three_heads_learn_from_all_partly_labelled_paintings_and_are_scored_on_labelled_ones(run_yaml, tmp_path):

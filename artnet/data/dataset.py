@@ -14,7 +14,7 @@ from shards.reader import DamagedError, Reader
 from ..config import RunConfig
 from . import sampler
 from .decode import decode
-from .epoch import Plan, eval_plan, train_plan, train_size
+from .epoch import EpochPlan, eval_plan, train_plan, train_size
 
 TOLERATED = 0.001  # share of a split's paintings that may be damaged before the run stops
 
@@ -58,7 +58,7 @@ class SplitData:
         """Pixels of the largest painting."""
         return int(self.sizes.prod(1).max())
 
-    def plan(self, epoch: int) -> Plan:
+    def plan(self, epoch: int) -> EpochPlan:
         """What the given epoch shows. Every sample of val and test, once, in a fixed order."""
         if not self.is_train:
             return eval_plan(self.sizes, self.config.eval_size)

@@ -23,7 +23,7 @@ GRAIN = 16  # pixels: crops grow through multiples of it, so that there are few 
 
 
 @dataclass(frozen=True)
-class Plan:
+class EpochPlan:
     """An epoch of n views, one per position.
 
     `order` int64 (n,): which sample. `boxes` int64 (n, 4): its crop as left, top, right, bottom in pixels. `flips`
@@ -41,7 +41,9 @@ class Plan:
     size: int
 
 
-def train_plan(order: np.ndarray, sizes: np.ndarray, augment: AugmentConfig, seed: int, epoch: int, size: int) -> Plan:
+def train_plan(
+    order: np.ndarray, sizes: np.ndarray, augment: AugmentConfig, seed: int, epoch: int, size: int
+) -> EpochPlan:
     """Random crops, flips, erased boxes and, if wanted, TrivialAugment of the samples in `order`.
 
     `sizes`, int64 (n, 2), are their width and height as packed; `size` is the side of the views. All in pixels.
@@ -54,7 +56,7 @@ def train_plan(order: np.ndarray, sizes: np.ndarray, augment: AugmentConfig, see
     if augment.policy == "none":
         operations = np.full(len(order), IDENTITY)
     erased = erased_boxes(len(order), size, augment.erasing, rng)
-    return Plan(order, boxes, flips, operations, strengths, erased, size)
+    return EpochPlan(order, boxes, flips, operations, strengths, erased, size)
 
 
 def train_size(epoch: int, epochs: int, start: int, size: int) -> int:
@@ -68,14 +70,14 @@ def train_size(epoch: int, epochs: int, start: int, size: int) -> int:
     return size if share == 1 else min(size, max(start, GRAIN * round((start + share * (size - start)) / GRAIN)))
 
 
-def eval_plan(sizes: np.ndarray, size: int) -> Plan:
+def eval_plan(sizes: np.ndarray, size: int) -> EpochPlan:
     """Every sample once, in its place: the centre square, of 87.5 % of the shorter side."""
     side = np.rint(EVAL_CROP * sizes.min(1)).astype(np.int64)
     corner = (sizes - side[:, None]) // 2
     boxes = np.concatenate([corner, corner + side[:, None]], 1)
     n = len(sizes)
     nothing = np.zeros((n, 4), np.int64)
-    return Plan(np.arange(n), boxes, np.zeros(n, bool), np.full(n, IDENTITY), np.zeros(n), nothing, size)
+    return EpochPlan(np.arange(n), boxes, np.zeros(n, bool), np.full(n, IDENTITY), np.zeros(n), nothing, size)
 
 
 def random_boxes(sizes: np.ndarray, scale: float, rng: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,7 @@ from shards.labels import UNLABELLED
 
 from .dataset import SplitData
 from .decode import resized_crop
-from .epoch import Plan
+from .epoch import EpochPlan
 from .trivial_augment import GREY, IDENTITY, OPERATIONS
 
 PREFETCH = 4  # batches being decoded or waiting, beyond one a thread
@@ -27,7 +27,7 @@ class Batch:
 
 
 def load(
-    data: SplitData, plan: Plan, batches: Sequence[np.ndarray], threads: int, pinned: bool = False
+    data: SplitData, plan: EpochPlan, batches: Sequence[np.ndarray], threads: int, pinned: bool = False
 ) -> Iterator[Batch]:
     """Decode `batches` of positions in `plan`, in order, a few ahead of the reader, one batch a thread.
 
@@ -49,7 +49,7 @@ def load(
                 future.cancel()
 
 
-def _batch(data: SplitData, plan: Plan, positions: np.ndarray, pinned: bool) -> Batch:
+def _batch(data: SplitData, plan: EpochPlan, positions: np.ndarray, pinned: bool) -> Batch:
     shape = (len(positions), plan.size, plan.size, 3)
     # NumPy takes huge pages where it can: fresh memory in small ones costs a twentieth of the time.
     images = (
@@ -66,7 +66,7 @@ def _batch(data: SplitData, plan: Plan, positions: np.ndarray, pinned: bool) -> 
     return Batch(images, torch.from_numpy(labels))
 
 
-def _show(data: SplitData, plan: Plan, position: int, scratch: np.ndarray, view: np.ndarray) -> int | None:
+def _show(data: SplitData, plan: EpochPlan, position: int, scratch: np.ndarray, view: np.ndarray) -> int | None:
     """Write the view at a position of the plan to `view` and return the sample it shows.
 
     In place of a damaged painting training shows what comes next in the epoch. In val and test no painting counts

@@ -23,10 +23,9 @@ from ..data.dataset import SplitData
 from ..data.loader import load
 from ..data.sampler import eval_batches
 from ..distributed import Ranks
-from ..errors import StoppedOnRequest
+from ..errors import DivergedError, StoppedOnRequest
 from ..rundir import Scores
 from ..stop import StopRequest
-from ..training.losses import DivergedError
 from .forward import forward, on_device
 
 BINS = 15  # of confidence, for the calibration error, as in Guo et al.

@@ -19,25 +19,25 @@ from ..errors import OutOfMemoryError, StoppedOnRequest
 from ..inference.forward import precision_on
 from ..rundir import Result, RunDir, write_json
 from ..stop import StopRequest
-from . import oom as memory
-from .trainer import Training
+from . import oom
+from .trainer import Trainer
 
 
 def train(
     config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: StopRequest, auto_accumulate: bool = False
 ) -> Result:
-    """Train a run, or what is left of it, and keep its `run.json`. Raises as `Training.fit` does.
+    """Train a run, or what is left of it, and keep its `run.json`. Raises as `Trainer.fit` does.
 
     With `auto_accumulate`, what memory was too small for is tried again in smaller parts: by one process at once, by
     several when they are started again.
     """
     while True:
         attempts = run.run().get("attempts", [])
-        accumulate = memory.accumulate_for(config, ranks, attempts, auto_accumulate)
+        accumulate = oom.accumulate_for(config, ranks, attempts, auto_accumulate)
         try:
             return _attempt(config, index, run, ranks, stop, accumulate)
         except OutOfMemoryError as error:
-            more = memory.doubled(accumulate, config, ranks)
+            more = oom.doubled(accumulate, config, ranks)
             if not auto_accumulate or ranks.world_size > 1 or more is None:
                 raise
             print(f"{run.name}: {error}", file=sys.stderr)
@@ -57,26 +57,26 @@ def _attempt(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: S
         "versions": provenance.versions(),
         "attempts": [*run.run().get("attempts", []), entry],
     }
-    training: Training | None = None
+    trainer: Trainer | None = None
     try:
         with ranks.noticing_losses():
             if any(ranks.any(bool(stop))):
                 raise StoppedOnRequest(f"stopped by {stop.name or 'a signal'} before the training began")
-            training = Training(config, index, run, ranks, stop, accumulate)
-            entry["from_step"] = training.progress.step
+            trainer = Trainer(config, index, run, ranks, stop, accumulate)
+            entry["from_step"] = trainer.progress.step
             if ranks.is_first:
                 write_json(run.run_file, record)
-            result = training.fit()
+            result = trainer.fit()
         entry["outcome"] = "complete"
         return result
     except StoppedOnRequest:
         entry["outcome"] = "stopped"
         raise
     except Exception as error:
-        if training is None and isinstance(error, UserError):
+        if trainer is None and isinstance(error, UserError):
             record = {}  # nothing was begun, and the folder may be another run's
             raise
-        failure = memory.explain(error, config, ranks, accumulate) if memory.is_out_of_memory(error) else error
+        failure = oom.explain(error, config, ranks, accumulate) if oom.is_out_of_memory(error) else error
         entry["outcome"] = f"failed: {type(failure).__name__}: {failure}"
         ranks.leave_reason(failure)
         if failure is error:
@@ -84,7 +84,7 @@ def _attempt(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: S
         raise failure from None
     finally:
         entry["ended"] = provenance.now()
-        entry["damaged"] = training.damaged() if training else []
+        entry["damaged"] = trainer.damaged() if trainer else []
         if ranks.is_first and record:
             _write_last(run, record)
 

@@ -20,7 +20,6 @@ from .losses import Mixture, Objective, labelled
 from .mixup import mix
 from .optim import clip_gradients, make_optimizer, set_learning_rate
 from .schedule import learning_rate, warmup_steps
-from .seeding import seed_step
 
 
 @dataclass(frozen=True)
@@ -149,6 +148,15 @@ class Learner:
             self.average.load_state_dict(state["average"])
         if state["scaler"]:  # a run that goes on on a GPU after a CPU has none
             self.scaler.load_state_dict(state["scaler"])
+
+
+def seed_step(seed: int, step: int, ranks: Ranks) -> None:
+    """Start torch's generators anew from (seed, step, rank): a step depends on none before it, nor on a resume."""
+    number = int(np.random.default_rng([seed, step, 3, ranks.rank]).integers(2**63))
+    # Not torch.manual_seed: without a GPU it notes a stack trace each time, for GPUs that are not there.
+    torch.default_generator.manual_seed(number)
+    if ranks.on_gpu:
+        torch.cuda.manual_seed(number)
 
 
 def _parts(images: torch.Tensor, mixture: Mixture, parts: int) -> Iterator[tuple[torch.Tensor, Mixture]]:

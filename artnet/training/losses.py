@@ -10,15 +10,10 @@ from torch.nn import functional as F
 from shards.labels import UNLABELLED
 
 from ..distributed import Ranks
-from ..errors import FailedError
 from ..sections import LossConfig
 
 # Labels, int64 (n, tasks), -1 = unlabelled, each with its share in the images; the shares add up to one.
 Mixture = Sequence[tuple[torch.Tensor, float]]
-
-
-class DivergedError(FailedError):
-    """The loss is no number any more."""
 
 
 class Objective(nn.Module):

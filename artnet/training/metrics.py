@@ -1,11 +1,15 @@
 """What a run tells while it trains: metrics.jsonl, TensorBoard, and a line for whoever watches. Rank 0 only."""
 
 import json
+import resource
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
@@ -13,12 +17,14 @@ from torch.utils.tensorboard import SummaryWriter
 
 from shards.files import atomic_write
 
+from ..data.loader import Batch
+from ..errors import os_error_message
 from ..rundir import RunDir
 
 PLAIN_SECONDS = 10  # at least between two lines where no terminal can show one that changes
 
 
-class Journal:
+class MetricsLogger:
     """Writes the run's metrics. Going on at `step` drops what an earlier attempt wrote after it."""
 
     def __init__(self, run: RunDir, step: int, steps: int, epochs: int) -> None:
@@ -92,3 +98,69 @@ def live_line(values: Mapping[str, Any], val_top1: float | None) -> str:
         f"loss {values['loss']:.3f}, {accuracy}{values['images_per_s']:.0f} images/s, "
         f"data wait {100 * values['data_wait']:.0f} %, memory {values['memory_gib']:.1f} GiB"
     )
+
+
+class Throughput:
+    """Measures this rank between two laps. `batch_size` counts the samples of all ranks together."""
+
+    def __init__(self, batch_size: int, device: torch.device) -> None:
+        self._batch_size, self._device = batch_size, device
+        self._begin()
+
+    def _begin(self) -> None:
+        self._started = time.monotonic()
+        self._waited = 0.0
+        self._batches = 0
+
+    def waiting(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The same batches, while the time that their reader waits for each is counted."""
+        remaining = iter(batches)
+        while True:
+            asked = time.monotonic()
+            batch = next(remaining, None)
+            self._waited += time.monotonic() - asked
+            if batch is None:
+                return
+            self._batches += 1
+            yield batch
+
+    def lap(self) -> dict[str, float]:
+        """What was measured since the last lap: images/s, `data_wait` as a share of the time, memory in GiB."""
+        seconds = time.monotonic() - self._started
+        measured = {
+            "images_per_s": round(self._batch_size * self._batches / seconds, 1),
+            "data_wait": round(self._waited / seconds, 4),
+            "memory_gib": round(peak_memory(self._device) / 2**30, 3),
+        }
+        self._begin()
+        return measured
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most memory that tensors took on a GPU, or that the process took on a CPU, so far, in bytes."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+class TolerateWriteErrors:
+    """Metrics may fail to be written, as on a full disk: it is said once, and the run goes on."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._spoken = name, False
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Let the block fail as the file system refuses."""
+        try:
+            yield
+        except OSError as error:
+            if not self._spoken:
+                self._spoken = True
+                print(
+                    f"{self._name}: warning: metrics could not be written ({os_error_message(error)}); "
+                    "the training goes on",
+                    file=sys.stderr,
+                    flush=True,
+                )

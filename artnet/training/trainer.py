@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,28 +16,25 @@ from shards.workers import cores
 from ..checkpoint import BEST
 from ..config import RunConfig, Task
 from ..data.dataset import SplitData
-from ..data.epoch import Plan
+from ..data.epoch import EpochPlan
 from ..data.loader import load
 from ..data.sampler import train_batches
 from ..distributed import Ranks
-from ..errors import StoppedOnRequest
+from ..errors import DivergedError, StoppedOnRequest
 from ..inference.forward import on_device
 from ..inference.predict import Predictions, predict
 from ..models.pretrained import start_from
-from ..rundir import Result, RunDir
+from ..rundir import Result, RunDir, write_json
 from ..stop import StopRequest
-from . import divergence
-from .checkpoints import Saving
+from .checkpoints import CheckpointManager
 from .learner import Learner, StepReport
 from .losses import Objective, fetch, log_priors
-from .metrics import Journal
+from .metrics import MetricsLogger, Throughput, TolerateWriteErrors
 from .progress import Progress, mean_top1
 from .result import make_result, write_result
-from .watch import Watch
-from .writer import Indulgence
 
 
-class Training:
+class Trainer:
     """One run being trained by this process and its peers."""
 
     def __init__(
@@ -71,8 +69,8 @@ class Training:
         objective = Objective(config.loss, self.log_priors, ranks)
         self.learner = Learner(divided, self.classes, ranks, self.steps, self.steps_per_epoch, objective)
         self.progress = Progress()
-        self.saving = Saving(run, config.signature, index.fingerprint, ranks)
-        self.indulgence = Indulgence(run.name)
+        self.checkpoints = CheckpointManager(run, config.signature, index.fingerprint, ranks)
+        self.tolerate_write_errors = TolerateWriteErrors(run.name)
         if not self._resume() and (config.pretrained or config.init_from):
             said = start_from(self.learner.model, config)
             if ranks.is_first:
@@ -87,22 +85,22 @@ class Training:
     def fit(self) -> Result:
         """Train what is left and test the best epoch once. Raises `StoppedOnRequest` and `FailedError`."""
         progress, train = self.progress, self.config.train
-        journal = Journal(self.run, progress.step, self.steps, train.epochs) if self.ranks.is_first else None
+        logger = MetricsLogger(self.run, progress.step, self.steps, train.epochs) if self.ranks.is_first else None
         try:
             while progress.epochs < train.epochs and not self._is_stale:
-                self._epoch(journal)
-            self.saving.finish()
-            if journal and progress.epochs < train.epochs:
-                journal.say(
+                self._epoch(logger)
+            self.checkpoints.finish()
+            if logger and progress.epochs < train.epochs:
+                logger.say(
                     f"stopped early after epoch {progress.epochs} of {train.epochs}: val top-1 was not better than "
                     f"in epoch {progress.best_epoch} for {train.early_stop} epoch{'s'[: train.early_stop > 1]} "
                     "(train.early_stop)"
                 )
         finally:
-            self.saving.close()
-            if journal:
-                with self.indulgence():
-                    journal.close()
+            self.checkpoints.close()
+            if logger:
+                with self.tolerate_write_errors():
+                    logger.close()
         return self._test()
 
     @property
@@ -111,67 +109,69 @@ class Training:
         patience = self.config.train.early_stop
         return bool(patience) and self.progress.epochs - self.progress.best_epoch >= patience
 
-    def _epoch(self, journal: Journal | None) -> None:
+    def _epoch(self, logger: MetricsLogger | None) -> None:
         config, progress, ranks, data = self.config, self.progress, self.ranks, self.data["train"]
         epoch, done = progress.epochs, progress.step - progress.epochs * self.steps_per_epoch
         plan = data.plan(epoch)
         batches = train_batches(len(data), config.train.batch_size, ranks.rank, ranks.world_size)[done:]
         started = saved = time.monotonic()
         seconds_before = progress.seconds
-        watch = Watch(config.train.batch_size, ranks.device)
+        throughput = Throughput(config.train.batch_size, ranks.device)
         pending: list[torch.Tensor] = []
-        for batch in watch.waiting(on_device(load(data, plan, batches, self.threads, ranks.on_gpu), ranks.device)):
+        for batch in throughput.waiting(on_device(load(data, plan, batches, self.threads, ranks.on_gpu), ranks.device)):
             report = self.learner.step(batch, progress.step)
             progress.step += 1
             pending.append(report.loss)
 
             at_end = progress.step % self.steps_per_epoch == 0
             is_due = time.monotonic() - saved > 60 * config.train.checkpoint_minutes
-            stopping, due, spoilt, lost = ranks.any(bool(self.stop), is_due, data.is_spoilt, self.saving.has_given_up())
+            stopping, due, spoilt, lost = ranks.any(
+                bool(self.stop), is_due, data.is_spoilt, self.checkpoints.has_given_up()
+            )
             if lost:
-                self.saving.raise_error()
+                self.checkpoints.raise_error()
             if spoilt:
                 self._share_damage("train")
             is_logged = progress.step == 1 or progress.step % config.train.log_every == 0
             if at_end or stopping or due or is_logged:
                 self._drain(pending, plan)
             if is_logged:
-                self._log(journal, epoch, report, watch)
-            if journal:
-                journal.step(progress.step)
+                self._log(logger, epoch, report, throughput)
+            if logger:
+                logger.step(progress.step)
             if not at_end and (stopping or due):
                 progress.seconds = seconds_before + time.monotonic() - started
                 self._save()
                 saved = time.monotonic()
                 if stopping:
-                    self.saving.finish()
+                    self.checkpoints.finish()
                     raise StoppedOnRequest(
                         f"stopped by {self.stop.name or 'a signal'} after step {progress.step} of {self.steps}"
                     )
-        self._close_epoch(epoch + 1, journal, started, seconds_before, self.steps_per_epoch - done)
+        self._close_epoch(epoch + 1, logger, started, seconds_before, self.steps_per_epoch - done)
 
-    def _drain(self, pending: list[torch.Tensor], plan: Plan) -> None:
+    def _drain(self, pending: list[torch.Tensor], plan: EpochPlan) -> None:
         """Fetch the losses of the steps since the last call and count them. Raises `DivergedError`."""
         losses = fetch(pending, self.ranks)
         pending.clear()
         if self.learner.scaler.is_enabled():  # fp16 leaves out a step that has overflowed
             losses = [loss for loss in losses if math.isfinite(loss)] or losses
         step, data, is_first = self.progress.step, self.data["train"], self.ranks.is_first
-        divergence.check(losses, step, self.steps_per_epoch, data, plan, self.run, is_first)
+        check_losses(losses, step, self.steps_per_epoch, data, plan, self.run, is_first)
         self.progress.add(losses)
 
-    def _log(self, journal: Journal | None, epoch: int, report: StepReport, watch: Watch) -> None:
+    def _log(self, logger: MetricsLogger | None, epoch: int, report: StepReport, throughput: Throughput) -> None:
         loss, step = self.progress.lap(), self.progress.step
-        if not journal:
+        if not logger:
             return
-        values = {"loss": loss, "lr": report.lr, **watch.lap(), **self.learner.objective.told()}
+        values = {"loss": loss, "lr": report.lr, **throughput.lap(), **self.learner.objective.told()}
         if math.isfinite(norm := float(report.grad_norm)):  # fp16 leaves out a step whose gradient overflows
             values["grad_norm"] = norm
-        with self.indulgence():
-            journal.log("step", {"epoch": epoch + 1, "step": step, **values})
+        with self.tolerate_write_errors():
+            logger.log("step", {"epoch": epoch + 1, "step": step, **values})
 
     def _close_epoch(
-        self, epoch: int, journal: Journal | None, started: float, seconds_before: float, steps: int
+        self, epoch: int, logger: MetricsLogger | None, started: float, seconds_before: float, steps: int
     ) -> None:
         trained = time.monotonic()
         progress = self.progress
@@ -181,7 +181,7 @@ class Training:
         except StoppedOnRequest:
             progress.seconds = seconds_before + time.monotonic() - started
             self._save()
-            self.saving.finish()
+            self.checkpoints.finish()
             raise
         progress.seconds = seconds_before + time.monotonic() - started
         values: dict[str, Any] = {
@@ -194,9 +194,9 @@ class Training:
         values["images_per_s"] = round(self.config.train.batch_size * steps / (trained - started), 1)
         values["seconds"] = round(progress.seconds, 2)
         progress.close_epoch(epoch, scores)
-        if journal:
-            with self.indulgence():
-                journal.log("epoch", {"epoch": epoch, "step": progress.step, **values})
+        if logger:
+            with self.tolerate_write_errors():
+                logger.log("epoch", {"epoch": epoch, "step": progress.step, **values})
         self._save(is_best=progress.best_epoch == epoch)
 
     def _predict(self, split: str) -> dict[Task, Predictions]:
@@ -208,7 +208,7 @@ class Training:
 
     def _test(self) -> Result:
         started = time.monotonic()
-        state = self.saving.best(self.progress.best_epoch)
+        state = self.checkpoints.best(self.progress.best_epoch)
         if state is None:
             raise UserError(
                 f"{self.run.checkpoints / BEST}, the weights of epoch {self.progress.best_epoch}, is missing or "
@@ -225,7 +225,7 @@ class Training:
         if self.ranks.is_first:
             from .tensorboard import write_final  # matplotlib takes a while, and until now nobody needed it
 
-            with self.indulgence():
+            with self.tolerate_write_errors():
                 write_final(self.run, self.config, result, predictions, self.index.classes)
             write_result(self.run, result)
         self.ranks.wait()
@@ -234,17 +234,17 @@ class Training:
     def _save(self, is_best: bool = False) -> None:
         """Have `last.pt` written, and `best.pt` if this is the best epoch so far, while the training goes on."""
         published = self.learner.for_evaluation().state_dict() if is_best else None
-        self.saving.save(dict(vars(self.progress)), self.learner.state_dict(), published)
+        self.checkpoints.save(dict(vars(self.progress)), self.learner.state_dict(), published)
 
     def _resume(self) -> bool:
         """Go on from the last checkpoint, if there is one."""
-        state = self.saving.resume()
+        state = self.checkpoints.resume()
         if state is None:
             return False
         self.learner.load_state_dict(state["learner"])
         self.progress = Progress(**state["progress"])
         ends_best = self.progress.step == self.progress.best_epoch * self.steps_per_epoch
-        self.saving.mend_best(state["progress"], self.learner.for_evaluation().state_dict(), ends_best)
+        self.checkpoints.mend_best(state["progress"], self.learner.for_evaluation().state_dict(), ends_best)
         return True
 
     def _share_damage(self, split: str) -> None:
@@ -256,3 +256,32 @@ class Training:
     def damaged(self) -> list[str]:
         """Keys of the paintings that were found damaged."""
         return sorted(set().union(*(data.damaged for data in self.data.values())))
+
+
+def check_losses(
+    losses: Sequence[float],
+    last_step: int,
+    steps_per_epoch: int,
+    data: SplitData,
+    plan: EpochPlan,
+    run: RunDir,
+    first: bool,
+) -> None:
+    """Make sure that the losses of the steps of one epoch up to `last_step` are numbers.
+
+    Raises `DivergedError` that names the first step whose loss is none; on the `first` rank the paintings that it
+    showed are saved before. `plan` is that of the epoch.
+    """
+    for step, loss in enumerate(losses, last_step - len(losses) + 1):
+        if math.isfinite(loss):
+            continue
+        epoch, place = divmod(step - 1, steps_per_epoch)
+        batch_size = data.config.train.batch_size
+        samples = plan.order[place * batch_size :][:batch_size]
+        keys = [str(data.index.table["key"][int(row)]) for row in data.rows[samples]]
+        if first:
+            write_json(run.bad_batch_file, {"step": step, "epoch": epoch + 1, "loss": str(loss), "keys": keys})
+        raise DivergedError(
+            f"the loss became {loss} in step {step}, whose {len(keys)} paintings are named in "
+            f"{run.bad_batch_file}; lower optim.lr or lengthen optim.warmup"
+        )
