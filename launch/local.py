@@ -20,8 +20,14 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from artnet import report
 from artnet.rundir import EXIT_STOPPED, RunDir
-from launch import arguments, clearing, cli, grid, plan, rundir, verbs
-from launch.states import State, after_exit
+from launch import console as cli
+from launch import grid
+from launch.commands import clearing
+from launch.commands import options as arguments
+from launch.commands import session as verbs
+from launch.sweep import folder as rundir
+from launch.sweep import plan
+from launch.sweep.state import State, after_exit
 from shards.errors import command
 from shards.workers import cores
 

@@ -11,13 +11,19 @@ from typing import Any
 
 from rich.console import Console
 
-from launch import arguments, clearing, cli, grid, local, plan, preflight, snapshot, verbs
-from launch.estimate import cost, estimate
-from launch.resources import Request, SlurmBlock
-from launch.rundir import Sweep
-from launch.sight import look
-from launch.states import ENDED_BADLY, State
-from launch.submission import submit
+from launch import console as cli
+from launch import grid, local
+from launch.cluster import preflight, snapshot
+from launch.cluster.observe import look
+from launch.cluster.resources import Request, SlurmBlock
+from launch.cluster.submit import submit
+from launch.commands import clearing
+from launch.commands import options as arguments
+from launch.commands import session as verbs
+from launch.sweep import plan
+from launch.sweep.cost import cost, estimate
+from launch.sweep.folder import Sweep
+from launch.sweep.state import ENDED_BADLY, State
 from shards.errors import UserError, command
 
 NUMBERS = {"nodes", "gpus_per_node", "tasks_per_node", "cpus_per_task", "max_parallel", "requeue"}

@@ -21,9 +21,15 @@ from rich.console import Console
 from artnet import config as run_config
 from artnet import report
 from artnet.rundir import EXIT_STOPPED, RunDir
-from launch import arguments, clearing, cli, grid, plan, rundir, verbs
+from launch import console as cli
+from launch import grid
+from launch.commands import clearing
+from launch.commands import options as arguments
+from launch.commands import session as verbs
 from launch.local import training_command
-from launch.states import State, after_exit
+from launch.sweep import folder as rundir
+from launch.sweep import plan
+from launch.sweep.state import State, after_exit
 from shards.errors import UserError, command
 from shards.files import atomic_write
 

@@ -16,9 +16,11 @@ from conftest import ROOT, TINY, python
 
 from artnet.config import build, unflatten
 from artnet.rundir import EXIT_STOPPED, RunDir
-from launch import local, plan, rundir
+from launch import local
 from launch.grid import Run
-from launch.states import ENDED_BADLY, LIVE, State, after_exit, on_this_machine
+from launch.sweep import folder as rundir
+from launch.sweep import plan
+from launch.sweep.state import ENDED_BADLY, LIVE, State, after_exit, on_this_machine
 
 
 @pytest.fixture

@@ -14,9 +14,13 @@ from conftest import ROOT, TINY
 
 from artnet.config import build, unflatten
 from artnet.rundir import RunDir, write_json
-from launch import cli, cluster, estimate, grid, preflight, snapshot
+from launch import console as cli
+from launch import grid
+from launch.cluster import inventory as cluster
+from launch.cluster import preflight, snapshot
+from launch.cluster.resources import Request, Resources, SlurmBlock
 from launch.grid import Run
-from launch.resources import Request, Resources, SlurmBlock
+from launch.sweep import cost as estimate
 from shards.errors import UserError
 
 # As SLURM 22.05 says it, of the cluster in tests/cluster and of others.
@@ -295,7 +299,7 @@ def tree(tmp_path):
 
 
 def take(tree: Path, runs: Path) -> Path:
-    program = f"from pathlib import Path; from launch import snapshot; runs = Path({str(runs)!r})\n"
+    program = f"from pathlib import Path; from launch.cluster import snapshot; runs = Path({str(runs)!r})\n"
     program += "print(snapshot.take(runs / 'tiny' / 'code', runs))"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tree, env={**os.environ, "PYTHONPATH": str(tree)},

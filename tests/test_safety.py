@@ -25,7 +25,7 @@ from artnet.errors import SavingError
 from artnet.rundir import EXIT_STOPPED, RunDir
 from artnet.training.checkpoints import CheckpointWriter
 from artnet.training.oom import accumulate_for, doubled
-from launch.states import State, after_exit
+from launch.sweep.state import State, after_exit
 from shards.errors import UserError
 from shards.index import read_index
 from shards.reader import Reader

@@ -13,12 +13,15 @@ import yaml
 from conftest import ROOT, TINY, python
 
 from artnet.rundir import RunDir, write_json
-from launch import rundir, scheduler, sight, submission
-from launch.executor import SlurmArrayExecutor, scrubbed
-from launch.job_array import Array
-from launch.plan import Found
-from launch.scheduler import Answer, Job, Stop, read_elements, read_history, read_queue, read_stop
-from launch.states import Start, State, from_slurm, refusal
+from launch.cluster import observe as sight
+from launch.cluster import queue as scheduler
+from launch.cluster import submit as submission
+from launch.cluster.executor import SlurmArrayExecutor, scrubbed
+from launch.cluster.job_array import Array
+from launch.cluster.queue import Answer, Job, Stop, read_elements, read_history, read_queue, read_stop
+from launch.sweep import folder as rundir
+from launch.sweep.plan import Found
+from launch.sweep.state import Start, State, from_slurm, refusal
 
 
 def judge(path: Path, job: Job | None, answer: Answer) -> Found:

@@ -14,9 +14,12 @@ import yaml
 from conftest import ROOT, TINY, python
 
 from artnet.rundir import RunDir, write_json
-from launch import cancel, clean, clearing, grid, local, logs, plan, rundir, slurm, status, tune
-from launch.plan import Action, Found, Policy
-from launch.states import ENDED_BADLY, LIVE, State
+from launch import grid, local, slurm, tune
+from launch.commands import cancel, clean, clearing, logs, status
+from launch.sweep import folder as rundir
+from launch.sweep import plan
+from launch.sweep.plan import Action, Found, Policy
+from launch.sweep.state import ENDED_BADLY, LIVE, State
 
 DOORS = {"slurm": slurm, "local": local, "tune": tune}
 

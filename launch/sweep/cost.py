@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from artnet.rundir import RunDir
 
-from .grid import Run
+from ..grid import Run
 
 
 @dataclass(frozen=True)

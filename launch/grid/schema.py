@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from artnet import config
+from artnet.config import RunConfig
 
 from .document import Document, Position, read
 from .space import Space, Values, assignments, parameters, partial, zipped
@@ -70,6 +71,22 @@ class Grid:
     def stated(self) -> list[tuple[str, Position]]:
         """Every key that the file gives a value, and where, in the order of the file."""
         return _stated(self.document)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a grid, and its value of every key that the grid varies, for tables."""
+
+    config: RunConfig
+    values: Values
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """A grid's runs, and the sum that says how they came to be so many."""
+
+    runs: list[Run]
+    arithmetic: str
 
 
 def load(path: Path) -> Grid:

@@ -23,7 +23,7 @@ def scrubbed() -> Iterator[None]:
 
 def task_command(array_file: Path) -> str:
     """The program of a job in shell words: this interpreter, on the code of PYTHONPATH wherever it is started."""
-    return shlex.join([sys.executable, "-u", "-P", "-m", "launch.task", str(array_file.absolute())])
+    return shlex.join([sys.executable, "-u", "-P", "-m", "launch.cluster.task", str(array_file.absolute())])
 
 
 class SlurmArrayExecutor(submitit.SlurmExecutor):

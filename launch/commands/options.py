@@ -1,5 +1,6 @@
 """The command line that the three doors share: what there is to do, for which runs, and how."""
 
+import difflib
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +10,8 @@ from types import MappingProxyType
 
 from shards.errors import UserError
 
-from .plan import Policy
-from .selection import states
-from .states import State
+from ..sweep.plan import Policy
+from ..sweep.state import State
 
 PRUNE = {"--prune": "cancel and forget runs that the edited grid no longer holds; their folders stay"}
 WATCH_S = 10.0  # between two looks at the run directories
@@ -141,6 +141,19 @@ def parse(args: Namespace) -> Options:
         logs=args.logs or "",
         follow=args.follow,
     )
+
+
+def states(words: Sequence[str]) -> frozenset[State]:
+    """The states of `--state`, written as the table shows them or with `-` or `_`. Raises `UserError` for another."""
+    chosen = set()
+    for word in words:
+        name = word.strip().lower().replace(" ", "_").replace("-", "_")
+        if name not in set(State):
+            near = difflib.get_close_matches(name, list(State), n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"the states are {', '.join(State)}"
+            raise UserError(f"--state {word}: there is no such state; {hint}")
+        chosen.add(State(name))
+    return frozenset(chosen)
 
 
 def _verb(args: Namespace) -> Verb:

@@ -10,9 +10,11 @@ from typing import Any
 from artnet.rundir import RunDir
 from shards.files import is_locked
 
-from . import plan, rundir, scheduler
-from .grid import Run
-from .states import LIVE, State, after_exit, from_slurm
+from ..grid import Run
+from ..sweep import folder as rundir
+from ..sweep import plan
+from ..sweep.state import LIVE, State, after_exit, from_slurm
+from . import queue as scheduler
 
 # SLURM holds a job that it has requeued `max_batch_requeue` times (default: 5) until somebody releases it. A new job
 # may take the run over: the held one has nothing to do any more.

@@ -12,12 +12,14 @@ from rich.text import Text
 from shards.errors import UserError
 from shards.files import is_locked
 
-from . import cancel, clean, cli, logs, plan, selection, status
-from .arguments import Options, Verb
-from .grid import Expansion, Grid, Run
-from .plan import Decision, Found, Sight
-from .rundir import Sweep, note_state
-from .states import LIVE, State
+from .. import console as cli
+from ..grid import Expansion, Grid, Run, selection
+from ..sweep import plan
+from ..sweep.folder import Sweep, note_state
+from ..sweep.plan import Decision, Found, Sight
+from ..sweep.state import LIVE, State
+from . import cancel, clean, logs, status
+from .options import Options, Verb
 
 Find = Callable[[Sweep, Sequence[Run], bool], Sight]  # the last one: whether an answer of some seconds ago is too old
 
@@ -43,7 +45,7 @@ class Work:
     def look(self, others: Sequence[Run] = (), fresh: bool = False) -> tuple[list[Run], Sight]:
         """The selected runs, and how they and the `others` are found."""
         sight = self.find(self.sweep, [*self.expansion.runs, *others], fresh)
-        return selection.by_state(self.expansion.runs, sight.found, self.options.states), sight
+        return by_state(self.expansion.runs, sight.found, self.options.states), sight
 
 
 def work(
@@ -241,3 +243,8 @@ def _clean(work: Work, console: Console) -> int:
             clean.delete(litter)
             console.print(f"deleted {total}", highlight=False)
     return 0
+
+
+def by_state(runs: Sequence[Run], found: Mapping[str, Found], wanted: frozenset[State]) -> list[Run]:
+    """The runs that were found in one of the `wanted` states; all if none is wanted."""
+    return [run for run in runs if not wanted or found[run.config.name].state in wanted]

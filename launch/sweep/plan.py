@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from .grid import Run
-from .states import ENDED_BADLY, State
+from ..grid import Run
+from .state import ENDED_BADLY, State
 
 
 class Action(StrEnum):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from artnet.rundir import RunDir
 
-from .grid import Run
-from .plan import Found
-from .rundir import Sweep
-from .states import LIVE, State
+from ..grid import Run
+from ..sweep.folder import Sweep
+from ..sweep.plan import Found
+from ..sweep.state import LIVE, State
 
 
 @dataclass(frozen=True)

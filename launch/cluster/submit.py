@@ -13,11 +13,15 @@ import artnet
 from artnet.provenance import now
 from shards.errors import UserError
 
-from . import cli, plan, rundir, scheduler, task
+from .. import console as cli
+from ..sweep import folder as rundir
+from ..sweep import plan
+from ..sweep.state import LIVE, State
+from . import queue as scheduler
+from . import task
 from .executor import LocalArrayExecutor, SlurmArrayExecutor
 from .job_array import Array
 from .resources import Resources, SlurmBlock
-from .states import LIVE, State
 
 SIGNAL_BEFORE_S = 120  # between the signal to stop and the end of the time limit
 THREADS = 16  # that write small files: each waits for the disk most of the time

@@ -15,9 +15,9 @@ from rich.text import Text
 
 from artnet.rundir import RunDir
 
-from .grid import Run
-from .plan import Found
-from .states import ENDED_BADLY, LIVE, State
+from ..grid import Run
+from ..sweep.plan import Found
+from ..sweep.state import ENDED_BADLY, LIVE, State
 
 _FIRST_TAIL, _LAST_TAIL = 1 << 14, 1 << 20  # bytes; an epoch's line may be far behind its steps' lines
 

@@ -11,9 +11,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from artnet.config import explain, flatten
 from shards.errors import UserError
 
-from .document import Position
-from .grid import Grid, Run
-from .space import Values, partial
+from ..grid import Grid, Run
+from ..grid.document import Position
+from ..grid.space import Values, partial
 
 _TIME = re.compile(r"(?:(\d{1,5})-)?(\d{1,6}):(\d\d):(\d\d)")
 _UNITS = {"K": 2**-10, "M": 1, "G": 2**10, "T": 2**20}  # in MiB

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shards.errors import UserError
 
-from .scheduler import SchedulerSilentError, run
+from .queue import SchedulerSilentError, run
 
 # The word before `=`; what an administrator wrote as a comment or a reason may hold spaces, and comes last.
 _KEY = re.compile(r"(?:^|\s)([A-Za-z][\w/:]*)=")

@@ -16,8 +16,8 @@ from shards.index import read_index
 from shards.remote import local_folder
 
 from .grid import Expansion, Grid, Run
-from .plan import Action, Decision, outside, summary
-from .rundir import Sweep
+from .sweep.folder import Sweep
+from .sweep.plan import Action, Decision, outside, summary
 
 Block = TypeVar("Block", bound=BaseModel)
 

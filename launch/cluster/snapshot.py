@@ -37,7 +37,7 @@ def take(folder: Path, without: Path) -> Path:
     """
     if os.pathsep in str(folder.resolve()):
         raise UserError(f"{folder} has {os.pathsep!r} in its name, which PYTHONPATH splits at; give another --runs")
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     inside = root.is_relative_to(without.resolve())
     files = _read(root, _listed(root), folder.parent.resolve() if inside else without.resolve())
     files["snapshot.json"] = (json.dumps(provenance.git_state(), indent=2).encode() + b"\n", False)

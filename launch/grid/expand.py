@@ -7,7 +7,6 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -17,28 +16,11 @@ from shards.errors import UserError
 
 from . import document
 from .document import Position
-from .gridfile import Grid, load
-from .space import Axis, Distribution, Space, Values, shown
-
-__all__ = ["Expansion", "Grid", "Run", "expand", "load", "sample"]
+from .schema import Expansion, Grid, Run
+from .selection import nothing_selected, selects, terms_of
+from .space import Axis, Distribution, Space, Values
 
 MAX_RUNS = 10_000
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a grid, and its value of every key that the grid varies, for tables."""
-
-    config: RunConfig
-    values: Values
-
-
-@dataclass(frozen=True)
-class Expansion:
-    """A grid's runs, and the sum that says how they came to be so many."""
-
-    runs: list[Run]
-    arithmetic: str
 
 
 @dataclass(frozen=True)
@@ -79,7 +61,7 @@ def _all_draws(grid: Grid) -> list[Distribution]:
 
 def _expand(grid: Grid, samples: int, seed: int, sets: Sequence[str], only: Sequence[str]) -> Expansion:
     fixed = grid.fixed | _overrides(grid, sets)
-    selection = [_terms(text) for text in only]
+    selection = [terms_of(text) for text in only]
     factors = [str(len(axis)) for axis in grid.space.axes] + [f"{samples} samples"] * bool(grid.space.draws)
     product = math.prod(len(axis) for axis in grid.space.axes) * (samples if grid.space.draws else 1)
     _check_count(grid, product)
@@ -94,9 +76,9 @@ def _expand(grid: Grid, samples: int, seed: int, sets: Sequence[str], only: Sequ
     if not sets and not _all_draws(grid):
         _check_matches(grid, points, met, runs)
 
-    selected = [run for run in runs if not only or any(_selects(terms, run.flat) for terms in selection)]
+    selected = [run for run in runs if not only or any(selects(terms, run.flat) for terms in selection)]
     if not selected:
-        raise UserError(_nothing_selected(only, selection, runs))
+        raise UserError(nothing_selected(only, selection, [run.flat for run in runs]))
     changes = {
         "+ {} conditional": len(points) - product,
         "- {} excluded": len(points) - len(kept),
@@ -230,40 +212,3 @@ def _overrides(grid: Grid, sets: Sequence[str]) -> Values:
                 where = grid.where(*position)
                 raise UserError(f"{where}: {key} is in `{position[0]}`; select from it with --only, not --set")
     return overrides
-
-
-_Term = tuple[str, Any, bool]  # key, value, and whether the run must have it
-
-
-def _terms(text: str) -> list[_Term]:
-    """The terms of one `--only`, such as `attention=se,!seed=0`: a run has to satisfy all of them."""
-    terms = []
-    for term in text.split(","):
-        name, equals, written = term.strip().removeprefix("!").partition("=")
-        if not equals:
-            raise UserError(f"--only {text}: {term!r} is no KEY=VALUE; write it as --only attention=se,seed=0")
-        try:
-            key = _key(name.strip())
-            given = written.split("+") if key == "task" else document.value(written, key)
-            terms.append((key, config.canonical(key, given), not term.strip().startswith("!")))
-        except UserError as error:
-            raise UserError(f"--only {text}: {error}") from None
-    return terms
-
-
-def _key(name: str) -> str:
-    """The dotted path that a name, such as `attention`, ends."""
-    found = [key for key in config.fields() if key == name or key.endswith(f".{name}")]
-    if name in found or len(found) == 1:
-        return name if name in found else found[0]
-    raise UserError(f"{name} may be {' or '.join(found)}; write which" if found else config.unknown_key(name))
-
-
-def _selects(terms: list[_Term], flat: Values) -> bool:
-    return all((flat[key] == value) is wanted for key, value, wanted in terms)
-
-
-def _nothing_selected(only: Sequence[str], selection: list[list[_Term]], runs: list[_Candidate]) -> str:
-    keys = dict.fromkeys(key for terms in selection for key, _, _ in terms)
-    values = (f"{key} {', '.join(dict.fromkeys(shown(run.flat[key]) for run in runs))}" for key in keys)
-    return f"--only {' --only '.join(only)} selects none of {len(runs)} runs; they have {' and '.join(values)}"

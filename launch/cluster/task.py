@@ -1,4 +1,4 @@
-"""`python -P -m launch.task ARRAY.json [PLACE]`: what srun starts, once per rank.
+"""`python -P -m launch.cluster.task ARRAY.json [PLACE]`: what srun starts, once per rank.
 
 Little is imported before the signals are caught: SLURM may send one as soon as the job runs.
 """

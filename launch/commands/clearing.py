@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from . import cli
+from .. import console as cli
+from ..sweep.folder import Sweep, note_state
+from ..sweep.plan import Action, Decision, Found
+from ..sweep.state import LIVE, State
 from .cancel import cancel
-from .plan import Action, Decision, Found
-from .rundir import Sweep, note_state
-from .states import LIVE, State
 from .status import counts
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from artnet.rundir import RunDir
 from shards.errors import UserError
 
-from .plan import Found
-from .rundir import note_state
-from .scheduler import environment
-from .states import LIVE, State
+from ..cluster.queue import environment
+from ..sweep.folder import note_state
+from ..sweep.plan import Found
+from ..sweep.state import LIVE, State
 
 PATIENCE_S = 90  # SLURM kills after KillWait, 30 s by default; a training on CPUs may take long for a step
 POLL_S = 1.0

@@ -15,12 +15,12 @@ from pathlib import Path
 from artnet.config import RunConfig
 from shards.files import is_url
 
-from . import cluster
-from .cluster import Cluster, Node, Partition, listed
+from ..grid import Run
+from . import inventory as cluster
 from .executor import scrubbed
-from .grid import Run
+from .inventory import Cluster, Node, Partition, listed
+from .queue import TIMEOUT_S
 from .resources import Request, Resources, as_time
-from .scheduler import TIMEOUT_S
 
 # Trainable parameters of a trunk without its classifier, in millions.
 _TRUNKS = {"resnet18": 11.2, "resnet34": 21.3, "resnet50": 23.5, "resnet101": 42.5}

@@ -18,10 +18,11 @@ from artnet.provenance import now
 from artnet.rundir import EXIT_STOPPED, RunDir, read_json, write_json
 from shards.workers import cores
 
-from . import rundir, scheduler
+from ..sweep import folder as rundir
+from ..sweep.state import Start, State, after_exit, refusal
+from . import queue as scheduler
 from .job_array import Array
-from .scheduler import SchedulerSilentError, Stop
-from .states import Start, State, after_exit, refusal
+from .queue import SchedulerSilentError, Stop
 from .task import SIGNALS, Asked
 
 LOCK_WAIT_S = 60  # for a process that a lost node has left behind

@@ -12,9 +12,9 @@ from artnet.rundir import RunDir, write_json
 from shards.errors import UserError
 from shards.files import atomic_write, locked, locked_patiently
 
-from .grid import Expansion, Grid, Run
+from ..grid import Expansion, Grid, Run
 from .plan import Found
-from .states import LIVE, State, on_this_machine
+from .state import LIVE, State, on_this_machine
 
 
 class Sweep:

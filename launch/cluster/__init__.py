@@ -1,0 +1,1 @@
+"""Engine 2: runs as jobs of SLURM."""

@@ -1,0 +1,6 @@
+"""A grid file read and expanded into runs."""
+
+from .expand import expand, sample
+from .schema import Expansion, Grid, Run, load
+
+__all__ = ["Expansion", "Grid", "Run", "expand", "load", "sample"]

@@ -1,0 +1,90 @@
+"""Which runs of a grid are meant: by value (`--only`) and by name or signature (`--id`). Pure."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from artnet import config
+from shards.errors import UserError
+
+from . import document
+from .schema import Expansion, Run
+from .space import Values, shown
+
+Term = tuple[str, Any, bool]  # key, value, and whether the run must have it
+
+
+def terms_of(text: str) -> list[Term]:
+    """The terms of one `--only`, such as `attention=se,!seed=0`: a run has to satisfy all of them."""
+    found = []
+    for term in text.split(","):
+        name, equals, written = term.strip().removeprefix("!").partition("=")
+        if not equals:
+            raise UserError(f"--only {text}: {term!r} is no KEY=VALUE; write it as --only attention=se,seed=0")
+        try:
+            key = _key(name.strip())
+            given = written.split("+") if key == "task" else document.value(written, key)
+            found.append((key, config.canonical(key, given), not term.strip().startswith("!")))
+        except UserError as error:
+            raise UserError(f"--only {text}: {error}") from None
+    return found
+
+
+def _key(name: str) -> str:
+    """The dotted path that a name, such as `attention`, ends."""
+    found = [key for key in config.fields() if key == name or key.endswith(f".{name}")]
+    if name in found or len(found) == 1:
+        return name if name in found else found[0]
+    raise UserError(f"{name} may be {' or '.join(found)}; write which" if found else config.unknown_key(name))
+
+
+def selects(terms: list[Term], flat: Values) -> bool:
+    return all((flat[key] == value) is wanted for key, value, wanted in terms)
+
+
+def nothing_selected(only: Sequence[str], selection: list[list[Term]], flats: Sequence[Values]) -> str:
+    keys = dict.fromkeys(key for terms in selection for key, _, _ in terms)
+    values = (f"{key} {', '.join(dict.fromkeys(shown(flat[key]) for flat in flats))}" for key in keys)
+    return f"--only {' --only '.join(only)} selects none of {len(flats)} runs; they have {' and '.join(values)}"
+
+
+def by_id(expansion: Expansion, prefixes: Sequence[str]) -> Expansion:
+    """The runs whose name or signature begins with one of `prefixes`; all if there are none.
+
+    Raises `UserError` for a prefix that no run has, with the nearest that one has.
+    """
+    if not prefixes:
+        return expansion
+    for prefix in prefixes:
+        if not any(_has(run, prefix) for run in expansion.runs):
+            raise UserError(f"--id {prefix}: {_nearest(expansion.runs, prefix)}")
+    chosen = [run for run in expansion.runs if any(_has(run, prefix) for prefix in prefixes)]
+    return Expansion(chosen, f"{expansion.arithmetic}; {len(chosen)} by --id")
+
+
+def one(runs: Sequence[Run], prefix: str) -> Run:
+    """The run whose name or signature begins with `prefix`. Raises `UserError` unless it is exactly one."""
+    chosen = [run for run in runs if _has(run, prefix)]
+    if not chosen:
+        raise UserError(f"--logs {prefix}: {_nearest(runs, prefix)}")
+    if len(chosen) > 1:
+        names = ", ".join(run.config.name for run in chosen[:5]) + (", ..." if len(chosen) > 5 else "")
+        raise UserError(
+            f"--logs {prefix}: {len(chosen)} runs begin so ({names}); give what stands after the name's last dash"
+        )
+    return chosen[0]
+
+
+def _has(run: Run, prefix: str) -> bool:
+    return bool(prefix) and (run.config.name.startswith(prefix) or run.config.signature.startswith(prefix))
+
+
+def _nearest(runs: Sequence[Run], prefix: str) -> str:
+    keys = {
+        text[:size]: run.config.name
+        for run in runs
+        for text, size in ((run.config.name, len(prefix)), (run.config.signature, len(prefix)), (run.config.name, None))
+    }
+    near = difflib.get_close_matches(prefix, list(keys), n=1, cutoff=0.5)
+    hint = f"the nearest is {keys[near[0]]}" if near else f"they are called such as {runs[0].config.name}"
+    return f"none of {len(runs)} runs has a name or a signature that begins so; {hint}"
