@@ -10,14 +10,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console, Group
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from artnet.rundir import RunDir
+from shards.files import is_locked
 
 from ..grid import Run
-from ..sweep.plan import Found
-from ..sweep.state import ENDED_BADLY, LIVE, State
+from ..sweep.state import ENDED_BADLY, LIVE, Found, State
+from .session import Session, warn
 
 _FIRST_TAIL, _LAST_TAIL = 1 << 14, 1 << 20  # bytes; an epoch's line may be far behind its steps' lines
 
@@ -34,6 +37,56 @@ _STYLES = {
     State.PLANNED: "dim",
     State.COMPLETE: "blue",
 }
+
+
+def show(session: Session, console: Console) -> int:
+    """Print where each run is. Returns 1 if one has ended badly."""
+    gone = session.dropped()
+    runs, observed = session.observe()
+    states = [observed.found[run.config.name].state for run in runs]
+    if runs:
+        metric = session.grid.metric["name"]
+        found = rows(session.sweep.folder, runs, observed.found, metric)
+        # Where nobody watches no line is broken or cut, as long as a reason may be.
+        wide = console if console.is_terminal else Console(file=console.file, width=10_000)
+        wide.print(table(found, metric, wraps=console.is_terminal), highlight=False)
+    console.print(f"{session.grid.name}: {counts(states)}{_selected(session)}", highlight=False)
+    if gone:
+        names = ", ".join(run.config.name for run in gone[:5]) + (", ..." if len(gone) > 5 else "")
+        count = f"{len(gone)} {'run' if len(gone) == 1 else 'runs'}"
+        console.print(f"not in this grid, but in its folder: {count} ({names})", highlight=False)
+    warn(observed)
+    return 1 if ended_badly(states) else 0
+
+
+def _selected(session: Session) -> str:
+    return f" of {len(session.everything.runs)}" if session.options.selects else ""
+
+
+def watch(session: Session, console: Console) -> int:
+    """The table again and again, until nothing lives; where nobody watches, a line whenever the counts change."""
+    every, metric = session.options.watch_s or 0.0, session.grid.metric["name"]
+    shown_counts, warned = "", ""
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as screen:
+        while True:
+            runs, observed = session.observe()
+            if observed.trouble != warned:
+                warned = observed.trouble
+                warn(observed)
+            states = [observed.found[run.config.name].state for run in runs]
+            line = f"{session.grid.name}: {counts(states)}{_selected(session)}"
+            over = not live(states) and not is_locked(session.sweep.lock)
+            if console.is_terminal:
+                found = rows(session.sweep.folder, runs, observed.found, metric)
+                shown = most_telling(found, max(1, console.height - 4))
+                rest = f", {len(found) - len(shown)} not shown" if len(shown) < len(found) else ""
+                screen.update(Group(table(shown, metric, wraps=False), Text(line + rest)), refresh=True)
+            elif line != shown_counts:
+                shown_counts = line
+                console.print(line, highlight=False)
+            if over:
+                return 1 if ended_badly(states) else 0
+            time.sleep(every)
 
 
 @dataclass(frozen=True)
