@@ -9,26 +9,31 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from conftest import build_lively
 from torch.nn.parallel import DistributedDataParallel
 
-from artnet.models.build import RECURRENCES
+from artnet.models.build import BACKBONES, RECURRENCES
+from artnet.models.resnet import BasicBlock
 from artnet.sections import ModelConfig
+from tests.conftest import build_lively
 
 ATTENTIONS = get_args(ModelConfig.model_fields["attention"].annotation)
+# A basic block with and without a stride, and one stage of two blocks: all that a deeper network repeats.
+BACKBONES["small"] = (BasicBlock, (2, 1, 1, 1))
 # Every recurrence and every attention once: they meet nowhere in the code.
 FEW = list(zip(itertools.cycle(RECURRENCES), ATTENTIONS, strict=False))
+# Tracing takes seconds, and the plainest network is traced as a part of the others.
+TRACED = [pytest.param(*FEW[0], marks=pytest.mark.slow), *FEW[1:]]
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def build(recurrence, attention, backbone="resnet18"):
+def build(recurrence, attention, backbone="small"):
     classes = {"artist": 23, "style": 5}
     return build_lively(backbone=backbone, recurrence=recurrence, attention=attention, classes=classes)
 
 
-@pytest.mark.parametrize(("recurrence", "attention"), FEW)
+@pytest.mark.parametrize(("recurrence", "attention"), TRACED)
 def test_one_graph_with_the_same_gradients(recurrence, attention):
     """`fullgraph` raises at a break. The backend runs the traced operations as they are, which is quick."""
     model = build(recurrence, attention).double()
@@ -42,7 +47,7 @@ def test_one_graph_with_the_same_gradients(recurrence, attention):
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize(("recurrence", "attention"), FEW)
+@pytest.mark.parametrize(("recurrence", "attention"), TRACED)
 def test_export_takes_any_batch(recurrence, attention):
     model = build(recurrence, attention).eval()
     batch = {"x": {0: torch.export.Dim("batch")}}
@@ -51,7 +56,7 @@ def test_export_takes_any_batch(recurrence, attention):
     torch.testing.assert_close(program(images), model(images))
 
 
-@pytest.mark.parametrize(("recurrence", "attention"), FEW)
+@pytest.mark.parametrize(("recurrence", "attention"), TRACED)
 def test_onnx_runs_elsewhere(recurrence, attention):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
@@ -91,7 +96,7 @@ def test_no_parameter_is_unused_in_parallel(tmp_path):
 @pytest.mark.parametrize(("recurrence", "attention"), FEW)
 def test_any_size(recurrence, attention):
     """33 pixels are the least; a bottleneck and a basic block stride in different places."""
-    for backbone in ("resnet18", "resnet50"):
+    for backbone in ("small", "resnet50"):
         model = build(recurrence, attention, backbone)
         for sides in ((33, 33), (51, 37)) if backbone == "resnet50" else ((176, 176), (225, 225)):
             with torch.no_grad():

@@ -3,7 +3,6 @@
 import importlib.util
 import itertools
 import json
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -11,15 +10,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from conftest import build_lively
 
 from artnet.models import build_model
 from artnet.models.attention import CBAM
 from artnet.models.pretrained import convert_rlanet_state_dict, to_torchvision_state_dict
 from artnet.models.recurrence import ConvGRU
 from artnet.sections import ModelConfig
+from tests.conftest import ROOT, build_lively
 
-REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "rlanet"
+REFERENCE = ROOT.parent / "shared" / "rlanet"
 
 BACKBONES, RECURRENCES, ATTENTIONS = (
     get_args(ModelConfig.model_fields[field].annotation) for field in ("backbone", "recurrence", "attention")
