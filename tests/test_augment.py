@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from test_data import images, split
 
 from artnet.data.decode import decode
 from artnet.data.epoch import train_plan, train_size
@@ -13,6 +12,7 @@ from artnet.data.trivial_augment import GREY, OPERATIONS
 from artnet.sections import AugmentConfig
 from shards.index import read_index
 from shards.reader import Reader
+from tests.test_data import images, split
 
 STRENGTHS = (-1, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75, 1)
 

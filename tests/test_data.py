@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, python
 from PIL import Image, ImageEnhance, ImageOps
 
 from artnet.config import build, unflatten
@@ -25,6 +24,7 @@ from artnet.sections import AugmentConfig
 from shards.errors import UserError
 from shards.index import read_index
 from shards.reader import Reader
+from tests.conftest import TINY, python
 
 
 def split(shards: Path, name: str = "train", **changes: object) -> SplitData:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, TINY, python
 
 from artnet.config import build, unflatten
 from artnet.rundir import EXIT_STOPPED, RunDir
@@ -21,6 +20,7 @@ from launch.grid import Run
 from launch.sweep import folder as rundir
 from launch.sweep import plan
 from launch.sweep.state import ENDED_BADLY, LIVE, State, after_exit, on_this_machine
+from tests.conftest import ROOT, TINY, python
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from conftest import build_lively
 
 from artnet.models import build_model
 from artnet.models.attention import CBAM
 from artnet.models.pretrained import convert_rlanet_state_dict, to_torchvision_state_dict
 from artnet.models.recurrence import ConvGRU
 from artnet.sections import ModelConfig
+from tests.conftest import build_lively
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "rlanet"
 

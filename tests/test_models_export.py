@@ -9,11 +9,11 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from conftest import build_lively
 from torch.nn.parallel import DistributedDataParallel
 
 from artnet.models.build import RECURRENCES
 from artnet.sections import ModelConfig
+from tests.conftest import build_lively
 
 ATTENTIONS = get_args(ModelConfig.model_fields["attention"].annotation)
 # Every recurrence and every attention once: they meet nowhere in the code.

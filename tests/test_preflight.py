@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, TINY
 
 from artnet.config import build, unflatten
 from artnet.rundir import RunDir, write_json
@@ -22,6 +21,7 @@ from launch.cluster.resources import Request, Resources, SlurmBlock
 from launch.grid import Run
 from launch.sweep import cost as estimate
 from shards.errors import UserError
+from tests.conftest import ROOT, TINY
 
 # As SLURM 22.05 says it, of the cluster in tests/cluster and of others.
 PARTITIONS = """\

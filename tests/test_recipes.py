@@ -10,7 +10,6 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 import torchvision
-from conftest import TINY, build_lively, python
 from torch import nn
 
 from artnet.config import build, unflatten
@@ -28,6 +27,7 @@ from artnet.training.schedule import learning_rate, warmup_steps
 from artnet.training.trainer import Trainer
 from shards.errors import UserError
 from shards.index import read_index
+from tests.conftest import TINY, build_lively, python
 
 CLASSES = {"artist": 4, "style": 3}
 ALONE = Ranks(0, 1, 1, torch.device("cpu"))

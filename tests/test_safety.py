@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import ROOT, TINY, python
 
 from artnet import checkpoint
 from artnet.checkpoint import BrokenError
@@ -29,6 +28,7 @@ from launch.sweep.state import State, after_exit
 from shards.errors import UserError
 from shards.index import read_index
 from shards.reader import Reader
+from tests.conftest import ROOT, TINY, python
 
 CPU = torch.device("cpu")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone")

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, python
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
@@ -29,6 +28,7 @@ from shards.errors import UserError
 from shards.index import read_index
 from shards.labels import TASKS
 from shards.reader import Reader
+from tests.conftest import ROOT, python
 
 ALONE = Ranks(0, 1, 1, torch.device("cpu"))
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, TINY, python
 
 from artnet.rundir import RunDir, write_json
 from launch.cluster import observe as sight
@@ -22,6 +21,7 @@ from launch.cluster.queue import Answer, Job, Stop, read_elements, read_history,
 from launch.sweep import folder as rundir
 from launch.sweep.plan import Found
 from launch.sweep.state import Start, State, from_slurm, refusal
+from tests.conftest import ROOT, TINY, python
 
 
 def judge(path: Path, job: Job | None, answer: Answer) -> Found:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import python
 from torch import nn
 
 from artnet.config import load
@@ -26,6 +25,7 @@ from artnet.training.schedule import learning_rate
 from shards.index import read_index
 from shards.labels import TASKS
 from shards.reader import Reader
+from tests.conftest import python
 
 ALONE = Ranks(0, 1, 1, torch.device("cpu"))
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, TINY, python
 
 from artnet.rundir import RunDir, write_json
 from launch import grid, local, slurm, tune
@@ -20,6 +19,7 @@ from launch.sweep import folder as rundir
 from launch.sweep import plan
 from launch.sweep.plan import Action, Found, Policy
 from launch.sweep.state import ENDED_BADLY, LIVE, State
+from tests.conftest import ROOT, TINY, python
 
 DOORS = {"slurm": slurm, "local": local, "tune": tune}
 

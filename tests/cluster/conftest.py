@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, TINY
 
 from artnet.rundir import RunDir
+from tests.conftest import ROOT, TINY
 
 HERE = Path(__file__).resolve().parent
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import TINY, python
 
 from artnet.rundir import RunDir
+from tests.conftest import TINY, python
 
 
 class Command:

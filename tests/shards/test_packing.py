@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 import shards.pack
 from shards import progress
@@ -20,6 +19,7 @@ from shards.errors import UserError
 from shards.index import read_index
 from shards.pack import pack
 from shards.workers import AHEAD, CHUNK, cores, each
+from tests.conftest import ROOT
 
 
 @pytest.fixture

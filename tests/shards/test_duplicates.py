@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
-from conftest import WIKIART, needs_wikiart
 from PIL import Image
 
 from shards.duplicates import MAX_BITS, copy_groups, near_pairs, perceptual_hash
@@ -15,6 +14,7 @@ from shards.index import read_index
 from shards.labels import find_images
 from shards.pack import pack
 from shards.reader import Reader
+from tests.conftest import WIKIART, needs_wikiart
 
 
 def saved_again(data: bytes, side: int = 150, quality: int = 60) -> bytes:

@@ -6,12 +6,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import WIKIART, needs_wikiart
 
 from shards.hub import main, plain, unpack
 from shards.index import read_index
 from shards.labels import TASKS, UNLABELLED, read_labels
 from shards.pack import pack
+from tests.conftest import WIKIART, needs_wikiart
 
 LABELS = WIKIART / "labels"
 

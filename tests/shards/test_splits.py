@@ -5,12 +5,12 @@ from collections import Counter
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import WIKIART, needs_wikiart
 
 from shards.labels import TASKS, Painting, read_labels
 from shards.splits import SPLITS, artgan_splits, main, make_splits
 from shards.stratify import balanced_sample, class_quotas
 from shards.study import study_splits
+from tests.conftest import WIKIART, needs_wikiart
 
 SIZES = {
     "artist": (11_000, 1_000, 1_000),

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 import pytest
 import simplejpeg
 import webdataset
-from conftest import WIKIART, needs_wikiart
 from PIL import Image, ImageCms
 
 from shards.errors import UserError
@@ -29,6 +28,7 @@ from shards.reader import DamagedError, Reader
 from shards.splits import artgan_splits, separate_copies
 from shards.tars import sample_key
 from shards.verify import main as verify
+from tests.conftest import WIKIART, needs_wikiart
 
 
 @needs_wikiart

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT, TINY, python
 
 from artnet.config import build, dump, load, unflatten
 from shards import remote
@@ -24,6 +23,7 @@ from shards.files import locked
 from shards.index import read_index
 from shards.reader import Reader
 from shards.remote import local_folder
+from tests.conftest import ROOT, TINY, python
 
 TAR = "wikiart-000000.tar"
 

@@ -7,13 +7,13 @@ import shutil
 import unicodedata
 
 import pytest
-from conftest import WIKIART, needs_wikiart
 
 from shards.errors import UserError
 from shards.filenames import match_files, readings
 from shards.index import read_index
 from shards.labels import TASKS, UNLABELLED, find_images, read_labels
 from shards.pack import main as pack
+from tests.conftest import WIKIART, needs_wikiart
 
 CLASSES = {"artist": ["Claude_Monet", "Ivan_Shishkin"], "style": ["Art_Nouveau", "Cubism"], "genre": ["portrait"]}
 ROWS = {
