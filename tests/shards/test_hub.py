@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shards.hub import main, plain, unpack
+from shards.hub import main, normalized_name, unpack
 from shards.index import read_index
 from shards.labels import TASKS, UNLABELLED, read_labels
 from shards.pack import pack
@@ -48,7 +48,7 @@ def test_every_row_keeps_its_image_and_its_classes_by_name(tmp_path):
     # Images this small are packed byte for byte.
     packed = {(tmp_path / "out/images" / row["path"]).read_bytes(): row for row in index.table.to_pylist()}
     assert packed.keys() == {row[0] for row in rows[:-1]}
-    ours = {task: {plain(name): label for label, name in enumerate(own)} for task, own in index.classes.items()}
+    ours = {task: {normalized_name(own): n for n, own in enumerate(index.classes[task])} for task in TASKS}
     expected = {
         "artist": [UNLABELLED, ours["artist"]["vincent van gogh"], UNLABELLED, ours["artist"]["claude monet"]],
         "genre": [UNLABELLED, ours["genre"]["sketch and study"], ours["genre"]["still life"]],

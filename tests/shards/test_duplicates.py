@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shards.duplicates import MAX_BITS, copy_groups, near_pairs, perceptual_hash
+from shards.duplicates import MAX_BITS, duplicate_groups, near_pairs, perceptual_hash
 from shards.index import read_index
 from shards.labels import find_images
 from shards.pack import pack
@@ -25,7 +25,7 @@ def saved_again(data: bytes, side: int = 150, quality: int = 60) -> bytes:
 
 
 def groups(images: list[bytes]) -> list[str]:
-    return copy_groups(np.array([perceptual_hash(data) for data in images], np.uint64))
+    return duplicate_groups(np.array([perceptual_hash(data) for data in images], np.uint64))
 
 
 @needs_wikiart
@@ -66,11 +66,11 @@ def test_the_quick_search_finds_every_pair():
 
 def test_a_chain_of_near_images_does_not_become_one_group():
     chain = [_flipped(0, range(MAX_BITS * step)) for step in range(8)]
-    found = copy_groups(np.array(chain, np.uint64))
+    found = duplicate_groups(np.array(chain, np.uint64))
     for name in set(found):
         members = [value for value, group in zip(chain, found, strict=True) if group == name]
         assert any(all((value ^ middle).bit_count() <= MAX_BITS for value in members) for middle in members)
-    assert copy_groups(np.array(chain[::-1], np.uint64)) == found[::-1]
+    assert duplicate_groups(np.array(chain[::-1], np.uint64)) == found[::-1]
 
 
 @pytest.mark.parametrize("protocol", ["artgan", "study"])

@@ -18,7 +18,11 @@ from shards import progress
 from shards.errors import UserError
 from shards.index import read_index
 from shards.pack import pack
+<<<<<<< HEAD:tests/test_packing.py
 from shards.workers import AHEAD, CHUNK, cores, each
+=======
+from shards.workers import CHUNK_SIZE, MAX_PENDING, cores, parallel_map
+>>>>>>> house-shards:tests/shards/test_packing.py
 from tests.conftest import ROOT
 
 
@@ -115,7 +119,7 @@ def test_a_packer_killed_alone_takes_its_workers_with_it(paintings, tmp_path):
 
 
 def test_a_worker_killed_alone_ends_the_packing_with_a_sentence():
-    with pytest.raises(UserError, match="fewer workers"), each(os._exit, [1], 1) as results:
+    with pytest.raises(UserError, match="fewer workers"), parallel_map(os._exit, [1], 1) as results:
         next(results)
 
 
@@ -137,9 +141,9 @@ def test_work_is_handed_out_as_results_are_taken():
             return range(part.start, part.stop)
 
     items = Items()
-    with each(abs, items, 1) as results:
+    with parallel_map(abs, items, 1) as results:
         assert [next(results) for _ in range(100)] == list(range(100))
-    assert items.asked <= 100 + (AHEAD + 1) * CHUNK
+    assert items.asked <= 100 + (MAX_PENDING + 1) * CHUNK_SIZE
 
 
 def test_bad_files_are_left_out_and_listed_with_their_reason(paintings, tmp_path):
@@ -166,7 +170,7 @@ def test_bad_files_are_left_out_and_listed_with_their_reason(paintings, tmp_path
 
 
 def test_plain_progress_says_how_long_is_left(monkeypatch, capsys):
-    monkeypatch.setattr(progress, "PLAIN_EVERY_S", 0)
+    monkeypatch.setattr(progress, "PLAIN_INTERVAL_S", 0)
     with progress.progress("packing", 3) as advance:
         time.sleep(0.01)
         advance()
@@ -181,6 +185,6 @@ def test_of_two_packings_that_begin_at_once_the_second_is_refused(paintings, tmp
         monkeypatch.undo()
         pack(*folders, short_side=64)
 
-    monkeypatch.setattr(shards.pack, "refuse_missing", overtaken)
+    monkeypatch.setattr(shards.pack, "check_nothing_missing", overtaken)
     with pytest.raises(UserError, match="choose another --out"):
         pack(*folders, short_side=48)

@@ -25,7 +25,7 @@ from shards.index import read_index
 from shards.labels import TASKS, Painting, read_labels
 from shards.pack import pack
 from shards.reader import DamagedError, Reader
-from shards.splits import artgan_splits, separate_copies
+from shards.splits import artgan_splits, separate_duplicates
 from shards.tars import sample_key
 from shards.verify import main as verify
 from tests.conftest import WIKIART, needs_wikiart
@@ -71,7 +71,7 @@ def test_copies_of_one_image_never_stand_on_two_sides():
         {"artist": "train", "style": ""},
         {"artist": "train", "style": ""},
     ]
-    assert separate_copies(splits, ["a", "a", "b", "b", "c"]) == [
+    assert separate_duplicates(splits, ["a", "a", "b", "b", "c"]) == [
         {"artist": "", "style": ""},
         {"artist": "", "style": "test"},
         {"artist": "val", "style": ""},

@@ -9,7 +9,7 @@ import unicodedata
 import pytest
 
 from shards.errors import UserError
-from shards.filenames import match_files, readings
+from shards.filenames import match_files, possible_spellings
 from shards.index import read_index
 from shards.labels import TASKS, UNLABELLED, find_images, read_labels
 from shards.pack import main as pack
@@ -126,7 +126,7 @@ def test_every_real_image_finds_its_labels_however_garbled_its_name():
 @needs_wikiart
 def test_no_two_of_the_real_names_can_be_taken_for_each_other():
     paths = read_labels(WIKIART / "labels").paintings
-    found = [readings(path) for path in paths]
+    found = [possible_spellings(path) for path in paths]
     assert len(set().union(*found)) == sum(map(len, found)) > len(paths)
 
 

@@ -14,7 +14,7 @@ from shards.index import read_index
 from shards.labels import TASKS
 from shards.pack import pack
 from shards.reader import Reader
-from shards.summary import THUMBNAIL, class_counts, draw_summary, sampled
+from shards.summary import THUMBNAIL, class_counts, draw_summary, sample_rows
 
 
 def test_the_picture_is_drawn_again_only_for_another_index(paintings, shards, tmp_path):
@@ -39,7 +39,7 @@ def test_the_picture_shows_the_packed_paintings(shards):
     for data in Reader(index):
         with Image.open(io.BytesIO(data)) as image:
             off.append(np.abs(np.asarray(ImageOps.fit(image, (THUMBNAIL, THUMBNAIL)), int) - shown).mean())
-    assert [row for row, mean in enumerate(off) if mean < 2] == sampled(index)[:1]
+    assert [row for row, mean in enumerate(off) if mean < 2] == sample_rows(index)[:1]
 
 
 def test_counts_of_classes_are_those_of_the_index(paintings, shards, tmp_path):
@@ -58,7 +58,7 @@ def test_counts_of_classes_are_those_of_the_index(paintings, shards, tmp_path):
 def test_progress_says_how_many_a_second(monkeypatch, capsys, terminal):
     monkeypatch.setenv("TTY_COMPATIBLE", terminal)
     monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setattr(progress, "PLAIN_EVERY_S", 0)
+    monkeypatch.setattr(progress, "PLAIN_INTERVAL_S", 0)
     with progress.progress("packing paintings", 3) as advance:
         for _ in range(3):
             advance()
