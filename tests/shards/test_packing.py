@@ -18,11 +18,7 @@ from shards import progress
 from shards.errors import UserError
 from shards.index import read_index
 from shards.pack import pack
-<<<<<<< HEAD:tests/test_packing.py
-from shards.workers import AHEAD, CHUNK, cores, each
-=======
 from shards.workers import CHUNK_SIZE, MAX_PENDING, cores, parallel_map
->>>>>>> house-shards:tests/shards/test_packing.py
 from tests.conftest import ROOT
 
 

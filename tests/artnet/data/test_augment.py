@@ -12,11 +12,7 @@ from artnet.data.trivial_augment import GREY, OPERATIONS
 from artnet.sections import AugmentConfig
 from shards.index import read_index
 from shards.reader import Reader
-<<<<<<< HEAD:tests/artnet/data/test_augment.py
 from tests.artnet.data.test_data import images, split
-=======
-from tests.test_data import images, split
->>>>>>> house-shards:tests/test_augment.py
 
 STRENGTHS = (-1, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75, 1)
 

@@ -16,11 +16,7 @@ from artnet.models.attention import CBAM
 from artnet.models.pretrained import convert_rlanet_state_dict, to_torchvision_state_dict
 from artnet.models.recurrence import ConvGRU
 from artnet.sections import ModelConfig
-<<<<<<< HEAD:tests/artnet/models/test_models.py
 from tests.conftest import ROOT, build_lively
-=======
-from tests.conftest import build_lively
->>>>>>> house-shards:tests/test_models.py
 
 REFERENCE = ROOT.parent / "shared" / "rlanet"
 

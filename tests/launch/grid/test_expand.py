@@ -7,8 +7,9 @@ import pytest
 
 from launch.grid import Grid, expand, load, sample
 from shards.errors import UserError
+from tests.conftest import ROOT
 
-SWEEPS = Path(__file__).parent.parent / "sweeps"
+SWEEPS = ROOT / "sweeps"
 
 BASE = """\
 name: demo
