@@ -6,24 +6,23 @@ import unicodedata
 import pytest
 
 from shards.filenames import match_files, possible_spellings
-from shards.labels import find_images, read_labels
+from shards.labels import find_images
 from tests.conftest import WIKIART, needs_wikiart
 
 
 @needs_wikiart
-def test_every_real_image_finds_its_labels_however_garbled_its_name():
+def test_every_real_image_finds_its_labels_however_garbled_its_name(official):
     files = find_images(WIKIART / "images")
-    matched, doubtful = match_files(files, read_labels(WIKIART / "labels").paintings)
+    matched, doubtful = match_files(files, [painting.path for painting in official])
     assert len(files) == len(matched) == len(set(matched.values())) == 5000
     assert sum(file != path for file, path in matched.items()) == 23
     assert not doubtful
 
 
 @needs_wikiart
-def test_no_two_of_the_real_names_can_be_taken_for_each_other():
-    paths = read_labels(WIKIART / "labels").paintings
-    found = [possible_spellings(path) for path in paths]
-    assert len(set().union(*found)) == sum(map(len, found)) > len(paths)
+def test_no_two_of_the_real_names_share_a_spelling(official):
+    found = [possible_spellings(painting.path) for painting in official]
+    assert len(set().union(*found)) == sum(map(len, found)) > len(official)
 
 
 def garbled(name, *pages):

@@ -16,7 +16,7 @@ def test_a_worker_killed_alone_ends_the_packing_with_a_sentence():
 
 
 @pytest.mark.parametrize(("limit", "least"), [("max 100000", None), ("40000 100000", 1), ("99900000 100000", None)])
-def test_a_containers_limit_bounds_the_workers(monkeypatch, limit, least):
+def test_the_cpu_limit_of_a_container_bounds_the_workers(monkeypatch, limit, least):
     monkeypatch.setattr(Path, "read_text", lambda file: limit)
     assert cores() == (least or len(os.sched_getaffinity(0)))
 
