@@ -1,40 +1,49 @@
 """shards/splits: the official lists without leaks, stratified, and the table of splits."""
 
 import random
-import shutil
 from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
 
 from shards.labels import TASKS, Painting, read_labels
-from shards.splits import SPLITS, artgan_splits, main, separate_duplicates
+from shards.splits import SPLITS, artgan_splits, main, make_splits, separate_duplicates, stratified_sample
 from tests.conftest import needs_wikiart
+from tests.shards.conftest import digest
 
 
-@needs_wikiart
-def test_the_official_splits_leak_nothing_between_tasks_and_keep_every_class(official):
-    splits = artgan_splits(official)
-    assert max(len({role for role in split.values() if role}) for split in splits) == 1
-    dropped = sum(
-        painting.listed[task] == "train" and not split[task]
-        for painting, split in zip(official, splits, strict=True)
-        for task in painting.listed
-    )
-    assert dropped >= sum(len(set(painting.listed.values())) == 2 for painting in official) == 566
-    for task in TASKS:
-        sizes = Counter((p.label(task), split[task]) for p, split in zip(official, splits, strict=True) if split[task])
-        for label in {label for label, _ in sizes}:
-            train, val = sizes[label, "train"], sizes[label, "val"]
-            assert val / (train + val) == pytest.approx(0.1, abs=0.02)
+@pytest.mark.parametrize(("keep_leaks", "expected"), [(False, "099734112f433744"), (True, "c423777c11788a5e")])
+def test_the_splits_of_a_seed_are_the_same_in_every_version(invented, keep_leaks, expected):
+    assert digest(artgan_splits(invented, keep_leaks=keep_leaks)) == expected
+    assert digest(make_splits("artgan", invented, 0, keep_leaks=keep_leaks)) == expected
 
 
-@needs_wikiart
-def test_the_official_splits_have_their_published_leaks_if_these_are_kept(official):
-    splits = artgan_splits(official, keep_leaks=True)
-    for painting, split in zip(official, splits, strict=True):
-        roles = {task: {"val": "test"}.get(listed, "train") for task, listed in painting.listed.items()}
-        assert {task: split[task].replace("val", "train") for task in TASKS if split[task]} == roles
+def test_paintings_have_the_role_that_all_their_lists_allow(invented):
+    for keep_leaks in (False, True):
+        for painting, split in zip(invented, artgan_splits(invented, keep_leaks=keep_leaks), strict=True):
+            listed = set(painting.listed.values())
+            for task in TASKS:
+                leaks = painting.listed.get(task) == "train" and "val" in listed
+                allowed = {"val": {"test"}, "train": {"train", "val"}, None: {""}}[painting.listed.get(task)]
+                assert split[task] in ({""} if leaks and not keep_leaks else {"train"} if leaks else allowed)
+            roles = {split[task] for task in TASKS}
+            assert split["combined"] == (min(roles) if len(roles) == 1 else "")
+
+
+def test_a_stratified_sample_has_its_share_of_each_rarest_class_and_one_of_three():
+    def paintings(style: int, count: int, **genre: int) -> list[Painting]:
+        return [Painting(f"{style}/{genre}{n}.jpg", {"style": style, **genre}) for n in range(count)]
+
+    pool = [*paintings(0, 100), *paintings(1, 3), *paintings(2, 2), *paintings(0, 3, genre=5)]
+    sample = stratified_sample(pool, 0.1, seed=0)
+    assert Counter((p.label("style"), p.label("genre")) for p in sample) == {(0, -1): 10, (1, -1): 1, (0, 5): 1}
+
+
+def test_near_duplicates_are_separated_unless_leaks_are_kept(invented):
+    groups = [str(number % 400) for number in range(900)]
+    splits = artgan_splits(invented, 3)
+    assert make_splits("artgan", invented, 3, groups) == separate_duplicates(splits, groups) != splits
+    assert make_splits("artgan", invented, 3, groups, keep_leaks=True) == artgan_splits(invented, 3, keep_leaks=True)
 
 
 def test_splits_depend_only_on_the_paintings_and_the_seed():
@@ -65,17 +74,21 @@ def test_near_duplicates_are_never_on_both_sides_of_a_split():
     ]
 
 
-def test_the_table_has_the_labels_and_splits_of_every_listed_painting(paintings, tmp_path, capsys):
-    shutil.copytree(paintings / "labels", tmp_path / "labels")
-    file = tmp_path / "labels" / "Style" / "style_train.csv"
-    path, _, label = file.read_text().split()[0].rpartition(",")
-    file.write_text(f"{path},{0 if label != '0' else 1}\n{file.read_text()}")
+@pytest.mark.parametrize(("options", "seed", "leaks"), [([], 0, False), (["--seed", "1", "--keep-leaks"], 1, True)])
+def test_the_table_has_the_labels_and_splits_of_every_listed_painting(invented, tmp_path, capsys, options, seed, leaks):
+    for task, classes in zip(TASKS, (6, 9, 4), strict=True):
+        (tmp_path / f"{task}_class.txt").write_text("".join(f"{n} Class_{n}\n" for n in range(classes)))
+        for listed in ("train", "val"):
+            rows = [f"{p.path},{p.labels[task]}\n" for p in invented if p.listed.get(task) == listed]
+            (tmp_path / f"{task}_{listed}.csv").write_text("".join(rows))
+    with (tmp_path / "style_train.csv").open("a") as file:
+        file.write("style/a.jpg,0\nstyle/a.jpg,1\n")
     out = tmp_path / "splits.parquet"
-    assert main(["--labels", str(tmp_path / "labels"), "--out", str(out), "--seed", "1"]) == 0
-    said, warned = capsys.readouterr()
-    assert warned == f"warning: {path}: two classes of style; it is left unlabelled in this task\n"
-    found = read_labels(tmp_path / "labels").paintings
-    splits = dict(zip(found, artgan_splits(list(found.values()), seed=1), strict=True))
+    assert main(["--labels", str(tmp_path), "--out", str(out), *options]) == 0
+    said, warning = capsys.readouterr()
+    assert warning == "warning: style/a.jpg: two classes of style; it is left unlabelled in this task\n"
+    found = read_labels(tmp_path).paintings
+    splits = dict(zip(found, artgan_splits(list(found.values()), seed, leaks), strict=True))
     table = pq.read_table(out)
     assert table.column_names == ["path", *TASKS, *(f"split_{name}" for name in (*TASKS, "combined"))]
     assert table.to_pylist() == [
@@ -86,7 +99,7 @@ def test_the_table_has_the_labels_and_splits_of_every_listed_painting(paintings,
     ]
     sizes = Counter(split["combined"] for split in splits.values())
     first, *_, last = said.splitlines()
-    assert first == f"200 paintings in {out}"
+    assert first == f"{len(found)} paintings in {out}"
     assert last.split() == ["combined", *(str(word) for role in SPLITS for word in (role, sizes[role]))]
 
 
@@ -94,3 +107,28 @@ def test_the_table_has_the_labels_and_splits_of_every_listed_painting(paintings,
 def test_wrong_options_are_one_sentence(tmp_path, capsys, wrong):
     assert main(["--labels", str(tmp_path), "--out", str(tmp_path / "x.parquet"), *wrong]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@needs_wikiart
+def test_the_official_splits_leak_nothing_between_tasks_and_keep_every_class(official):
+    splits = artgan_splits(official)
+    assert max(len({role for role in split.values() if role}) for split in splits) == 1
+    dropped = sum(
+        painting.listed[task] == "train" and not split[task]
+        for painting, split in zip(official, splits, strict=True)
+        for task in painting.listed
+    )
+    assert dropped >= sum(len(set(painting.listed.values())) == 2 for painting in official) == 566
+    for task in TASKS:
+        sizes = Counter((p.label(task), split[task]) for p, split in zip(official, splits, strict=True) if split[task])
+        for label in {label for label, _ in sizes}:
+            train, val = sizes[label, "train"], sizes[label, "val"]
+            assert val / (train + val) == pytest.approx(0.1, abs=0.02)
+
+
+@needs_wikiart
+def test_the_official_splits_have_their_published_leaks_if_these_are_kept(official):
+    splits = artgan_splits(official, keep_leaks=True)
+    for painting, split in zip(official, splits, strict=True):
+        roles = {task: {"val": "test"}.get(listed, "train") for task, listed in painting.listed.items()}
+        assert {task: split[task].replace("val", "train") for task in TASKS if split[task]} == roles

@@ -9,6 +9,7 @@ from shards.labels import TASKS
 from shards.splits import SPLITS, make_splits
 from shards.study import study_splits
 from tests.conftest import needs_wikiart
+from tests.shards.conftest import digest
 
 SIZES = {
     "artist": (11_000, 1_000, 1_000),
@@ -20,6 +21,24 @@ SIZES = {
 
 def shares(classes: list[int]) -> dict[int, float]:
     return {label: count / len(classes) for label, count in Counter(classes).items()}
+
+
+@pytest.mark.parametrize(("duplicates", "expected"), [(False, "d56fcf282a3908cc"), (True, "72d4d382aa2cee1f")])
+def test_the_splits_of_a_seed_are_the_same_in_every_version(invented, duplicates, expected):
+    groups = [str(number % 400) for number in range(900)] if duplicates else None
+    assert digest(study_splits(invented, groups=groups)) == expected
+    assert digest(make_splits("study", invented, 0, groups)) == expected
+
+
+@needs_wikiart
+@pytest.mark.parametrize(
+    ("task", "before"), [("genre", ["combined", "artist"]), ("style", ["combined", "artist", "genre"])]
+)
+def test_val_and_test_spare_the_paintings_that_the_train_sets_need(official, study, task, before):
+    for role in ("val", "test"):
+        rows = [row for row, split in enumerate(study) if split[task] == role and not any(split[b] for b in before)]
+        assert rows
+        assert not any(official[row].listed.get("artist") == "train" for row in rows)
 
 
 @needs_wikiart
