@@ -76,7 +76,7 @@ def confusion_figure(answers: Predictions, names: list[str], title: str) -> Figu
     side = 2.6 + 0.38 * len(names)
     figure = Figure(figsize=(side, side), dpi=100, layout="constrained")
     axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     for row, column in counts.nonzero().tolist():
         ink = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", color=ink, fontsize=8)

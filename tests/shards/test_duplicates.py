@@ -1,4 +1,4 @@
-"""shards/copies: the same painting under two names is found, another painting is not, and both share a role."""
+"""shards/duplicates: near-duplicates are found and share a role, different paintings are not grouped."""
 
 import io
 import random
@@ -17,7 +17,7 @@ from shards.reader import Reader
 from tests.conftest import WIKIART, needs_wikiart
 
 
-def saved_again(data: bytes, side: int = 150, quality: int = 60) -> bytes:
+def encoded_again(data: bytes, side: int = 150, quality: int = 60) -> bytes:
     buffer = io.BytesIO()
     with Image.open(io.BytesIO(data)) as image:
         image.convert("RGB").resize((side, side)).save(buffer, "JPEG", quality=quality)
@@ -29,15 +29,15 @@ def groups(images: list[bytes]) -> list[str]:
 
 
 @needs_wikiart
-def test_copies_are_found_and_different_real_paintings_are_not():
+def test_near_duplicates_are_found_and_different_real_paintings_are_not_grouped():
     files = random.Random(0).sample(find_images(WIKIART / "images"), 300)
     images = [(WIKIART / "images" / file).read_bytes() for file in files]
-    found = groups([*images, *map(saved_again, images)])
+    found = groups([*images, *map(encoded_again, images)])
     assert len(set(found[:300])) == 300
     assert sum(one == other for one, other in zip(found[:300], found[300:], strict=True)) >= 294
 
 
-def test_blank_pages_are_copies_only_byte_for_byte():
+def test_blank_pages_are_near_duplicates_only_if_they_are_identical():
     light = np.linspace(0, 6, 64)[:, None] + np.zeros(64)  # all lit from the same side
     images = []
     for grey in (245, 200, 128, 60, 5):
@@ -69,18 +69,18 @@ def test_a_chain_of_near_images_does_not_become_one_group():
     found = duplicate_groups(np.array(chain, np.uint64))
     for name in set(found):
         members = [value for value, group in zip(chain, found, strict=True) if group == name]
-        assert any(all((value ^ middle).bit_count() <= MAX_BITS for value in members) for middle in members)
+        assert any(all((value ^ centre).bit_count() <= MAX_BITS for value in members) for centre in members)
     assert duplicate_groups(np.array(chain[::-1], np.uint64)) == found[::-1]
 
 
 @pytest.mark.parametrize("protocol", ["artgan", "study"])
-def test_copies_under_two_names_share_a_role(paintings, tmp_path, protocol):
+def test_near_duplicates_share_a_role_and_the_index_has_their_hashes(paintings, in_process, tmp_path, protocol):
     shutil.copytree(paintings / "images", tmp_path / "images")
     files = find_images(tmp_path / "images")
     pairs = {tuple(sorted(pair)) for pair in zip(files[:60:2], files[199:139:-2], strict=True)}
-    for original, copy in pairs:
+    for original, duplicate in pairs:
         data = (tmp_path / "images" / original).read_bytes()
-        (tmp_path / "images" / copy).write_bytes(saved_again(data))
+        (tmp_path / "images" / duplicate).write_bytes(encoded_again(data))
     report = pack(tmp_path / "images", paintings / "labels", tmp_path / "out", protocol=protocol)
     assert {tuple(group) for group in report["near_duplicates"]} >= pairs
     index = read_index(tmp_path / "out")

@@ -29,7 +29,7 @@ def write_parquet(file: Path, names: dict[str, list[str]], rows: list[tuple]) ->
 
 
 @needs_wikiart
-def test_every_row_keeps_its_image_and_its_classes_by_name(tmp_path):
+def test_every_row_keeps_its_image_and_its_classes_by_name(in_process, tmp_path):
     names = {
         "artist": ["Unknown Artist", "vincent-van-gogh", "somebody-else", "claude monet"],
         "genre": ["Unknown Genre", "sketch_and_study", "still-life"],

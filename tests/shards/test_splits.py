@@ -1,121 +1,106 @@
-"""shards/splits: the study's sizes exactly, its classes in every split, and no painting on two sides."""
+"""shards/splits: the official lists without leaks, stratified, and the table of splits."""
 
+import random
 from collections import Counter
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from shards.labels import TASKS, Painting, read_labels
-from shards.splits import SPLITS, artgan_splits, main, make_splits
-from shards.stratify import balanced_sample, class_quotas
-from shards.study import study_splits
-from tests.conftest import WIKIART, needs_wikiart
-
-SIZES = {
-    "artist": (11_000, 1_000, 1_000),
-    "style": (30_000, 1_000, 1_000),
-    "genre": (30_000, 1_000, 1_000),
-    "combined": (10_000, 500, 500),
-}
+from shards.splits import SPLITS, artgan_splits, main, make_splits, separate_duplicates, stratified_sample
+from tests.conftest import needs_wikiart
+from tests.shards.conftest import digest
 
 
-@pytest.fixture(scope="module")
-def paintings() -> list[Painting]:
-    return list(read_labels(WIKIART / "labels").paintings.values())
+@pytest.mark.parametrize(("keep_leaks", "expected"), [(False, "099734112f433744"), (True, "c423777c11788a5e")])
+def test_the_splits_of_a_seed_are_the_same_in_every_version(invented, keep_leaks, expected):
+    assert digest(artgan_splits(invented, keep_leaks=keep_leaks)) == expected
+    assert digest(make_splits("artgan", invented, 0, keep_leaks=keep_leaks)) == expected
 
 
-@pytest.fixture(scope="module")
-def study(paintings: list[Painting]) -> list[dict[str, str]]:
-    return study_splits(paintings, seed=0)
+def test_paintings_have_the_role_that_all_their_lists_allow(invented):
+    for keep_leaks in (False, True):
+        for painting, split in zip(invented, artgan_splits(invented, keep_leaks=keep_leaks), strict=True):
+            listed = set(painting.listed.values())
+            for task in TASKS:
+                leaks = painting.listed.get(task) == "train" and "val" in listed
+                allowed = {"val": {"test"}, "train": {"train", "val"}, None: {""}}[painting.listed.get(task)]
+                assert split[task] in ({""} if leaks and not keep_leaks else {"train"} if leaks else allowed)
+            roles = {split[task] for task in TASKS}
+            assert split["combined"] == (min(roles) if len(roles) == 1 else "")
 
 
-def shares(classes: list[int]) -> dict[int, float]:
-    return {label: count / len(classes) for label, count in Counter(classes).items()}
+def test_a_stratified_sample_has_its_share_of_each_rarest_class_and_one_of_three():
+    def paintings(style: int, count: int, **genre: int) -> list[Painting]:
+        return [Painting(f"{style}/{genre}{n}.jpg", {"style": style, **genre}) for n in range(count)]
+
+    pool = [*paintings(0, 100), *paintings(1, 3), *paintings(2, 2), *paintings(0, 3, genre=5)]
+    sample = stratified_sample(pool, 0.1, seed=0)
+    assert Counter((p.label("style"), p.label("genre")) for p in sample) == {(0, -1): 10, (1, -1): 1, (0, 5): 1}
 
 
-@needs_wikiart
-def test_the_study_has_its_sizes_and_every_painting_one_role(paintings, study):
-    assert {name: tuple(Counter(row[name] for row in study)[split] for split in SPLITS) for name in SIZES} == SIZES
-    assert all(len({role for role in row.values() if role}) <= 1 for row in study)
-    for painting, row in zip(paintings, study, strict=True):
-        in_train_lists = {task for task in TASKS if painting.listed.get(task) == "train"}
-        assert {task for task in TASKS if row[task]} <= in_train_lists
-        assert not row["combined"] or len(in_train_lists) == 3
+def test_near_duplicates_are_separated_unless_leaks_are_kept(invented):
+    groups = [str(number % 400) for number in range(900)]
+    splits = artgan_splits(invented, 3)
+    assert make_splits("artgan", invented, 3, groups) == separate_duplicates(splits, groups) != splits
+    assert make_splits("artgan", invented, 3, groups, keep_leaks=True) == artgan_splits(invented, 3, keep_leaks=True)
 
 
-@needs_wikiart
-@pytest.mark.parametrize("name", SIZES)
-def test_every_class_of_three_is_in_every_split_in_proportion(paintings, study, name):
-    heads = TASKS if name == "combined" else (name,)
-    for task in heads:
-        pool = [p.labels[task] for p in paintings if all(p.listed.get(head) == "train" for head in heads)]
-        for split in SPLITS:
-            drawn = [p.labels[task] for p, row in zip(paintings, study, strict=True) if row[name] == split]
-            missing = {label for label, count in Counter(pool).items() if count >= 3} - set(drawn)
-            assert not missing, (task, split)
-            got = shares(drawn)
-            assert all(abs(got.get(label, 0) - share) < 0.015 for label, share in shares(pool).items()), (task, split)
+def test_splits_depend_only_on_the_paintings_and_the_seed():
+    rng = random.Random(0)
+    paintings = [Painting(f"a/{n}.jpg", {"style": rng.randrange(5)}, {"style": "train"}) for n in range(300)]
+    roles = {p.path: split["style"] for p, split in zip(paintings, artgan_splits(paintings), strict=True)}
+    rng.shuffle(paintings)
+    again = {p.path: split["style"] for p, split in zip(paintings, artgan_splits(paintings), strict=True)}
+    other = {p.path: split["style"] for p, split in zip(paintings, artgan_splits(paintings, seed=1), strict=True)}
+    assert roles == again != other
+    assert Counter(roles.values()) == {"train": 270, "val": 30}
 
 
-@needs_wikiart
-def test_splits_depend_on_the_seed_and_the_paintings_alone(paintings, study):
-    mixed = np.random.default_rng(0).permutation(len(paintings))
-    again = study_splits([paintings[row] for row in mixed], seed=0)
-    assert [again[place] for place in np.argsort(mixed)] == study
-    assert study_splits(paintings, seed=1) != study
+def test_near_duplicates_are_never_on_both_sides_of_a_split():
+    splits = [
+        {"artist": "train", "style": "train"},
+        {"artist": "", "style": "test"},
+        {"artist": "val", "style": ""},
+        {"artist": "train", "style": ""},
+        {"artist": "train", "style": ""},
+    ]
+    assert separate_duplicates(splits, ["a", "a", "b", "b", "c"]) == [
+        {"artist": "", "style": ""},
+        {"artist": "", "style": "test"},
+        {"artist": "val", "style": ""},
+        {"artist": "", "style": ""},
+        {"artist": "train", "style": ""},
+    ]
 
 
-@needs_wikiart
-def test_copies_share_a_role_and_the_sizes_stay(paintings, study):
-    # Each painting that is evaluated on is made the copy of one that is trained on.
-    evaluated = [row for row, split in enumerate(study) if {"val", "test"} & set(split.values())][::4]
-    trained = [row for row, split in enumerate(study) if split["style"] == "train" and not split["artist"]]
-    groups = [painting.path for painting in paintings]
-    for copy, original in zip(trained, evaluated, strict=False):
-        groups[copy] = groups[original]
-    splits = study_splits(paintings, 0, groups)
-    roles: dict[str, set[str]] = {}
-    for group, row in zip(groups, splits, strict=True):
-        roles.setdefault(group, set()).update(role for role in row.values() if role)
-    assert max(map(len, roles.values())) == 1
-    assert {name: tuple(Counter(row[name] for row in splits)[split] for split in SPLITS) for name in SIZES} == SIZES
-
-
-@needs_wikiart
-def test_with_fewer_paintings_the_sizes_shrink_in_proportion_and_it_is_said(paintings, capsys):
-    splits = make_splits("study", paintings[::2], seed=0)
-    said = capsys.readouterr().err
-    for name, (_, val, test) in SIZES.items():
-        counts = Counter(row[name] for row in splits)
-        assert counts["val"] == pytest.approx(val / 2, rel=0.05)
-        assert counts["test"] == pytest.approx(test / 2, rel=0.05)
-        assert f"{name} {counts['train']:,}/{counts['val']:,}/{counts['test']:,}" in said
-
-
-@needs_wikiart
-def test_the_official_splits_drop_the_leaks_between_tasks_unless_they_are_kept(paintings):
-    leaks = [{"train", "val"} <= set(painting.listed.values()) for painting in paintings]
-    assert sum(leaks) == 566
-    dropped, kept = artgan_splits(paintings), artgan_splits(paintings, keep_leaks=True)
-    roles = [[{role for role in row.values() if role} for row in splits] for splits in (dropped, kept)]
-    assert not any("test" in found and len(found) > 1 for found in roles[0])
-    assert ["test" in found and "train" in found for found in roles[1]] == leaks
-    assert sum(row["artist"] in ("train", "val") for row in kept) == 13_346
-
-
-@needs_wikiart
-def test_the_table_needs_no_images(tmp_path, study, capsys):
+@pytest.mark.parametrize(("options", "seed", "leaks"), [([], 0, False), (["--seed", "1", "--keep-leaks"], 1, True)])
+def test_the_table_has_the_labels_and_splits_of_every_listed_painting(invented, tmp_path, capsys, options, seed, leaks):
+    for task, classes in zip(TASKS, (6, 9, 4), strict=True):
+        (tmp_path / f"{task}_class.txt").write_text("".join(f"{n} Class_{n}\n" for n in range(classes)))
+        for listed in ("train", "val"):
+            rows = [f"{p.path},{p.labels[task]}\n" for p in invented if p.listed.get(task) == listed]
+            (tmp_path / f"{task}_{listed}.csv").write_text("".join(rows))
+    with (tmp_path / "style_train.csv").open("a") as file:
+        file.write("style/a.jpg,0\nstyle/a.jpg,1\n")
     out = tmp_path / "splits.parquet"
-    assert main(["--labels", str(WIKIART / "labels"), "--protocol", "study", "--out", str(out)]) == 0
-    path = "Post_Impressionism/maurice-de-vlaminck_the-village.jpg"
-    said = f"{path}: two classes of genre; it is left unlabelled in this task"
-    assert capsys.readouterr().err == f"warning: {said}\n"
+    assert main(["--labels", str(tmp_path), "--out", str(out), *options]) == 0
+    said, warning = capsys.readouterr()
+    assert warning == "warning: style/a.jpg: two classes of style; it is left unlabelled in this task\n"
+    found = read_labels(tmp_path).paintings
+    splits = dict(zip(found, artgan_splits(list(found.values()), seed, leaks), strict=True))
     table = pq.read_table(out)
     assert table.column_names == ["path", *TASKS, *(f"split_{name}" for name in (*TASKS, "combined"))]
-    assert table.num_rows == len(study)
-    assert Counter(table["split_combined"].to_pylist()) == Counter(row["combined"] for row in study)
-    assert min(table["artist"].to_pylist()) == -1
+    assert table.to_pylist() == [
+        {"path": path}
+        | {task: found[path].label(task) for task in TASKS}
+        | {f"split_{name}": role for name, role in splits[path].items()}
+        for path in sorted(found)
+    ]
+    sizes = Counter(split["combined"] for split in splits.values())
+    first, *_, last = said.splitlines()
+    assert first == f"{len(found)} paintings in {out}"
+    assert last.split() == ["combined", *(str(word) for role in SPLITS for word in (role, sizes[role]))]
 
 
 @pytest.mark.parametrize("wrong", [["--seed", "-1"], ["--protocol", "study", "--keep-leaks"]])
@@ -124,14 +109,26 @@ def test_wrong_options_are_one_sentence(tmp_path, capsys, wrong):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_quotas_are_rounded_by_largest_remainder_and_spare_the_rare():
-    assert class_quotas(np.array([50, 30, 20]), 10).tolist() == [5, 3, 2]
-    assert class_quotas(np.array([100, 55, 3, 2]), 8).tolist() == [4, 3, 1, 0]
-    assert class_quotas(np.array([2, 5, 5]), 0).tolist() == [0, 0, 0]
+@needs_wikiart
+def test_the_official_splits_leak_nothing_between_tasks_and_keep_every_class(official):
+    splits = artgan_splits(official)
+    assert max(len({role for role in split.values() if role}) for split in splits) == 1
+    dropped = sum(
+        painting.listed[task] == "train" and not split[task]
+        for painting, split in zip(official, splits, strict=True)
+        for task in painting.listed
+    )
+    assert dropped >= sum(len(set(painting.listed.values())) == 2 for painting in official) == 566
+    for task in TASKS:
+        sizes = Counter((p.label(task), split[task]) for p, split in zip(official, splits, strict=True) if split[task])
+        for label in {label for label, _ in sizes}:
+            train, val = sizes[label, "train"], sizes[label, "val"]
+            assert val / (train + val) == pytest.approx(0.1, abs=0.02)
 
 
-def test_a_balanced_sample_meets_the_quotas_of_all_heads_at_once():
-    # Two heads that are not independent: a sample stratified by one alone would miss the other.
-    labels = np.array([[0, 0]] * 30 + [[0, 1]] * 10 + [[1, 0]] * 10 + [[1, 1]] * 50)
-    rows = balanced_sample(labels, [np.array([8, 12]), np.array([8, 12])], 20)
-    assert [np.bincount(labels[rows, head]).tolist() for head in (0, 1)] == [[8, 12], [8, 12]]
+@needs_wikiart
+def test_the_official_splits_have_their_published_leaks_if_these_are_kept(official):
+    splits = artgan_splits(official, keep_leaks=True)
+    for painting, split in zip(official, splits, strict=True):
+        roles = {task: {"val": "test"}.get(listed, "train") for task, listed in painting.listed.items()}
+        assert {task: split[task].replace("val", "train") for task in TASKS if split[task]} == roles

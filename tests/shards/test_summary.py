@@ -1,15 +1,12 @@
-"""shards/summary and progress: the picture shows what is in the index and is drawn only when that has changed."""
+"""shards/summary: the picture shows what is in the index, and is drawn again only when that has changed."""
 
 import io
-import re
 import shutil
 from collections import Counter
 
 import numpy as np
-import pytest
 from PIL import Image, ImageOps
 
-from shards import progress
 from shards.index import read_index
 from shards.labels import TASKS
 from shards.pack import pack
@@ -17,7 +14,7 @@ from shards.reader import Reader
 from shards.summary import THUMBNAIL, class_counts, draw_summary, sample_rows
 
 
-def test_the_picture_is_drawn_again_only_for_another_index(paintings, shards, tmp_path):
+def test_the_picture_is_drawn_again_only_for_another_index(paintings, shards, in_process, tmp_path):
     out = tmp_path / "shards"
     shutil.copytree(shards, out)
     file = out / "summary.png"
@@ -52,14 +49,3 @@ def test_counts_of_classes_are_those_of_the_index(paintings, shards, tmp_path):
         counts = class_counts(index, task)
         assert sum(counts.values()).tolist() == list(report["classes"][task].values())
         assert {split: counts[split].sum() for split in ("train", "val", "test")} == report["splits"][task]
-
-
-@pytest.mark.parametrize("terminal", ["0", "1"])
-def test_progress_says_how_many_a_second(monkeypatch, capsys, terminal):
-    monkeypatch.setenv("TTY_COMPATIBLE", terminal)
-    monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setattr(progress, "PLAIN_INTERVAL_S", 0)
-    with progress.progress("packing paintings", 3) as advance:
-        for _ in range(3):
-            advance()
-    assert re.search(r"3( of |/)3.* [\d,]+\.\d/s", capsys.readouterr().err)

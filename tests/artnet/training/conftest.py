@@ -1,0 +1,58 @@
+"""One run that nothing stopped, to compare with."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from artnet.config import unflatten
+from artnet.rundir import RunDir
+from tests.artnet import runs
+from tests.conftest import TINY
+
+
+@pytest.fixture(scope="session")
+def config(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three epochs of seven steps, with a checkpoint after every step."""
+    file = tmp_path_factory.mktemp("run") / "run.yaml"
+    values = {**TINY, "data.shards": str(shards), "train.epochs": 3, "train.checkpoint_minutes": 1e-6}
+    file.write_text(yaml.safe_dump(unflatten(values)))
+    return file
+
+
+@pytest.fixture(scope="session")
+def whole(config: Path) -> Callable[[int], Path]:
+    """The folder of that run, trained at once by so many ranks."""
+
+    @cache
+    def folder(ranks: int) -> Path:
+        trained = runs.start(config, config.parent / f"whole{ranks}", ranks)
+        assert not any(trained.wait()), trained.said()
+        return config.parent / f"whole{ranks}"
+
+    return folder
+
+
+def curves(folder: Path) -> list[dict]:
+    """What a run measured, without what depends on the clock."""
+    clock = {"time", "seconds", "images_per_s", "data_wait", "memory_gib"}
+    return [{key: value for key, value in line.items() if key not in clock} for line in RunDir(folder).metrics()]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["learner"]["model"]
+
+
+def outcomes(folder: Path) -> list[str]:
+    return [attempt["outcome"] for attempt in RunDir(folder).run()["attempts"]]
+
+
+def assert_same(folder: Path, whole: Path) -> None:
+    """The run in `folder` ended bit for bit as the other did."""
+    assert curves(folder) == curves(whole)
+    expected = weights(whole)
+    assert all(torch.equal(expected[name], value) for name, value in weights(folder).items())
+    assert RunDir(folder).result().tasks == RunDir(whole).result().tasks

@@ -1,0 +1,175 @@
+"""Checkpoints: written whole or not at all, checked when they are read; the run's result rests on them."""
+
+import json
+import random
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from artnet import checkpoint
+from artnet.checkpoint import BrokenError
+from artnet.errors import SavingError
+from artnet.rundir import EXIT_STOPPED, RunDir
+from artnet.training.checkpoints import CheckpointWriter
+from shards.errors import UserError
+from tests.artnet import runs
+from tests.artnet.training.conftest import assert_same
+
+CPU = torch.device("cpu")
+
+
+def test_any_change_of_a_checkpoint_is_noticed(tmp_path):
+    file = tmp_path / "last.pt"
+    checkpoint.save(file, {"weights": torch.randn(50, 50), "step": 3})
+    assert torch.load(file, weights_only=True)["step"] == 3
+    good, generator = file.read_bytes(), random.Random(0)
+    places = [*range(0, len(good), 101), *range(len(good) - 80, len(good))]
+    for place in places:
+        file.write_bytes(good[:place] + bytes([good[place] ^ 1 << generator.randrange(8)]) + good[place + 1 :])
+        with pytest.raises(BrokenError):
+            checkpoint.load(file, CPU)
+        file.write_bytes(good[:place])
+        with pytest.raises(BrokenError):
+            checkpoint.load(file, CPU)
+    file.write_bytes(good + b"x")
+    with pytest.raises(BrokenError):
+        checkpoint.load(file, CPU)
+    file.write_bytes(good)
+    assert checkpoint.load(file, CPU)["step"] == 3
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "missing", "of another kind"])
+def test_the_checkpoint_before_stands_in_for_a_broken_one(tmp_path, damage):
+    writer = CheckpointWriter(tmp_path, "run", last_is_good=False)
+    for step in (1, 2, 3):
+        writer.save({"step": step})
+    writer.close()
+    last = tmp_path / "last.pt"
+    assert checkpoint.load_newest(tmp_path, CPU) == ({"step": 3}, [])
+    if damage == "missing":
+        last.unlink()
+    elif damage == "of another kind":
+        torch.save({"step": 4}, last)
+    else:
+        last.write_bytes(last.read_bytes()[:-1] if damage == "truncated" else b"")
+    state, wrong = checkpoint.load_newest(tmp_path, CPU)
+    assert state == {"step": 2}
+    assert len(wrong) == 1
+    # What is broken does not take the good one's place.
+    writer = CheckpointWriter(tmp_path, "run", last_is_good=False)
+    writer.save({"step": 5})
+    writer.close()
+    assert checkpoint.load(tmp_path / "previous.pt", CPU) == {"step": 2}
+    for name in ("last.pt", "previous.pt"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match=r"last\.pt is broken .* and .*previous\.pt is broken"):
+        checkpoint.load_newest(tmp_path, CPU)
+
+
+def test_a_run_with_a_damaged_checkpoint_says_so_and_ends_the_same(config, whole, tmp_path):
+    run = RunDir(tmp_path / "run")
+    assert runs.train(config, run.path, signals=[(0, 16, signal.SIGTERM)]).returncode == EXIT_STOPPED
+    last = run.checkpoints / "last.pt"
+    content = bytearray(last.read_bytes())
+    content[random.randrange(len(content))] ^= 4
+    last.write_bytes(content)
+    ended = runs.train(config, run.path)
+    assert ended.returncode == 0, ended.stderr
+    broken = [line for line in ended.stderr.splitlines() if "last.pt is broken" in line]
+    assert len(broken) == 1
+    assert "going on from previous.pt" in broken[0]
+    assert_same(run.path, whole(1))
+
+
+def test_the_best_epoch_is_made_again_from_the_last_or_missed_in_one_sentence(run_yaml, tmp_path):
+    config, run = run_yaml(), RunDir(tmp_path / "run")
+    assert runs.train(config, run.path).returncode == 0
+    result, best = run.result_file.read_text(), run.checkpoints / "best.pt"
+    content = best.read_bytes()
+    run.result_file.unlink()
+    best.write_bytes(content[:1000])
+    assert runs.train(config, run.path).returncode == 0
+    assert json.loads(result)["tasks"] == json.loads(run.result_file.read_text())["tasks"]
+    state = checkpoint.load(run.checkpoints / "last.pt", CPU)
+    run.result_file.unlink()
+    best.unlink()
+    state["progress"]["step"] += 1  # as if the best epoch were not the last
+    checkpoint.save(run.checkpoints / "last.pt", state)
+    ended = runs.train(config, run.path)
+    assert ended.returncode == 2
+    assert "best.pt, the weights of epoch 1, is missing or broken" in ended.stderr.splitlines()[-1]
+
+
+def test_what_is_saved_is_what_was_when_it_was_asked_for(tmp_path):
+    state = {"weights": torch.zeros(2_000_000), "list": [torch.zeros(3)]}
+    writer = CheckpointWriter(tmp_path, "run", last_is_good=False)
+    writer.save(state)
+    state["weights"].fill_(1)
+    state["list"][0].fill_(1)
+    writer.close()
+    saved = checkpoint.load(tmp_path / "last.pt", CPU)
+    assert not saved["weights"].any()
+    assert not saved["list"][0].any()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[float], Path]]:
+    """A file system of so many MB, which can be made larger."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def size(megabytes: float) -> Path:
+        options = f"size={round(1024 * megabytes)}k" + (",remount" if folder.is_mount() else "")
+        made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
+        if made.returncode:
+            pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")
+        return folder
+
+    yield size
+    if folder.is_mount():
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_waited_for_and_leaves_the_old_checkpoint(small_disk, capfd):
+    folder = small_disk(10)
+    writer = CheckpointWriter(folder, "run", last_is_good=False)
+    small, large = {"step": 1}, {"step": 2, "weights": torch.zeros(3_000_000)}
+    writer.save(small, small)
+    for failures in (1, 2):
+        writer.save(large, large)
+        writer.wait()
+        assert (writer.has_failed(), writer.has_given_up()) == (True, False), failures
+    assert capfd.readouterr().err.count("warning") == 1
+    assert checkpoint.load_newest(folder, CPU) == (small, [])
+    assert sorted(path.name for path in folder.iterdir()) == ["best.pt", "last.pt"]
+    writer.save(large)
+    writer.wait()
+    assert writer.has_given_up()
+    with pytest.raises(SavingError, match="No space left on device"):
+        writer.raise_error()
+    small_disk(60)
+    writer.save({"step": 3})
+    writer.close()
+    assert not writer.has_failed()
+    assert checkpoint.load(folder / "last.pt", CPU) == {"step": 3}
+    assert checkpoint.load(folder / "best.pt", CPU)["step"] == 2  # it was owed
+
+
+def test_a_run_out_of_room_ends_clearly_and_goes_on_when_there_is_some(config, whole, small_disk):
+    size = (whole(1) / "checkpoints" / "last.pt").stat().st_size / 2**20
+    run = RunDir(small_disk(2.5 * size) / "run")
+    ended = runs.train(config, run.path)
+    assert ended.returncode == 1, ended.stderr
+    assert "No space left on device" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+    assert run.result() is None
+    assert not list(run.path.rglob("*.tmp"))
+    small_disk(10 * size)
+    ended = runs.train(config, run.path)
+    assert ended.returncode == 0, ended.stderr
+    assert run.run()["attempts"][-1]["from_step"] > 0
+    assert_same(run.path, whole(1))

@@ -1,0 +1,104 @@
+"""Trainings that fail: each says what happened and what to do, and launchers learn it from `run.json`."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from artnet.config import RunConfig
+from artnet.data.dataset import SplitData
+from artnet.distributed import Ranks
+from artnet.rundir import RunDir
+from artnet.training import learner
+from artnet.training.oom import accumulate_for, doubled
+from launch.sweep.state import State, after_exit
+from shards.index import read_index
+from shards.reader import Reader
+from tests.artnet import runs
+from tests.conftest import python
+
+CPU = torch.device("cpu")
+
+
+def _impatient(rank, arguments, signals):
+    distributed.ROLL_CALL_S = 1.0  # the one that does not hang answers at once
+    runs.train_as_rank(rank, arguments, signals)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_hangs_is_named(config, tmp_path, rank):
+    run = RunDir(tmp_path / "run")
+    given = runs.arguments(config, run.path), [(rank, 3, signal.SIGSTOP)]
+    started = runs.Ranks(2, tmp_path / "log", _impatient, *given, ARTNET_TIMEOUT_S="5")
+    started.processes[1 - rank].join()
+    hanging = started.processes[rank]
+    assert hanging.exitcode is None
+    os.kill(hanging.pid, signal.SIGKILL)
+    assert started.wait()[1 - rank] == 1
+    assert f"{run.name}: rank {rank} did not answer in time" in started.said()
+
+
+def test_a_loss_that_is_no_number_names_its_paintings_and_is_no_result(run_yaml, tmp_path, shards, monkeypatch):
+    monkeypatch.setattr(learner, "learning_rate", lambda step, *_: 1e30 if step == 1 else 0.01)
+    run = RunDir(tmp_path / "run")
+    ended = runs.train(run_yaml(train__log_every=4), run.path)
+    assert ended.returncode == 1, ended.stderr
+    assert "lower optim.lr" in ended.stderr
+    assert run.result() is None
+    found = json.loads(run.bad_batch_file.read_text())
+    assert f"in step {found['step']}, whose 16 paintings are named in {run.bad_batch_file}" in ended.stderr
+    assert (found["step"], found["epoch"]) == (3, 1)
+    index = read_index(shards)
+    data = SplitData(run.config(), "train", index, Reader(index))
+    shown = data.rows[data.plan(0).order[32:48]]
+    assert found["keys"] == [str(index.table["key"][int(row)]) for row in shown]
+
+
+# Enough for a resnet18, its momentum and a checkpoint, not for the activations of 64 paintings of 224 pixels.
+CRAMPED = (
+    "import resource, torch, artnet.training.attempt; from artnet import train; "
+    "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + 700_000_000; "
+    "resource.setrlimit(resource.RLIMIT_AS, (size, size)); exit(train.main())"
+)
+
+
+def test_out_of_memory_is_recognised_and_smaller_parts_are_tried_if_asked(run_yaml, tmp_path):
+    run = RunDir(tmp_path / "run")
+    config = run_yaml(data__size=224, train__batch_size=64)
+    ended = python("-c", CRAMPED, *runs.arguments(config, run.path, "--auto-accumulate"))
+    assert "starting again with train.accumulate 2" in ended.stderr
+    assert [attempt["accumulate"] for attempt in run.run()["attempts"]][:3] == [1, 2, 4]
+    assert after_exit(1, outcomes(run.path)[0], "")[0] is State.OUT_OF_MEMORY
+
+
+def test_out_of_memory_names_what_to_try(run_yaml, tmp_path, monkeypatch):
+    def allocate(*_):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(Learner, "step", allocate)
+    ended = runs.train(run_yaml(data__size=224, train__batch_size=64), tmp_path / "run")
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    for tip in ("64 paintings of 224 pixels", "train.accumulate 2", "train.batch_size 32", "data.size below 224"):
+        assert tip in ended.stderr
+    assert after_exit(1, outcomes(tmp_path / "run")[0], "")[0] is State.OUT_OF_MEMORY
+
+
+def test_accumulation_grows_to_the_batch_of_a_rank_and_is_remembered():
+    config = RunConfig.model_validate({"task": "style", "train": {"batch_size": 48, "accumulate": 3}})
+    ranks = Ranks(0, 2, 2, CPU)
+    assert [doubled(parts, config, ranks) for parts in (1, 3, 4, 8, 12, 24)] == [2, 6, 8, 24, 24, None]
+    ran_out = {"accumulate": 6, "outcome": "failed: OutOfMemoryError: here"}
+    assert accumulate_for(config, ranks, [], True) == 3
+    assert accumulate_for(config, ranks, [ran_out], False) == 3
+    assert accumulate_for(config, ranks, [ran_out], True) == 12
+    assert accumulate_for(config, ranks, [ran_out, {"accumulate": 12, "outcome": "stopped"}], True) == 12
+
+
+def test_help_does_not_import_torch():
+    shown = python("-X", "importtime", "-m", "artnet.train", "--help")
+    assert shown.returncode == 0
+    assert "artnet.config" in shown.stderr
+    assert "| torch" not in shown.stderr.replace(" ", "").replace("|", "| ")
