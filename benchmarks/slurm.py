@@ -135,7 +135,7 @@ def storm(bench: Bench, runs: int, seed: int) -> None:
     while not all(run.result() for run in bench.runs):
         for number, run in enumerate(bench.runs):
             attempts = len(run.run().get("attempts", []))
-            is_training = run.is_locked() and run.state().get("state") == "running" and not run.result()
+            is_training = run.is_locked() and run.state().state == "running" and not run.result()
             if kills[number] and is_training and attempts > struck[number] and len(run.metrics()) > 4 * attempts:
                 struck[number] = attempts
                 kind = kills[number].pop()
@@ -145,7 +145,7 @@ def storm(bench: Bench, runs: int, seed: int) -> None:
             doomed -= bench.launch_to_die()
         else:
             bench.launch("slurm")
-        states = Counter(str(run.state().get("state")) for run in bench.runs)
+        states = Counter(str(run.state().state) for run in bench.runs)
         left = sum(map(len, kills.values())) + doomed
         print(f"{time.monotonic() - started:5.0f} s, {left} kills left: {dict(states)}", flush=True)
         if power.poll() is not None:
@@ -177,13 +177,13 @@ def kill_task(run: RunDir) -> None:
 
 def kill_node(run: RunDir) -> None:
     """A power cut."""
-    node = run.state()["reason"].rpartition(" ")[2]
+    node = run.state().reason.rpartition(" ")[2]
     subprocess.run([ROOT / "tests/cluster/kill-node.sh", node], check=False, capture_output=True)
 
 
 def preempt(run: RunDir) -> None:
     """A job of the high partition that wants the whole node."""
-    node = run.state()["reason"].rpartition(" ")[2]
+    node = run.state().reason.rpartition(" ")[2]
     options = ["--partition=high", "--exclusive", f"--nodelist={node}", "--output=/dev/null"]
     subprocess.run(["sbatch", *options, "--wrap=sleep 2"], check=False, capture_output=True)
 

@@ -1,4 +1,4 @@
-"""How launchers speak and ask: results on stdout, what goes on and questions on stderr."""
+"""Output and questions of the launchers: results on stdout, progress and questions on stderr."""
 
 import sys
 
@@ -13,25 +13,25 @@ def show_value(value: object) -> str:
 
 
 def console() -> Console:
-    """The console for results: as wide as the text where nobody watches, so that no line is broken or cut."""
+    """The console for results. Without a terminal it is wide enough that no line is wrapped or cut."""
     plain = Console()
     return plain if plain.is_terminal else Console(width=max(200, plain.width))
 
 
 def say(message: str) -> None:
-    """A line about what goes on, on stderr."""
+    """Print a line about progress to stderr."""
     print(message, file=sys.stderr, flush=True)
 
 
 def ask(question: str, yes: bool) -> bool:
-    """Whether the user agrees to what cannot be taken back; `yes` is `--yes`.
+    """Ask whether the user agrees to something that cannot be undone; `yes`, the option `--yes`, answers it.
 
-    Raises `UserError` where nobody is there to be asked.
+    Raises `UserError` if stdin is not a terminal.
     """
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise UserError(f"{question}; give --yes to agree, as nobody is at the keyboard to be asked")
+        raise UserError(f"{question}; give --yes to agree, as there is no terminal to ask on")
     print(f"{question}; type yes to go on: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() == "yes":
         return True

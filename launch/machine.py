@@ -25,7 +25,7 @@ from .sweep.state import Found, Observation, State
 
 POLL_S = 0.2
 HERE = ("local", "tune")  # the engines that train on this machine themselves
-PLAIN_EVERY_S = 30.0  # between two lines about progress where nobody watches a bar
+PLAIN_EVERY_S = 30.0  # between two lines about progress, without a terminal
 
 
 class LocalBlock(BaseModel):
@@ -41,14 +41,17 @@ class LocalBlock(BaseModel):
 
 @dataclass
 class Slots:
-    """Places for runs on this machine. `gpus` are device numbers as CUDA_VISIBLE_DEVICES names them."""
+    """Slots for runs on this machine: `parallel` of them, each with `processes` ranks.
+
+    `gpus` are device numbers as CUDA_VISIBLE_DEVICES names them.
+    """
 
     parallel: int
     processes: int
     gpus: list[str]
 
     def environment(self, slot: int) -> dict[str, str]:
-        """What a run in this slot finds in its environment: its own GPUs, its share of the cores."""
+        """The environment of a run in this slot: its own GPUs, its share of the cores."""
         threads = max(1, cores() // (self.parallel * self.processes))
         environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
         if self.gpus:
@@ -58,7 +61,7 @@ class Slots:
 
 
 def slots(block: LocalBlock, gpus: Sequence[str]) -> Slots:
-    """How many runs go at a time: as the block says, but never two on one GPU."""
+    """How many runs train at a time: as the block says, but never two on one GPU."""
     if not gpus:
         return Slots(block.max_parallel or 1, block.processes, [])
     room = max(1, len(gpus) // block.processes)
@@ -103,7 +106,7 @@ class Pool:
     began: float = field(default_factory=time.time)
 
     def stop(self, number: int, frame: FrameType | None) -> None:
-        """The handler of SIGINT and SIGTERM: let every run stop at its next step."""
+        """Handle SIGINT and SIGTERM: let every run stop at its next step."""
         if not self.stopping:
             say("stopping: every run saves a checkpoint at its next step")
         self.stopping = True
@@ -111,17 +114,17 @@ class Pool:
             active.stop()
 
     def carry_out(self, decisions: Sequence[Decision]) -> None:
-        """Run everything that is to be started or resumed, and wait for what an earlier launcher left running."""
+        """Train all runs to be started or resumed, and wait for those that an earlier launcher left running."""
         running = [decision for decision in decisions if is_left_running(decision)]
         waiting = to_start(decisions)
         for number, decision in enumerate(running, start=1):
             folder = self.sweep.run(decision.run)
-            # A run of unknown place gets a negative number: it takes none of ours.
+            # A run of an unknown slot gets a negative number: it takes no slot of ours.
             slot = folder.state().slot
             self.active[-number if slot is None or slot in self.active else slot] = Active(decision, folder)
             say(f"{folder.name}: still running since an earlier launch, waiting for it")
         overall = self.bars.add_task("all runs", total=self.total, shown=f"0 of {self.total}")
-        spoken = time.monotonic()
+        last_line = time.monotonic()
         while self.active or (waiting and not self.stopping):
             for slot in range(self.slots.parallel):
                 while waiting and self._was_cancelled(self.sweep.run(waiting[0].run)):
@@ -141,8 +144,8 @@ class Pool:
                         waiting.insert(0, active.decision)
                     self.ended.append(active)
                     self.bars.update(overall, completed=self._done, shown=f"{self._done} of {self.total}")
-            if not self.bars.console.is_terminal and time.monotonic() - spoken > PLAIN_EVERY_S:
-                spoken = time.monotonic()
+            if not self.bars.console.is_terminal and time.monotonic() - last_line > PLAIN_EVERY_S:
+                last_line = time.monotonic()
                 say(", ".join(map(self._progress_line, self.active.values())))
             time.sleep(POLL_S)
 
@@ -184,12 +187,12 @@ class Pool:
         return True
 
     def _was_cancelled(self, folder: RunDir) -> bool:
-        """Whether somebody has cancelled the run since this launcher is at work."""
+        """Whether another process has cancelled the run since this launcher started."""
         return cancelled_since(folder, self.began)
 
     @property
     def _done(self) -> int:
-        """How many runs of our own have ended; those of earlier launches are not in the total."""
+        """How many runs of this launcher have ended; those of earlier launches are not in the total."""
         return sum(active.process is not None for active in self.ended)
 
     def _show(self, active: Active) -> None:
@@ -221,7 +224,7 @@ class MachineBackend:
     draws = False
 
     def __init__(self, overrides: Mapping[str, int | None] | None = None) -> None:
-        """`overrides` are the values of the command line, over the grid's `local:` block; None where there is none."""
+        """`overrides` are the values of the command line, over the grid's `local:` block; None: not given."""
         self._overrides = overrides or {}
 
     def configure(self, grid: Grid, everything: Sequence[Run], sets: Sequence[str]) -> None:
@@ -233,10 +236,10 @@ class MachineBackend:
         return expand(grid, sets, only)
 
     def check(self, launch: Launch, dry_run: bool) -> None:
-        """Nothing: a run that cannot be trained here says so itself."""
+        """Nothing to check: a run that cannot be trained here fails with a sentence of its own."""
 
     def start(self, launch: Launch) -> bool:
-        """Train what the plan says, and wait for what an earlier launcher left running. False after Ctrl-C."""
+        """Train the runs of the plan, and wait for those that an earlier launcher left running. False after Ctrl-C."""
         columns = (TextColumn("{task.description}"), BarColumn(10), TextColumn("{task.fields[shown]}"))
         total = len(to_start(launch.decisions))
         if not total and not any(map(is_left_running, launch.decisions)):
@@ -255,7 +258,7 @@ class MachineBackend:
         return 0 if all(now.state is State.COMPLETE for now in found) else 1
 
     def find(self, sweep: SweepDir, runs: Sequence[Run], fresh: bool) -> Observation:
-        """How runs are found: their folders say it all."""
+        """How runs are found, by their folders alone."""
         return Observation({run.config.name: find_run(sweep.run(run), run.config.signature) for run in runs})
 
     def cancel(self, folders: Sequence[RunDir], found: Mapping[str, Found], reason: str) -> None:
@@ -267,9 +270,9 @@ class MachineBackend:
             note_state(folder, State.CANCELLED, reason, cancelled=time.time())
 
     def log(self, folder: RunDir) -> Path | None:
-        """None: what a run says is in its attempts."""
+        """None: all logs are in the attempts of the run."""
         return None
 
     def leftovers(self, sweep: SweepDir, folders: Sequence[RunDir], found: Mapping[str, Found]) -> Leftovers:
-        """Nothing: all is in the folders of the runs."""
+        """Nothing: all files are in the folders of the runs."""
         return {}

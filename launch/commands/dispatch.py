@@ -1,4 +1,4 @@
-"""What is asked for is done: the commands by their options."""
+"""From the options to the command."""
 
 from rich.console import Console
 
@@ -9,28 +9,28 @@ from . import logs, status
 from .cancel import cancel
 from .clean import clean
 from .launch import launch
-from .options import Options, Verb
+from .options import Command, Options
 from .session import Session, open_session, warn
 
 
 def run(options: Options, engines: Engines, console: Console) -> int:
-    """Launch a grid, or do another thing with it. Returns the exit code. Raises `UserError` for wrong input."""
+    """Launch a grid, or run another command on it. Returns the exit code. Raises `UserError` for wrong input."""
     session = open_session(options, engines)
-    if options.verb is Verb.LAUNCH:
+    if options.command is Command.LAUNCH:
         return launch(session, console)
-    if options.verb is Verb.STATUS:
+    if options.command is Command.STATUS:
         return (status.watch if options.watch_s else status.show)(session, console)
     if not (session.sweep.folder / "manifest.json").exists():
         raise UserError(f"{session.sweep.folder} holds no runs yet; launch the grid first, or give the right --runs")
-    if options.verb is Verb.LOGS:
+    if options.command is Command.LOGS:
         return logs.show(session)
-    return {Verb.CANCEL: cancel, Verb.COLLECT: collect, Verb.CLEAN: clean}[options.verb](session, console)
+    return {Command.CANCEL: cancel, Command.COLLECT: collect, Command.CLEAN: clean}[options.command](session, console)
 
 
 def collect(session: Session, console: Console) -> int:
-    """Write the table and the page of what there is now. Returns 0."""
+    """Write the table and the page of the runs as they are now. Returns 0."""
     engines = [session.engines.of(session.sweep.run(run)) for run in session.everything.runs]
-    if any(engine.is_scheduled for engine in engines):  # what the scheduler says is noted first, for the page
+    if any(engine.is_scheduled for engine in engines):  # the page shows what the scheduler knows
         with session.sweep.locked(session.engines.own.name, wait=True):
             _, observed = session.observe(fresh=True)
             warn(observed)

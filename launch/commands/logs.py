@@ -1,4 +1,4 @@
-"""What a run said: stdout and stderr of its last attempt, all ranks, or the scheduler's log if it never started."""
+"""Logs of a run: stdout and stderr of its last attempt, all ranks, or the scheduler's log if it never started."""
 
 import sys
 import time
@@ -19,7 +19,7 @@ POLL_S = 0.5
 
 
 def show(session: Session) -> int:
-    """Print what a run said in its last attempt, and with `--follow` what it says until it ends."""
+    """Print the logs of a run's last attempt, and with `--follow` what is added until the run ends. Returns 0."""
     run = selection.one(session.expansion.runs, session.options.logs)
     folder = session.sweep.run(run)
     reader = Reader(folder, session.engines, sys.stdout.buffer, say)
@@ -32,7 +32,7 @@ def show(session: Session) -> int:
         return 0
     reader.read(to_the_end=True)
     if not files(folder, session.engines):
-        say(f"{folder.name} has said nothing yet: {state().replace('_', ' ')}")
+        say(f"{folder.name} has no logs yet: {state().replace('_', ' ')}")
     return 0
 
 
@@ -54,7 +54,7 @@ def _rank(file: Path) -> int:
 
 @dataclass
 class Reader:
-    """Hands on what is new in the logs of a run, a line at a time."""
+    """Prints what is new in the logs of a run, whole lines at a time, to `out`; names the files by `say`."""
 
     folder: RunDir
     engines: Engines
@@ -64,15 +64,15 @@ class Reader:
     _logs: list[Path] = field(default_factory=list)
 
     def read(self, to_the_end: bool = False) -> None:
-        """Hand on the whole lines that have been added; `to_the_end`, a last one without its end too."""
+        """Print the lines that have been added; `to_the_end`, a last one without a newline too."""
         logs = files(self.folder, self.engines)
         if logs and [file.parent for file in logs[:1]] != [file.parent for file in self._logs[:1]]:
-            self._hand_on(to_the_end=True)  # what the attempt before said last
+            self._print(to_the_end=True)  # the last lines of the attempt before
             self.say(f"{logs[0].parent}: {', '.join(file.name for file in logs)}")
         self._logs = logs
-        self._hand_on(to_the_end)
+        self._print(to_the_end)
 
-    def _hand_on(self, to_the_end: bool) -> None:
+    def _print(self, to_the_end: bool) -> None:
         several = len({_rank(file) for file in self._logs}) > 1
         for file in self._logs:
             start = b"rank %d | " % _rank(file) if several else b""
@@ -85,9 +85,9 @@ class Reader:
                     self.out.write(start + line.removesuffix(b"\n") + b"\n")
         self.out.flush()
 
-    def follow(self, lives: Callable[[], bool]) -> None:
-        """Go on handing on what is new for as long as the run `lives`."""
-        while lives():
+    def follow(self, is_alive: Callable[[], bool]) -> None:
+        """Print what is new as long as the run is alive."""
+        while is_alive():
             self.read()
             time.sleep(POLL_S)
         self.read(to_the_end=True)

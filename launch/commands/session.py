@@ -1,4 +1,4 @@
-"""What is asked for: a grid with what is selected of it, the folder where its runs are, and the engines."""
+"""A session: a grid with what is selected of it, the folder of its runs, and the engines."""
 
 import os
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def open_session(options: Options, engines: Engines) -> Session:
 
 
 def warn(observed: Observation) -> None:
-    """Say that the scheduler does not answer, or not all of it."""
+    """Warn that the scheduler, or a part of it, does not answer."""
     if observed.trouble:
         say(f"warning: SLURM does not answer ({observed.trouble}); what it alone knows is unknown for now")
 

@@ -1,4 +1,4 @@
-"""Where the runs of a grid are: one row each, made of what was found and of the last lines of their metrics."""
+"""The status of the runs of a grid: one row each, from how they were found and the last lines of their metrics."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from .session import Session, warn
 
 _FIRST_TAIL, _LAST_TAIL = 1 << 14, 1 << 20  # bytes; an epoch's line may be far behind its steps' lines
 
-# Colours, and the order in which a watcher wants to see them where not all fit.
+# Colours, and the order of importance where not all rows fit.
 _STYLES = {
     State.RUNNING: "green",
     **dict.fromkeys((State.FAILED, State.OUT_OF_MEMORY, State.TIMED_OUT, State.NODE_FAILED), "bold red"),
@@ -47,7 +47,7 @@ def show(session: Session, console: Console) -> int:
     if runs:
         metric = session.grid.metric["name"]
         found = rows(session.sweep.folder, runs, observed.found, metric)
-        # Where nobody watches no line is broken or cut, as long as a reason may be.
+        # Without a terminal no line is wrapped or cut, however long a reason is.
         wide = console if console.is_terminal else Console(file=console.file, width=10_000)
         wide.print(table(found, metric, wraps=console.is_terminal), highlight=False)
     console.print(f"{session.grid.name}: {counts(states)}{_selected(session)}", highlight=False)
@@ -64,7 +64,10 @@ def _selected(session: Session) -> str:
 
 
 def watch(session: Session, console: Console) -> int:
-    """The table again and again, until nothing lives; where nobody watches, a line whenever the counts change."""
+    """Show the table until no run is alive; without a terminal, print a line whenever the counts change.
+
+    Returns 1 if a run has ended badly.
+    """
     every, metric = session.options.watch_s or 0.0, session.grid.metric["name"]
     shown_counts, warned = "", ""
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as screen:
@@ -75,7 +78,7 @@ def watch(session: Session, console: Console) -> int:
                 warn(observed)
             states = [observed.found[run.config.name].state for run in runs]
             line = f"{session.grid.name}: {counts(states)}{_selected(session)}"
-            over = not live(states) and not is_locked(session.sweep.lock)
+            over = not alive(states) and not is_locked(session.sweep.lock)
             if console.is_terminal:
                 found = rows(session.sweep.folder, runs, observed.found, metric)
                 shown = most_telling(found, max(1, console.height - 4))
@@ -91,7 +94,7 @@ def watch(session: Session, console: Console) -> int:
 
 @dataclass(frozen=True)
 class Row:
-    """A run as the table shows it. None is what is not known (yet); `to_go_s` is estimated from the epochs so far."""
+    """A run as the table shows it. None: not known yet. `to_go_s` is estimated from the epochs so far, in seconds."""
 
     name: str
     state: State
@@ -133,7 +136,7 @@ def _row(folder: RunDir, run: Run, found: Found, metric: str) -> Row:
 
 
 def tail(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The last line of a metrics.jsonl, and the last that closes an epoch; empty where there is none.
+    """The last line of a metrics.jsonl, and the last one that closes an epoch; empty if there is no such line.
 
     Only the end of the file is read.
     """
@@ -174,7 +177,7 @@ def _attempt(folder: RunDir) -> dict[str, Any]:
 
 
 def _started(folder: RunDir) -> float:
-    """When the last attempt began: a run that was interrupted has not trained in between."""
+    """When the last attempt began, in seconds of `time.time()`; 0 if that is not known."""
     try:
         return folder.lock_file.stat().st_mtime
     except OSError:
@@ -184,28 +187,28 @@ def _started(folder: RunDir) -> float:
 def counts(states: Sequence[State]) -> str:
     """`54 runs: 4 running, 40 pending, 10 complete`."""
     found = Counter(states)
-    told = (f"{found[state]} {state.replace('_', ' ')}" for state in State if found[state])
-    return f"{len(states)} {'run' if len(states) == 1 else 'runs'}: {', '.join(told)}"
+    parts = (f"{found[state]} {state.replace('_', ' ')}" for state in State if found[state])
+    return f"{len(states)} {'run' if len(states) == 1 else 'runs'}: {', '.join(parts)}"
 
 
 def ended_badly(states: Sequence[State]) -> bool:
-    """Whether one of the runs waits for the user."""
+    """Whether one of the runs needs the user."""
     return any(state in ENDED_BADLY for state in states)
 
 
-def live(states: Sequence[State]) -> bool:
-    """Whether one of the runs waits or runs."""
+def alive(states: Sequence[State]) -> bool:
+    """Whether one of the runs is alive: it waits or runs."""
     return any(state in LIVE for state in states)
 
 
 def most_telling(rows: Sequence[Row], room: int) -> list[Row]:
-    """The rows to show where there is room for so many: what runs and what failed before what waits or is over."""
+    """The rows to show where there is `room` for so many: running and failed runs before waiting and complete ones."""
     order = list(_STYLES)
     return sorted(rows, key=lambda row: order.index(row.state))[:room]
 
 
 def table(rows: Sequence[Row], metric: str, wraps: bool) -> Table:
-    """The table. Columns that no run fills are left away; `wraps` breaks long reasons instead of cutting them."""
+    """The table. Empty columns are left out; `wraps` wraps long reasons instead of cutting them."""
     columns = {
         "run": [Text(row.name) for row in rows],
         "state": [Text(row.state.replace("_", " "), style=_STYLES[row.state]) for row in rows],

@@ -79,7 +79,7 @@ class Trial:
         if self.process is None:
             if cancelled_since(self.run, self.began):
                 return False
-            if not self.run.is_locked():  # else an earlier launch's process is still at it
+            if not self.run.is_locked():  # else a process of an earlier launch trains it
                 self._start()
             return True
         code = self.process.exit_code

@@ -61,7 +61,7 @@ class SearchBackend(MachineBackend):
         return sample(grid, self._search.samples, self._search.seed, sets, only)
 
     def start(self, launch: Launch) -> bool:
-        """Let Ray Tune run the plan, and wait for what an earlier launcher left running. False after Ctrl-C."""
+        """Let Ray Tune train the runs of the plan, and wait for those left running. False after Ctrl-C."""
         decisions = [
             # It is reported like any other run; should it end without a result, it is resumed.
             dataclasses.replace(decision, action=Action.RESUME) if is_left_running(decision) else decision
@@ -72,7 +72,7 @@ class SearchBackend(MachineBackend):
         return search(launch.sweep, self._search, launch.grid.metric, decisions)
 
     def conclude(self, launch: Launch, console: Console) -> int:
-        """Say which run is the best and leave its configuration. Raises `UserError` if no run is complete."""
+        """Print which run is the best and write its configuration. Raises `UserError` if no run is complete."""
         sweep, metric = launch.sweep, launch.grid.metric
         winner = best(sweep, metric, launch.everything)
         if winner is None:
