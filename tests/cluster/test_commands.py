@@ -107,7 +107,7 @@ def test_status_asks_the_scheduler_no_more_than_three_times(command, tmp_path):
     command.write(4, **ENDLESS)
     assert command.submit().returncode == 0
     called = tmp_path / "called"
-    tools = tmp_path / "bin"
+    tools = tmp_path / "tools"
     tools.mkdir()
     for name in ("squeue", "sacct", "scontrol", "sinfo", "sacctmgr"):
         if real := shutil.which(name):
