@@ -105,7 +105,7 @@ class RunConfig(Section):
         }
         chosen = [key for key, is_on in against_imbalance.items() if is_on]
         if len(chosen) > 1:
-            raise ValueError(f"{' and '.join(chosen)} would each make up for rare classes: choose one")
+            raise ValueError(f"{' and '.join(chosen)} would each compensate for rare classes; choose one")
         if self.pretrained and self.init_from:
             raise ValueError("pretrained and init_from both say where the weights come from; give one")
         if self.train.freeze_epochs >= self.train.epochs:
@@ -209,7 +209,7 @@ def signature(values: Mapping[str, Any], described: Mapping[str, FieldInfo]) -> 
 
 
 def unknown_key(key: str) -> str:
-    """Say that a dotted path does not exist, with the nearest that does."""
+    """A message that a dotted path does not exist, with the nearest one that does."""
     known = list(fields())
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.6) or [
         name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]

@@ -6,7 +6,7 @@ from typing import Any
 
 from shards.errors import UserError
 
-# Files say it under the key `format`; those of the first version do not say it and are of format 1. A new key with a
+# Files have it under the key `format`; those of the first version lack the key and are of format 1. A new key with a
 # default needs no new format. A file that earlier versions would misread does.
 FORMAT = 1
 

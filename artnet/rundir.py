@@ -1,12 +1,12 @@
-"""The run directory: where training leaves what it did, and everybody else reads it.
+"""The run directory: training writes it, launchers and reports read it.
 
     RUN-NAME/
-      config.yaml        resolved and complete                              written by whoever makes the run
+      config.yaml        resolved and complete                              written by launchers or training
       run.json           signature, git, versions, data, attempts           written by training
       metrics.jsonl      one line per log step ("kind": "step") and epoch   written by training
       tensorboard/       the same as curves                                 written by training
       checkpoints/       last.pt, the previous.pt before it, best.pt        written by training
-      bad_batch.json     the paintings at which the loss became no number   written by training
+      bad_batch.json     the paintings at which the loss was not finite     written by training
       result.json        exists only when the run is complete and valid     written by training
       state.json         what the launcher last knew                        written by launchers
       attempts/001/      stdout, stderr, the scheduler's ids                written by launchers
@@ -32,7 +32,7 @@ EXIT_STOPPED = 75  # how training ends when it was asked to stop: EX_TEMPFAIL of
 
 
 class Scores(BaseModel):
-    """How well one head did on one split: shares between 0 and 1 of its `n` labelled images.
+    """Scores of one head on one split: shares between 0 and 1 of its `n` labelled images.
 
     `nll` is the negative log-likelihood in nats, `ece` the expected calibration error over 15 equal bins of
     confidence (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017).
@@ -52,7 +52,7 @@ class Scores(BaseModel):
 
 
 class TaskResult(BaseModel):
-    """One head's scores with the best checkpoint. `majority` is the test share of the commonest test class."""
+    """Scores of one head with the best checkpoint. `majority` is the test share of the most common test class."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -63,7 +63,7 @@ class TaskResult(BaseModel):
 
 
 class Result(BaseModel):
-    """`result.json`: what a complete run resulted in. The test split was looked at once, to make it.
+    """`result.json`: the result of a complete run. The test split was evaluated once, to make it.
 
     A field that a later version adds has a default: results without it stay valid, as do those with a field more.
     """
@@ -107,7 +107,7 @@ class RunState(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read the file; what is broken in it is as good as absent. Raises `UserError` if it is of a newer format."""
+        """Read the file; a broken value in it counts as absent. Raises `UserError` if it is of a newer format."""
         content = read_json(path)
         check_format(path, content)
         try:
@@ -151,7 +151,7 @@ class RunDir:
         atomic_write(self.config_file, run_config.dump(config))
 
     def result(self, signature: str | None = None) -> Result | None:
-        """The result if the run is complete: a valid `result.json`, of this signature if one is given."""
+        """The result if the run is complete: a valid `result.json`, of this `signature` if it is given."""
         content = read_json(self.result_file)
         check_format(self.result_file, content)
         try:
@@ -161,7 +161,7 @@ class RunDir:
         return result if signature in (None, result.signature) else None
 
     def run(self) -> dict[str, Any]:
-        """What `run.json` holds: at least `attempts`; empty if there is none."""
+        """The content of `run.json`: at least `attempts`; empty if there is no valid file."""
         run = read_json(self.run_file)
         check_format(self.run_file, run)
         attempts = run.get("attempts")
@@ -172,7 +172,7 @@ class RunDir:
         return RunState.read(self.state_file)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl`, in order; what is none, such as a line cut short by a crash, is left out."""
+        """The lines of `metrics.jsonl`, in order, without broken ones, such as a line cut short by a crash."""
         try:
             lines = self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
@@ -192,7 +192,7 @@ class RunDir:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for this process. Raises `UserError` if another process trains it."""
-        # Whoever asks whether the run is locked holds the lock for a moment: that is no reason to give up.
+        # `is_locked` of another process holds the lock for a moment: wait for that.
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(locked(self.lock_file, wait_s=1))

@@ -16,8 +16,8 @@ from .. import provenance
 from ..config import RunConfig
 from ..distributed import Ranks
 from ..errors import OutOfMemoryError, StoppedOnRequest
-from ..inference.forward import precision_on
 from ..formats import FORMAT
+from ..inference.forward import precision_on
 from ..rundir import Result, RunDir, write_json
 from ..stop import StopRequest
 from . import oom
