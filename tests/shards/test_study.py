@@ -42,7 +42,7 @@ def test_val_and_test_spare_the_paintings_that_the_train_sets_need(official, stu
 
 
 @needs_wikiart
-def test_the_study_has_its_sizes_and_every_painting_one_role(official, study):
+def test_the_study_has_its_sizes_and_every_painting_has_one_role(official, study):
     assert {name: tuple(Counter(row[name] for row in study)[split] for split in SPLITS) for name in SIZES} == SIZES
     assert all(len({role for role in row.values() if role}) <= 1 for row in study)
     for painting, row in zip(official, study, strict=True):
