@@ -7,7 +7,7 @@ import pytest
 
 from shards.labels import TASKS
 from shards.splits import SPLITS, make_splits
-from shards.study import study_splits
+from shards.study import STUDY, Sizes, study_splits
 from tests.conftest import needs_wikiart
 from tests.shards.conftest import digest
 
@@ -49,6 +49,9 @@ def test_the_study_has_its_sizes_and_every_painting_has_one_role(official, study
         in_train_lists = {task for task in TASKS if painting.listed.get(task) == "train"}
         assert {task for task in TASKS if row[task]} <= in_train_lists
         assert not row["combined"] or len(in_train_lists) == 3
+    lists = [{task for task in TASKS if painting.listed.get(task) == "train"} for painting in official]
+    pools = {task: sum(task in tasks for tasks in lists) for task in TASKS} | {"combined": lists.count(set(TASKS))}
+    assert pools == {name: sizes.pool for name, sizes in STUDY.items()}
 
 
 @needs_wikiart
