@@ -30,6 +30,11 @@ def test_the_splits_of_a_seed_are_the_same_in_every_version(invented, duplicates
     assert digest(make_splits("study", invented, 0, groups)) == expected
 
 
+def test_sizes_shrink_with_the_pool_and_never_grow():
+    assert Sizes(11, 3, 2, pool=20).scaled(10) == Sizes(5, 2, 1, pool=10)
+    assert Sizes(11, 3, 2, pool=20).scaled(30) == Sizes(11, 3, 2, pool=30)
+
+
 @needs_wikiart
 @pytest.mark.parametrize(
     ("task", "before"), [("genre", ["combined", "artist"]), ("style", ["combined", "artist", "genre"])]
@@ -59,7 +64,7 @@ def test_the_study_has_its_sizes_and_every_painting_has_one_role(official, study
 def test_every_class_of_three_is_in_every_split_in_proportion(official, study, name):
     tasks = TASKS if name == "combined" else (name,)
     for task in tasks:
-        pool = [p.labels[task] for p in official if all(p.listed.get(task_) == "train" for task_ in tasks)]
+        pool = [p.labels[task] for p in official if all(p.listed.get(other) == "train" for other in tasks)]
         for split in SPLITS:
             drawn = [p.labels[task] for p, row in zip(official, study, strict=True) if row[name] == split]
             missing = {label for label, count in Counter(pool).items() if count >= 3} - set(drawn)
