@@ -104,8 +104,8 @@ def _reduced(image: Image.Image, data: bytes, short_side: int) -> tuple[Image.Im
             factor = drafted[1][2] / width
     image.load()
     times = min(image.size) // (3 * short_side)
-    whole = image.mode in ("L", "RGB", "CMYK", "LA", "RGBA") and "transparency" not in image.info
-    return (image.reduce(times), factor / times) if times > 1 and whole else (image, factor)
+    reducible = image.mode in ("L", "RGB", "CMYK", "LA", "RGBA") and "transparency" not in image.info
+    return (image.reduce(times), factor / times) if times > 1 and reducible else (image, factor)
 
 
 def _decode_reduced(data: bytes, size: tuple[int, int], short_side: int) -> tuple[np.ndarray, float]:

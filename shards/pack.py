@@ -71,25 +71,9 @@ def pack(
     The latter is checked before anything is packed, and the report then names what is missing.
     """
     labels = read_labels(labels_folder)
-    files = find_images(images)
-    matched, ambiguous = match_files(files, labels.paintings)
-    if not matched:
-        raise UserError(
-            f"no image under {images} is named in the lists of {labels_folder}; check that they belong together"
-        )
-    sources = [
-        Source(labels.paintings[path], images / file, short_side, quality)
-        # A fixed order that mixes the classes, for readers that stream one shard after the other.
-        for file, path in sorted(matched.items(), key=lambda pair: hashlib.sha256(pair[1].encode()).digest())
-    ]
+    sources, known = _match_sources(images, labels_folder, labels, short_side, quality)
     settings = _settings(sources, labels)
     _check_folder(out, settings)
-    known = {
-        "images_without_label": sorted(set(files) - set(matched)),
-        "images_in_doubt": ambiguous,
-        "listed_without_image": sorted(set(labels.paintings) - set(matched.values())),
-        "ambiguous": labels.ambiguous,
-    }
     if not allow_missing:
         check_nothing_missing(out, known)
     with locked_patiently(out / ".lock", f"another process is packing into {out}"):
@@ -115,6 +99,33 @@ def pack(
         write_index(out, rows, labels.classes, used, {"protocol": protocol, "seed": seed})
         write_summary(read_index(out))
         return report
+
+
+def _match_sources(
+    images: Path, labels_folder: Path, labels: Labels, short_side: int, quality: int
+) -> tuple[list[Source], dict[str, Any]]:
+    """Match images to the lists: the paintings to pack in their order, and the part of the report that is now known.
+
+    Raises `UserError` if there are no images, or none is in the lists.
+    """
+    files = find_images(images)
+    matched, ambiguous = match_files(files, labels.paintings)
+    if not matched:
+        raise UserError(
+            f"no image under {images} is named in the lists of {labels_folder}; check that they belong together"
+        )
+    sources = [
+        Source(labels.paintings[path], images / file, short_side, quality)
+        # A fixed order that mixes the classes, for readers that stream one shard after the other.
+        for file, path in sorted(matched.items(), key=lambda pair: hashlib.sha256(pair[1].encode()).digest())
+    ]
+    known = {
+        "images_without_label": sorted(set(files) - set(matched)),
+        "images_in_doubt": ambiguous,
+        "listed_without_image": sorted(set(labels.paintings) - set(matched.values())),
+        "ambiguous": labels.ambiguous,
+    }
+    return sources, known
 
 
 def _pack(out: Path, sources: Sequence[Source], workers: int | None) -> tuple[list[dict[str, Any]], dict[str, str]]:

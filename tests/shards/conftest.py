@@ -39,7 +39,7 @@ def study(official: list[Painting]) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def invented() -> list[Painting]:
-    """900 paintings of random classes, one in four of them in none of one or two tasks' lists, and with leaks."""
+    """900 paintings of random classes; each is missing in the lists of a task with a probability of 1 in 4."""
     rng = random.Random(0)
     paintings = []
     for number in range(900):

@@ -54,7 +54,7 @@ def _flipped(value: int, bits: Iterable[int]) -> int:
     return value
 
 
-def test_the_quick_search_finds_every_pair():
+def test_the_search_by_parts_finds_every_pair():
     rng = random.Random(0)
     hashes = [rng.getrandbits(64) for _ in range(300)]
     hashes += [_flipped(value, rng.sample(range(64), MAX_BITS + n % 2)) for n, value in enumerate(hashes)]

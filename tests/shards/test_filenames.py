@@ -11,7 +11,7 @@ from tests.conftest import WIKIART, needs_wikiart
 
 
 @needs_wikiart
-def test_every_real_image_finds_its_labels_however_garbled_its_name(official):
+def test_every_real_image_is_matched_to_its_labels_despite_garbled_names(official):
     files = find_images(WIKIART / "images")
     matched, doubtful = match_files(files, [painting.path for painting in official])
     assert len(files) == len(matched) == len(set(matched.values())) == 5000
@@ -26,10 +26,10 @@ def test_no_two_of_the_real_names_share_a_spelling(official):
 
 
 def garbled(name, *pages):
-    """The name after its UTF-8 was read as each of the code pages in turn."""
+    """Return the name after its UTF-8 was read as each of the code pages, one after the other."""
     for page in pages:
         characters = (bytes([byte]).decode(page, "ignore") or chr(byte) for byte in name.encode())
-        name = "".join(characters)  # where Windows has no character, tools take the control character
+        name = "".join(characters)  # where Windows has no character, tools use the control character
     return name
 
 
@@ -60,7 +60,7 @@ SPELLINGS = {
 
 
 @pytest.mark.parametrize("kind", SPELLINGS)
-def test_a_garbled_name_is_found_whichever_side_is_garbled(kind):
+def test_a_garbled_name_is_matched_whichever_side_is_garbled(kind):
     one, other = SPELLINGS[kind]
     others = [
         "Cubism/andré-l’hôte_ete.jpg",
@@ -90,7 +90,7 @@ def test_a_garbled_name_is_found_whichever_side_is_garbled(kind):
         (["a/\udcff\u0301.jpg", "a/.jpg", "/", ""], ["a/é.jpg", "a/\x00.jpg"], [], []),
     ],
 )
-def test_in_doubt_a_file_gets_no_label_and_is_named(files, listed, matched, doubtful):
+def test_an_ambiguous_file_gets_no_label_and_is_named(files, listed, matched, doubtful):
     found, doubts = match_files(files, listed)
     assert found == {file: file for file in matched}
     assert set(doubts) == set(doubtful)

@@ -1,4 +1,4 @@
-"""shards/hub: the hub's parquet rows become images and lists that pack, with classes matched by name."""
+"""shards/hub: the rows of the parquet files become images and lists to pack, with classes matched by name."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ LABELS = WIKIART / "labels"
 
 
 def write_parquet(file: Path, names: dict[str, list[str]], rows: list[tuple]) -> None:
-    """Rows of image bytes, artist, genre and style, as the hub has them."""
+    """Write rows of image bytes, artist, genre and style in the format of the hub."""
     features = {task: {"names": own, "_type": "ClassLabel"} for task, own in names.items()}
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     schema = pa.schema([("image", image), *((task, pa.int64()) for task in ("artist", "genre", "style"))])
@@ -79,10 +79,10 @@ def test_other_parquet_files_are_refused_in_one_sentence(tmp_path, capsys, wrong
 
 
 @needs_wikiart
-def test_every_class_of_artgan_is_found_however_the_hub_spells_it(tmp_path):
+def test_every_class_of_artgan_is_matched_however_the_hub_spells_it(tmp_path):
     classes = read_labels(LABELS).classes
     names = {task: ["Unknown"] + [name.lower().replace("_", "-") for name in own] for task, own in classes.items()}
-    names["style"][names["style"].index("art-nouveau")] = "Art_Nouveau_Modern"  # as the folder of its images is called
+    names["style"][names["style"].index("art-nouveau")] = "Art_Nouveau_Modern"  # the name of the folder of its images
     rows = [(bytes([n]), *(min(n, len(names[task]) - 1) for task in ("artist", "genre", "style"))) for n in range(28)]
     write_parquet(tmp_path / "hub" / "a.parquet", names, rows)
     counts = unpack(tmp_path / "hub", LABELS, tmp_path / "out")

@@ -24,7 +24,7 @@ ROWS = {
 
 
 def write_lists(folder, form):
-    """The lists above as ArtGAN's repository has them, or as its zip has, with what an editor may do to them."""
+    """Write the lists above in the form of ArtGAN's repository or of its zip, which an editor may have changed."""
     folder.mkdir()
     for stem, lines in {**{f"{task}_class": names for task, names in CLASSES.items()}, **ROWS}.items():
         if stem.endswith("class"):
@@ -43,7 +43,7 @@ def write_lists(folder, form):
 
 
 @pytest.mark.parametrize("form", ["zip", "BOM", "CRLF", "quoted"])
-def test_both_published_forms_say_the_same(tmp_path, form):
+def test_both_published_forms_are_read_to_the_same_table(tmp_path, form):
     write_lists(tmp_path / "Artist", "repository")
     write_lists(tmp_path / "wikiart_csv", form)
     one, other = read_labels(tmp_path / "Artist"), read_labels(tmp_path / "wikiart_csv")
@@ -54,7 +54,7 @@ def test_both_published_forms_say_the_same(tmp_path, form):
         read_labels(tmp_path)
 
 
-def test_two_classes_in_one_task_cost_the_painting_that_task_only(tmp_path):
+def test_a_painting_with_two_classes_of_one_task_is_unlabelled_only_in_that_task(tmp_path):
     write_lists(tmp_path / "lists", "zip")
     labels = read_labels(tmp_path / "lists")
     assert labels.ambiguous == ["Cubism/a_one.jpg: two classes of style"]
@@ -62,7 +62,7 @@ def test_two_classes_in_one_task_cost_the_painting_that_task_only(tmp_path):
     assert labels.paintings["Cubism/a_one.jpg"].listed == {"artist": "train", "genre": "train"}
 
 
-def test_a_class_of_minus_one_is_none(paintings, tmp_path):
+def test_a_class_of_minus_one_means_unlabelled(paintings, tmp_path):
     shutil.copytree(paintings / "labels", tmp_path / "labels")
     before = read_labels(tmp_path / "labels").paintings
     file = tmp_path / "labels" / "Style" / "style_train.csv"
@@ -97,7 +97,7 @@ def test_a_broken_list_is_named_with_its_line(paintings, tmp_path, capsys, file,
 
 
 @needs_wikiart
-def test_published_label_lists_are_read_as_they_are():
+def test_the_published_label_lists_are_read_unchanged():
     labels = read_labels(WIKIART / "labels")
     assert {task: len(names) for task, names in labels.classes.items()} == {
         "artist": 23,

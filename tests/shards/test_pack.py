@@ -94,9 +94,7 @@ def test_a_packing_killed_at_any_moment_can_be_continued(paintings, undisturbed,
     assert _bytes(folders[2]) == _bytes(undisturbed), f"killed after {moments} seconds"
 
 
-def test_damaged_shards_are_named_and_written_again_never_blessed(
-    paintings, undisturbed, small_shards, in_process, tmp_path, capsys
-):
+def test_damaged_shards_are_named_and_written_again(paintings, undisturbed, small_shards, in_process, tmp_path, capsys):
     out = tmp_path / "out"
     shutil.copytree(undisturbed, out)
     whole, flipped, short, gone = sorted(out.glob("*.tar"))
@@ -145,27 +143,27 @@ def test_bad_files_are_left_out_and_listed_with_their_reason(paintings, in_proce
     assert report["packed"] == len(read_index(tmp_path / "out").table) == 192
 
 
-def test_of_two_packings_that_begin_at_once_the_second_is_refused(paintings, in_process, tmp_path, monkeypatch):
+def test_of_two_packings_that_start_at_once_the_second_is_refused(paintings, in_process, tmp_path, monkeypatch):
     folders = paintings / "images", paintings / "labels", tmp_path / "out"
     check = shards.pack.check_nothing_missing
 
-    def overtaken(*arguments):
+    def pack_first(*arguments):
         monkeypatch.setattr(shards.pack, "check_nothing_missing", check)
         pack(*folders, short_side=64)
 
-    monkeypatch.setattr(shards.pack, "check_nothing_missing", overtaken)
+    monkeypatch.setattr(shards.pack, "check_nothing_missing", pack_first)
     with pytest.raises(UserError, match="choose another --out"):
         pack(*folders, short_side=48)
 
 
-def test_a_folder_of_other_shards_is_refused_and_left_alone(paintings, shards):
+def test_a_folder_of_other_shards_is_refused_and_not_changed(paintings, shards):
     before = {path: path.stat().st_mtime_ns for path in shards.iterdir()}
     with pytest.raises(UserError, match="choose another --out"):
         pack(paintings / "images", paintings / "labels", shards, short_side=48)
     assert before == {path: path.stat().st_mtime_ns for path in shards.iterdir()}
 
 
-def test_what_is_missing_stops_the_packing_before_it_starts_unless_allowed(paintings, in_process, tmp_path, capsys):
+def test_missing_images_or_labels_are_refused_before_packing_unless_allowed(paintings, in_process, tmp_path, capsys):
     images, out = tmp_path / "images", tmp_path / "out"
     shutil.copytree(paintings / "images", images)
     first, *_, last = find_images(images)
@@ -186,7 +184,7 @@ def test_what_is_missing_stops_the_packing_before_it_starts_unless_allowed(paint
         return missing, unlabelled
 
     shutil.copy(images / first, images / "other.jpg")
-    (images / "._other.jpg").touch()  # macOS's, no image
+    (images / "._other.jpg").touch()  # a hidden file of macOS, not an image
     assert refused() == ([], ["other.jpg"])
     (images / first).unlink()
     (images / last).unlink()

@@ -8,7 +8,7 @@ import pytest
 from shards import progress
 
 
-def test_plain_progress_says_how_long_is_left(monkeypatch, capsys):
+def test_plain_lines_show_the_time_that_is_left(monkeypatch, capsys):
     monkeypatch.setattr(progress, "PLAIN_INTERVAL_S", 0)
     with progress.progress("packing", 3) as advance:
         time.sleep(0.01)
@@ -18,7 +18,7 @@ def test_plain_progress_says_how_long_is_left(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("terminal", ["0", "1"])
-def test_progress_says_how_many_a_second(monkeypatch, capsys, terminal):
+def test_bar_and_plain_lines_show_the_items_per_second(monkeypatch, capsys, terminal):
     monkeypatch.setenv("TTY_COMPATIBLE", terminal)
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(progress, "PLAIN_INTERVAL_S", 0)

@@ -60,7 +60,7 @@ def test_a_shard_cut_between_two_samples_is_refused(shards, tmp_path):
     copy = tmp_path / "shards"
     shutil.copytree(shards, copy)
     index = read_index(copy)
-    # Where the last sample's tar header begins: a reader that streams takes it for the end.
+    # At the tar header of the last sample, a streaming reader takes the cut for the end of the file.
     os.truncate(next(copy.glob("*.tar")), index.table["offset"][-1].as_py() - 512)
     with pytest.raises(UserError, match="cut short"):
         Reader(index)
@@ -90,7 +90,7 @@ def test_any_flipped_byte_truncation_or_missing_shard_is_found(shards, tmp_path,
     assert len(error) == 2
 
 
-def test_an_image_that_changed_is_never_read_even_where_a_decoder_would_take_it(shards, tmp_path):
+def test_a_changed_image_is_never_read_even_if_a_decoder_would_accept_it(shards, tmp_path):
     copy = tmp_path / "shards"
     shutil.copytree(shards, copy)
     row = read_index(copy).table.slice(57, 1).to_pylist()[0]
@@ -101,7 +101,7 @@ def test_an_image_that_changed_is_never_read_even_where_a_decoder_would_take_it(
         reader[57]
 
 
-def test_a_label_that_changed_in_the_index_is_never_read(shards, tmp_path, capsys):
+def test_a_changed_label_in_the_index_is_never_read(shards, tmp_path, capsys):
     copy = tmp_path / "shards"
     shutil.copytree(shards, copy)
     file = copy / "index.parquet"

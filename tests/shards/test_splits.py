@@ -1,5 +1,6 @@
 """shards/splits: the official lists without leaks, stratified, and the table of splits."""
 
+import itertools
 import random
 from collections import Counter
 
@@ -7,7 +8,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from shards.labels import TASKS, Painting, read_labels
-from shards.splits import SPLITS, artgan_splits, main, make_splits, separate_duplicates, stratified_sample
+from shards.splits import (
+    SPLITS,
+    artgan_splits,
+    main,
+    make_splits,
+    separate_duplicates,
+    stratified_sample,
+    study_shortfall,
+)
+from shards.study import STUDY, study_splits
 from tests.conftest import needs_wikiart
 from tests.shards.conftest import digest
 
@@ -103,10 +113,26 @@ def test_the_table_has_the_labels_and_splits_of_every_listed_painting(invented, 
     assert last.split() == ["combined", *(str(word) for role in SPLITS for word in (role, sizes[role]))]
 
 
-@pytest.mark.parametrize("wrong", [["--seed", "-1"], ["--protocol", "study", "--keep-leaks"]])
-def test_wrong_options_are_one_sentence(tmp_path, capsys, wrong):
-    assert main(["--labels", str(tmp_path), "--out", str(tmp_path / "x.parquet"), *wrong]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [(["--seed", "-1"], "the seed -1"), (["--protocol", "study", "--keep-leaks"], "--keep-leaks works only")],
+)
+def test_wrong_options_are_refused_in_one_sentence(tmp_path, capsys, options, problem):
+    assert main(["--labels", str(tmp_path), "--out", str(tmp_path / "x.parquet"), *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {problem}") and error.count("\n") == 1
+
+
+def test_a_warning_names_the_sizes_of_the_study_that_cannot_be_reached(invented, capsys):
+    groups = [str(number % 400) for number in range(900)]
+    splits = make_splits("study", invented, 5, groups)
+    assert splits == study_splits(invented, 5, groups)
+    assert capsys.readouterr().err == f"warning: {study_shortfall(splits)}\n"
+    roles = [["train"] * size.train + ["val"] * size.val + ["test"] * size.test for size in STUDY.values()]
+    complete = [dict(zip(STUDY, row, strict=True)) for row in itertools.zip_longest(*roles, fillvalue="")]
+    assert study_shortfall(complete) == ""
+    complete[0]["style"] = ""
+    assert ": style 29,999/1,000/1,000 (train/val/test)" in study_shortfall(complete)
 
 
 @needs_wikiart

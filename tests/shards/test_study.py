@@ -7,7 +7,7 @@ import pytest
 
 from shards.labels import TASKS
 from shards.splits import SPLITS, make_splits
-from shards.study import study_splits
+from shards.study import STUDY, Sizes, study_splits
 from tests.conftest import needs_wikiart
 from tests.shards.conftest import digest
 
@@ -30,6 +30,11 @@ def test_the_splits_of_a_seed_are_the_same_in_every_version(invented, duplicates
     assert digest(make_splits("study", invented, 0, groups)) == expected
 
 
+def test_sizes_shrink_with_the_pool_and_never_grow():
+    assert Sizes(11, 3, 2, pool=20).scaled(10) == Sizes(5, 2, 1, pool=10)
+    assert Sizes(11, 3, 2, pool=20).scaled(30) == Sizes(11, 3, 2, pool=30)
+
+
 @needs_wikiart
 @pytest.mark.parametrize(
     ("task", "before"), [("genre", ["combined", "artist"]), ("style", ["combined", "artist", "genre"])]
@@ -42,13 +47,16 @@ def test_val_and_test_spare_the_paintings_that_the_train_sets_need(official, stu
 
 
 @needs_wikiart
-def test_the_study_has_its_sizes_and_every_painting_one_role(official, study):
+def test_the_study_has_its_sizes_and_every_painting_has_one_role(official, study):
     assert {name: tuple(Counter(row[name] for row in study)[split] for split in SPLITS) for name in SIZES} == SIZES
     assert all(len({role for role in row.values() if role}) <= 1 for row in study)
     for painting, row in zip(official, study, strict=True):
         in_train_lists = {task for task in TASKS if painting.listed.get(task) == "train"}
         assert {task for task in TASKS if row[task]} <= in_train_lists
         assert not row["combined"] or len(in_train_lists) == 3
+    lists = [{task for task in TASKS if painting.listed.get(task) == "train"} for painting in official]
+    pools = {task: sum(task in tasks for tasks in lists) for task in TASKS} | {"combined": lists.count(set(TASKS))}
+    assert pools == {name: sizes.pool for name, sizes in STUDY.items()}
 
 
 @needs_wikiart
@@ -56,7 +64,7 @@ def test_the_study_has_its_sizes_and_every_painting_one_role(official, study):
 def test_every_class_of_three_is_in_every_split_in_proportion(official, study, name):
     tasks = TASKS if name == "combined" else (name,)
     for task in tasks:
-        pool = [p.labels[task] for p in official if all(p.listed.get(task_) == "train" for task_ in tasks)]
+        pool = [p.labels[task] for p in official if all(p.listed.get(other) == "train" for other in tasks)]
         for split in SPLITS:
             drawn = [p.labels[task] for p, row in zip(official, study, strict=True) if row[name] == split]
             missing = {label for label, count in Counter(pool).items() if count >= 3} - set(drawn)

@@ -10,7 +10,7 @@ from shards.errors import UserError
 from shards.workers import CHUNK_SIZE, MAX_PENDING, cores, parallel_map
 
 
-def test_a_worker_killed_alone_ends_the_packing_with_a_sentence():
+def test_a_killed_worker_is_reported_in_one_sentence():
     with pytest.raises(UserError, match="fewer workers"), parallel_map(os._exit, [1], 1) as results:
         next(results)
 
@@ -21,7 +21,7 @@ def test_the_cpu_limit_of_a_container_bounds_the_workers(monkeypatch, limit, lea
     assert cores() == (least or len(os.sched_getaffinity(0)))
 
 
-def test_work_is_handed_out_as_results_are_taken():
+def test_items_are_sent_to_workers_as_results_are_taken():
     class Items(Sequence):
         asked = 0
 

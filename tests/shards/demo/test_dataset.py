@@ -1,4 +1,4 @@
-"""The demo data set: laid out as WikiArt, the same bytes however it came about, and marks one can read."""
+"""shards/demo: laid out like WikiArt, always the same bytes, with classes that can be recognized."""
 
 from collections import Counter
 from pathlib import Path
@@ -19,7 +19,7 @@ PAINTINGS = 48
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small demo, painted once for all tests that only read it."""
+    """A small demo data set for all tests that only read it."""
     folder = tmp_path_factory.mktemp("demo") / "wikiart"
     demo.write(folder, PAINTINGS, seed=3)
     return folder
@@ -29,7 +29,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_the_lists_are_read_as_artgans_and_name_exactly_the_images(out: Path) -> None:
+def test_the_lists_are_read_like_those_of_artgan_and_name_exactly_the_images(out: Path) -> None:
     labels = read_labels(out / "labels")
     assert [len(labels.classes[task]) for task in TASKS] == [len(ARTISTS), len(STYLES), len(GENRES)]
     images = {p.relative_to(out / "images").as_posix(): p for p in (out / "images").rglob("*.jpg")}
@@ -44,7 +44,7 @@ def test_the_lists_are_read_as_artgans_and_name_exactly_the_images(out: Path) ->
         assert Path(path).name.startswith(f"{named}_")
 
 
-def test_the_lists_are_written_in_artgans_form(out: Path) -> None:
+def test_the_lists_are_written_in_the_form_of_artgan(out: Path) -> None:
     genres = (out / "labels/Genre/genre_train.csv").read_bytes().split(b"\r\n")
     assert genres[0].count(b",") == 1 and genres[-1] == b""
     header, blank, row = (out / "labels/Artist/artist_val").read_text(encoding="utf-8").split("\n")[:3]
@@ -52,7 +52,7 @@ def test_the_lists_are_written_in_artgans_form(out: Path) -> None:
     assert (out / "labels/Style/style_class.txt").read_text(encoding="utf-8").startswith("0 Color_Field_Painting\n")
 
 
-def test_a_stopped_run_is_finished_to_the_same_bytes(
+def test_an_interrupted_run_is_finished_with_the_same_bytes(
     out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = _contents(out)
@@ -66,7 +66,7 @@ def test_a_stopped_run_is_finished_to_the_same_bytes(
     assert _contents(tmp_path / "again") == whole
 
 
-def test_what_is_there_is_not_written_again(out: Path) -> None:
+def test_existing_files_are_not_written_again(out: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
     demo.write(out, PAINTINGS, seed=3)
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*")} == before
@@ -83,7 +83,7 @@ def test_classes_are_long_tailed_and_the_rarest_still_has_twelve() -> None:
     assert sum(s.split == "val" for s in sketches) == 360
 
 
-def test_an_artist_is_known_by_colour_whatever_the_style_and_genre() -> None:
+def test_an_artist_is_recognized_by_colour_in_any_style_and_genre() -> None:
     def colour(artist: str, seed: int) -> np.ndarray:
         rng = np.random.default_rng(seed)
         style, genre = str(rng.choice(list(STYLES))), str(rng.choice(list(GENRES)))
@@ -94,8 +94,8 @@ def test_an_artist_is_known_by_colour_whatever_the_style_and_genre() -> None:
     right = 0
     for artist in ARTISTS:
         for seed in (10, 11, 12):
-            seen = colour(artist, seed)
-            right += artist == min(known, key=lambda name: float(np.linalg.norm(known[name] - seen)))
+            found = colour(artist, seed)
+            right += artist == min(known, key=lambda name: float(np.linalg.norm(known[name] - found)))
     assert right >= 12, "at least four times chance"
 
 
