@@ -118,6 +118,11 @@ def read_index(folder: Path) -> Index:
     try:
         table = pq.read_table(file)
         about = json.loads(table.schema.metadata[b"artnet"])
+        if about["version"] > VERSION:
+            raise UserError(
+                f"{file} was made by a newer artnet (format {about['version']}; this one reads up to {VERSION}); "
+                "update artnet"
+            )
         if about["version"] != VERSION:
             raise UserError(f"{file} is of version {about['version']}, not {VERSION}; pack the shards again")
         table = table.select(SCHEMA.names).cast(SCHEMA)
