@@ -1,5 +1,7 @@
 """A run that starts from another's weights."""
 
+import io
+
 import pytest
 import torch
 import torchvision
@@ -7,6 +9,7 @@ from torch import nn
 
 from artnet.models.pretrained import load_run
 from shards.errors import UserError
+from tests.artnet import runs
 from tests.conftest import build_lively
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -93,3 +96,20 @@ def test_what_is_no_checkpoint_of_a_run_is_told_in_one_sentence(tmp_path, capsys
     with pytest.raises(UserError, match=r"^init_from: \S+ [^\n]+$"):
         load_run(network(classes={"style": 3}, recurrence="lstm"), file)
     assert capsys.readouterr().out == ""
+
+
+def test_a_damaged_checkpoint_of_a_run_is_refused_and_what_others_saved_needs_no_checksum(run_yaml, tmp_path):
+    assert runs.train(run_yaml(), tmp_path / "first").returncode == 0
+    best = tmp_path / "first" / "checkpoints" / "best.pt"
+    config = run_yaml("second.yaml", seed=1, init_from=str(tmp_path / "first"))
+    good = best.read_bytes()
+    for place in (len(good) // 2, len(good) - 40, -72, -73):  # of the weights, the checksum, and what marks it
+        damaged = bytearray(good)
+        damaged[place] ^= 1
+        best.write_bytes(damaged)
+        ended = runs.train(config, tmp_path / "second")
+        assert ended.returncode == 2
+        assert ended.stderr.startswith(f"error: init_from: {best} is broken (")
+        assert ended.stderr.count("\n") == 1
+    torch.save(torch.load(io.BytesIO(good), weights_only=True), best)
+    assert runs.train(config, tmp_path / "second").returncode == 0
