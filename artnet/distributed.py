@@ -1,7 +1,9 @@
 """The processes that train one run together. Whoever starts them sets torchrun's variables; alone, there are none."""
 
+import gc
 import os
 import time
+import traceback
 from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -15,7 +17,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from shards.errors import UserError
 
-from .errors import PeerGoneError, PeerLostError
+from .errors import PeerGoneError, PeerLostError, StoppedOnRequest
 
 TIMEOUT_S = 600.0  # how long ranks wait for one another; ARTNET_TIMEOUT_S says otherwise
 ROLL_CALL_S = 10.0  # how long those that waited in vain wait for one another to say so
@@ -23,7 +25,7 @@ ROLL_CALL_S = 10.0  # how long those that waited in vain wait for one another to
 _FAILED = "failed"  # the store's key under which a rank that fails leaves the reason to the others
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ranks:
     """This process among its peers, and its device.
 
@@ -79,6 +81,18 @@ class Ranks:
         """Return when every rank is here."""
         if self.world_size > 1:
             dist.barrier(group=self.talk)
+
+    def leave(self) -> None:
+        """Wait for every rank and leave the group, so that its threads end.
+
+        A gloo thread needs the interpreter's lock to free a tensor, and aborts the process if the interpreter is being
+        finalized at that moment. Threads end with the last reference to their group: DDP holds one, in a cycle.
+        """
+        with suppress(RuntimeError):  # a rank that has ended need not be waited for
+            self.wait()
+        self.talk = self.store = None
+        dist.destroy_process_group()
+        gc.collect()
 
     def leave_reason(self, error: Exception) -> None:
         """Tell the others why this rank ends without them."""
@@ -147,6 +161,9 @@ def process_group() -> Iterator[Ranks]:
         yield ranks
         return
     timeout = timedelta(seconds=_timeout_s())
+    # DDP imports it. If that happens once the group exists, default arguments there hold the group for good.
+    from torch import _dynamo  # noqa: F401
+
     try:
         shared, _, _ = next(rendezvous("env://", timeout=timeout))
         # torchrun keeps one store for all restarts: what those before wrote there is no longer true.
@@ -168,9 +185,16 @@ def process_group() -> Iterator[Ranks]:
             f"rank {rank} did not find the other {world_size - 1} within {timeout.total_seconds():g} s or lost them "
             f"again ({str(error).splitlines()[0]})"
         ) from error
-    yield replace(ranks, talk=cast(dist.ProcessGroup, talk), store=store)
-    # Not after an error: a GPU may be waiting for a rank that is gone, and the end of the process is as good.
-    dist.destroy_process_group()
+    joined = replace(ranks, talk=cast(dist.ProcessGroup, talk), store=store)
+    del talk, shared, store
+    try:
+        yield joined
+    except StoppedOnRequest as stopped:  # on every rank
+        traceback.clear_frames(stopped.__traceback__)  # they hold the group
+        joined.leave()
+        raise
+    # Not after other errors: a GPU may be waiting for a rank that is gone, and the end of the process is as good.
+    joined.leave()
 
 
 def _timeout_s() -> float:

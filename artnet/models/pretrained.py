@@ -17,6 +17,7 @@ from torch import Tensor
 
 from shards.errors import UserError
 
+from .. import checkpoint
 from ..config import RunConfig
 from .resnet import BasicBlock, Bottleneck, ResNet
 
@@ -42,7 +43,7 @@ def load_pretrained(model: ResNet, source: str, backbone: str) -> str:
     if source == IMAGENET:
         state: Mapping[str, Tensor] = _imagenet(backbone)
     else:
-        content = _read(source, "pretrained")
+        content = _read(Path(source), "pretrained")
         state = _state_dict(content.get("state_dict", content), source, "pretrained")
     return _start(model, convert_rlanet_state_dict(state, head=_CHECKPOINT_HEAD), source, "pretrained")
 
@@ -98,12 +99,13 @@ def _imagenet(backbone: str) -> dict[str, Tensor]:
     return state
 
 
-def _read(file: str | Path, key: str) -> Mapping[str, Any]:
+def _read(file: Path, key: str) -> Mapping[str, Any]:
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file of garbage can make the reader raise anything
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{key}: {file} cannot be read as a checkpoint of tensors ({first})") from None
+        content = checkpoint.load(file, torch.device("cpu"), require_checksum=False)
+    except checkpoint.BrokenError as error:
+        raise UserError(f"{key}: {error}; give a checkpoint of tensors that can be read") from None
+    if content is None:
+        raise UserError(f"{key}: {file} does not exist; give an existing checkpoint")
     return content if isinstance(content, Mapping) else {}
 
 

@@ -24,7 +24,8 @@ from artnet.sections import AugmentConfig
 from shards.errors import UserError
 from shards.index import read_index
 from shards.reader import Reader
-from tests.conftest import TINY, python
+from tests.artnet import runs
+from tests.conftest import TINY
 
 
 def split(shards: Path, name: str = "train", **changes: object) -> SplitData:
@@ -248,7 +249,7 @@ def test_evaluation_leaves_a_damaged_painting_out_and_counts_no_other_twice(shar
 def test_too_much_damage_stops_the_run(run_yaml, shards, tmp_path):
     damage(shards, tmp_path / "copy", [int(split(shards).rows[0])])
     config = run_yaml(data__shards=str(tmp_path / "copy"), train__epochs=2)
-    ended = python("-m", "artnet.train", "--config", config, "--run-dir", tmp_path / "run")
+    ended = runs.train(config, tmp_path / "run")
     assert ended.returncode == 2
     assert "0.1 %" in ended.stderr.splitlines()[-1]
     assert len(RunDir(tmp_path / "run").run()["attempts"][0]["damaged"]) == 1
@@ -259,11 +260,11 @@ def test_damage_that_one_rank_alone_sees_stops_all_with_one_sentence(run_yaml, s
     # Of the first batch of 16, what the second of two ranks shows.
     damage(shards, tmp_path / "copy", [int(data.rows[sample]) for sample in data.plan(0).order[8:16]])
     config = run_yaml(data__shards=str(tmp_path / "copy"), train__batch_size=16)
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    ended = python(*torchrun, "-m", "artnet.train", "--config", config, "--run-dir", tmp_path / "run")
-    said, *again = {line for line in ended.stderr.splitlines() if line.startswith("error: ")}
-    assert "0.1 %" in said and not again
-    assert "[rank0]" not in ended.stderr  # what a traceback begins with
+    ranks = runs.start(config, tmp_path / "run", 2)
+    assert ranks.wait() == [2, 2]
+    error, *others = {line for line in ranks.said().splitlines() if line.startswith("error: ")}
+    assert "0.1 %" in error and not others
+    assert "Traceback" not in ranks.said()
     assert RunDir(tmp_path / "run").run()["attempts"][0]["damaged"]
     assert '"step"' not in (tmp_path / "run" / "metrics.jsonl").read_text()  # at once, not at the epoch's end
 

@@ -1,5 +1,6 @@
 """The networks compute what torchvision and the published implementation compute, at any size."""
 
+import copy
 import importlib.util
 import itertools
 import json
@@ -217,3 +218,19 @@ def test_unknown_names_are_told_with_the_valid_ones():
     for field, options in (("backbone", BACKBONES), ("recurrence", RECURRENCES), ("attention", ATTENTIONS)):
         with pytest.raises(ValueError, match=f"{field} 'mamba'.*{', '.join(options)}"):
             build_model(**{**names, field: "mamba"})
+
+
+def test_stochastic_depth_skips_the_later_blocks_more_often_and_in_training_only():
+    model = build_lively(backbone="resnet18", recurrence="none", attention="none", classes={"style": 27}, drop_path=0.8)
+    drops = [block.drop_path.p for stage in (model.layer1, model.layer2, model.layer3, model.layer4) for block in stage]
+    assert drops == pytest.approx([0.1 * place for place in range(1, 9)])
+    block = model.layer4[1]
+    x = torch.rand(400, 512, 2, 2)
+    kept = block(x) != x
+    skipped = 1 - kept.flatten(1).any(1).float().mean().item()
+    assert skipped == pytest.approx(0.8, abs=0.06)
+    twin = copy.deepcopy(model)
+    twin.set_drop_path(0)
+    images = torch.randn(2, 3, 33, 33)
+    for task, logits in model.eval()(images).items():
+        assert torch.equal(logits, twin.eval()(images)[task])

@@ -7,11 +7,22 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from artnet.config import unflatten
 from artnet.rundir import RunDir
 from tests.artnet import runs
 from tests.conftest import TINY
+
+EVERYTHING = {
+    "optim__name": "adamw",
+    "optim__schedule": "one_cycle",
+    "optim__backbone_lr": 0.3,
+    "model__drop_path": 0.5,
+    "augment__mixup": 0.5,
+    "train__accumulate": 2,
+    "train__freeze_epochs": 1,
+}
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +67,8 @@ def assert_same(folder: Path, whole: Path) -> None:
     expected = weights(whole)
     assert all(torch.equal(expected[name], value) for name, value in weights(folder).items())
     assert RunDir(folder).result().tasks == RunDir(whole).result().tasks
+
+
+def events(folder: Path) -> EventAccumulator:
+    found = EventAccumulator(str(folder), size_guidance={"images": 0, "tensors": 0})
+    return found.Reload()

@@ -7,16 +7,19 @@ import signal
 import pytest
 import torch
 
+from artnet import distributed
 from artnet.config import RunConfig
 from artnet.data.dataset import SplitData
 from artnet.distributed import Ranks
 from artnet.rundir import RunDir
 from artnet.training import learner
+from artnet.training.learner import Learner
 from artnet.training.oom import accumulate_for, doubled
 from launch.sweep.state import State, after_exit
 from shards.index import read_index
 from shards.reader import Reader
 from tests.artnet import runs
+from tests.artnet.training.conftest import outcomes
 from tests.conftest import python
 
 CPU = torch.device("cpu")

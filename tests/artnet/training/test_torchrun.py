@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch.distributed as dist
 import yaml
 
 from artnet.config import unflatten
@@ -96,6 +97,41 @@ def stop(config: Path, folder: Path, number: int, steps: int, ranks: int) -> int
         for pid in pids * 2:
             os.kill(pid, number)
     return started.process.wait()
+
+
+# In a process that has imported nothing else: what is imported when decides who holds the group.
+LEAVE = """
+import contextlib, pathlib, torch
+from artnet.distributed import process_group
+from artnet.errors import StoppedOnRequest
+
+def threads():
+    return {(task / "comm").read_text().strip() for task in pathlib.Path("/proc/self/task").iterdir()}
+
+def learn(ranks):
+    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(3, 3))
+    model(torch.ones(2, 3)).sum().backward()
+    assert "pt_gloo_runloop" in threads()
+    if ranks.any(ranks.is_first):
+        raise StoppedOnRequest
+
+with contextlib.suppress(StoppedOnRequest), process_group() as ranks:
+    learn(ranks)
+assert "pt_gloo_runloop" not in threads()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the names of threads are read in /proc")
+def test_no_thread_of_a_group_outlives_it():
+    """One that does may abort the process while the interpreter is finalized."""
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "OMP_NUM_THREADS": "1"}
+    shared["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+    ranks = [
+        subprocess.Popen([sys.executable, "-c", LEAVE], cwd=ROOT, env={**os.environ, **shared, "RANK": rank})
+        for rank in ("0", "1")
+    ]
+    assert [rank.wait() for rank in ranks] == [0, 0]
 
 
 @pytest.mark.slow

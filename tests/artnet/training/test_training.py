@@ -1,42 +1,38 @@
-"""artnet/data and artnet/training: right numbers over any number of ranks, and runs that cannot be lost."""
+"""Whole runs: what they leave, over any number of ranks, and what they refuse."""
 
+import itertools
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from artnet.config import load
+from artnet.config import build, load, unflatten
 from artnet.data.dataset import SplitData
-from artnet.data.loader import Batch
 from artnet.distributed import Ranks
 from artnet.inference.predict import predict
 from artnet.models import build_model
 from artnet.rundir import RunDir
-from artnet.sections import AugmentConfig, OptimConfig
-from artnet.training.losses import log_priors, masked_losses
-from artnet.training.mixup import mix
-from artnet.training.optim import make_optimizer
-from artnet.training.schedule import learning_rate
+from artnet.training import progress
+from artnet.training.losses import log_priors
+from artnet.training.trainer import Trainer
+from shards.errors import UserError
 from shards.index import read_index
 from shards.labels import TASKS
 from shards.reader import Reader
-from tests.conftest import python
+from tests.artnet import runs
+from tests.artnet.training.conftest import EVERYTHING, events
+from tests.conftest import TINY, python
 
 ALONE = Ranks(0, 1, 1, torch.device("cpu"))
-
-
-def train(config: Path, folder: Path, *launcher: str) -> subprocess.CompletedProcess[str]:
-    return python(*launcher, "-m", "artnet.train", "--config", config, "--run-dir", folder)
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 
 def test_a_run_leaves_what_the_contract_says(run_yaml, tmp_path, shards):
     config_file = run_yaml(task=["artist", "style", "genre"])
-    ended = train(config_file, tmp_path / "run")
+    ended = python("-m", "artnet.train", *runs.arguments(config_file, tmp_path / "run"))
     assert ended.returncode == 0, ended.stderr
     run = RunDir(tmp_path / "run")
     config = load(config_file)
@@ -54,27 +50,43 @@ def test_a_run_leaves_what_the_contract_says(run_yaml, tmp_path, shards):
     assert (attempt["outcome"], attempt["world_size"], attempt["from_step"]) == ("complete", 1, 0)
     assert [line["epoch"] for line in run.epochs()] == [1]
     assert list(run.tensorboard.glob("events*"))
-    again = train(config_file, tmp_path / "run")
+    again = runs.train(config_file, tmp_path / "run")
     assert again.returncode == 0
     assert "complete already" in again.stdout
     assert len(run.run()["attempts"]) == 1
 
 
-def test_two_ranks_train_and_count_every_test_painting_once(run_yaml, tmp_path, shards):
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    ended = train(run_yaml(task=list(TASKS)), tmp_path / "two", *torchrun)
+def test_two_ranks_teach_three_heads_and_count_every_labelled_test_painting_once(run_yaml, tmp_path):
+    """From all partly labelled paintings, with learnt weights, and every part of the final file."""
+    config = run_yaml(task=list(TASKS), loss__weighting="uncertainty", data__labelled="any", train__log_every=3)
+    ended = python(*TORCHRUN, "-m", "artnet.train", *runs.arguments(config, tmp_path / "run"))
     assert ended.returncode == 0, ended.stderr
-    result = RunDir(tmp_path / "two").result()
-    index = read_index(shards)
-    assert {task: result.tasks[task].test.n for task in TASKS} == {
-        task: len(index.select("test", (task,))[0]) for task in TASKS
+    run = RunDir(tmp_path / "run")
+    result, index = run.result(), read_index(Path(run.config().data.shards))
+    rows, labels = index.select("test", TASKS, "any")
+    assert len(index.select("train", TASKS, "all")[0]) < len(index.select("train", TASKS, "any")[0])
+    assert {task: scored.test.n for task, scored in result.tasks.items()} == {
+        task: int((labels[:, column] >= 0).sum()) for column, task in enumerate(TASKS)
     }
-    assert RunDir(tmp_path / "two").run()["attempts"][0]["world_size"] == 2
+    assert result.tasks["artist"].test.n < len(rows)
+    assert result.steps == len(index.select("train", TASKS, "any")[0]) // 16
+    steps = [line for line in run.metrics() if line["kind"] == "step"]
+    assert [line["step"] for line in steps] == [1, *range(3, result.steps + 1, 3)]
+    assert steps[-1]["weight/style"] != 1
+    assert {"loss", "lr", "images_per_s", "data_wait", "memory_gib"} <= steps[-1].keys()
+    assert f"step 1/{result.steps}, loss " in ended.stdout
+    assert "Wilson's over test images" in ended.stdout
+    final = events(run.tensorboard)
+    assert {f"confusion/{split}/{task}" for split in ("val", "test") for task in TASKS} == set(final.Tags()["images"])
+    assert set(final.PluginTagToContent("pr_curves")) == {f"precision_recall/val/{task}" for task in TASKS}
+    assert len(final.PluginTagToContent("hparams")) == 3
+    assert final.Scalars("best/test/style/top1")[0].value == pytest.approx(result.tasks["style"].test.top1)
+    assert [path for path in run.tensorboard.iterdir() if path.is_dir()] == []  # one run is one row
+    assert run.run()["attempts"][0]["world_size"] == 2
     # The published val scores are those of the published model, though each rank has its own batch statistics.
-    config = RunDir(tmp_path / "two").config()
-    classes = {task: len(index.classes[task]) for task in TASKS}
+    config, classes = run.config(), {task: len(index.classes[task]) for task in TASKS}
     model = build_model(**config.model.model_dump(), classes=classes)
-    model.load_state_dict(torch.load(tmp_path / "two" / "checkpoints" / "best.pt", weights_only=True)["model"])
+    model.load_state_dict(torch.load(run.checkpoints / "best.pt", weights_only=True)["model"])
     train_split, val_split = (SplitData(config, split, index, Reader(index)) for split in ("train", "val"))
     val = predict(model, val_split, ALONE, 1, log_priors(train_split.labels, classes))
     for task in TASKS:
@@ -91,79 +103,23 @@ def test_two_ranks_train_and_count_every_test_painting_once(run_yaml, tmp_path, 
     ],
 )
 def test_wrong_input_ends_in_one_sentence(run_yaml, tmp_path, changes, said):
-    ended = train(run_yaml(**changes), tmp_path / "run")
+    ended = runs.train(run_yaml(**changes), tmp_path / "run")
     assert ended.returncode == 2
     assert said in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "run" / "result.json").exists()
 
 
-@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
-def test_a_mixed_image_counts_for_both_labels_by_their_share_in_it(kind):
-    images = torch.tensor([0, 100, 200], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 32, 32, 3)
-    labels = torch.tensor([[0], [1], [-1]])
-    shares = set()
-    for step in range(20):
-        mixed, mixture = mix(Batch(images, labels), AugmentConfig(**{kind: 1.0}), np.random.default_rng(step))
-        (own, share), (other, rest) = mixture
-        assert share + rest == pytest.approx(1)
-        assert (own.tolist(), other.tolist()) == ([[0], [1], [-1]], [[-1], [0], [1]])
-        assert mixed.float().mean((1, 2, 3)).tolist() == pytest.approx(
-            [200 * rest, 100 * share, 200 * share + 100 * rest], rel=1e-4
-        )
-        assert len(mixed[1].unique()) == (1 if kind == "mixup" or share in (0, 1) else 2)
-        shares.add(share)
-        logits = torch.randn(3, 4)
-        loss = masked_losses([logits], mixture, 0.0, torch.tensor([2.0]))
-        each = -logits.log_softmax(1)
-        assert loss.item() == pytest.approx(
-            ((share * each[0, 0] + share * each[1, 1] + rest * each[1, 0] + rest * each[2, 1]) / 2).item(), rel=1e-5
-        )
-    assert len(shares) > 10
-
-
-def test_a_loss_that_is_no_number_is_no_result(run_yaml, tmp_path):
-    diverge = (
-        "from artnet import train; from artnet.training import learner; "
-        "learner.learning_rate = lambda *_: 1e30; exit(train.main())"
-    )
-    ended = python("-c", diverge, "--config", run_yaml(), "--run-dir", tmp_path / "run")
-    assert ended.returncode == 1, ended.stderr
-    assert "lower optim.lr" in ended.stderr
-    assert RunDir(tmp_path / "run").result() is None
-
-
 def test_a_folder_of_another_run_is_refused(run_yaml, tmp_path):
     (tmp_path / "run").mkdir()
     shutil.copy(run_yaml(seed=1), tmp_path / "run" / "config.yaml")
-    ended = train(run_yaml(), tmp_path / "run")
+    ended = runs.train(run_yaml(), tmp_path / "run")
     assert ended.returncode == 2
     assert "--run-dir" in ended.stderr
 
 
-def test_schedules_follow_their_formulas():
-    cosine = OptimConfig(lr=0.4, schedule="cosine", warmup=0.1)
-    rates = [learning_rate(step, 100, 10, 512, cosine) for step in range(100)]
-    assert max(rates) == pytest.approx(0.8)
-    assert rates[:10] == pytest.approx([0.8 * (step + 1) / 11 for step in range(10)])
-    assert rates[55] == pytest.approx(0.4)
-    assert rates[99] < 0.001
-    steps = OptimConfig(lr=0.1, schedule="step", step_epochs=3, warmup=0)
-    assert [learning_rate(step, 80, 10, 256, steps) for step in (0, 29, 30, 60)] == pytest.approx(
-        [0.1, 0.1, 0.01, 0.001]
-    )
-    assert learning_rate(79, 80, 10, 256, OptimConfig(lr=0.1, schedule="constant", warmup=0)) == 0.1
-
-
-def test_norms_and_biases_are_spared_weight_decay():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    made = make_optimizer(model.named_parameters(), OptimConfig())
-    decay = {id(p): g["weight_decay"] for g in made.param_groups for p in g["params"]}
-    assert [decay[id(parameter)] > 0 for parameter in model.parameters()] == [True, False, False, False]
-
-
 def test_result_json_is_written_last_and_read_strictly(run_yaml, tmp_path):
-    assert train(run_yaml(), tmp_path / "run").returncode == 0
+    assert runs.train(run_yaml(), tmp_path / "run").returncode == 0
     run = RunDir(tmp_path / "run")
     good = json.loads(run.result_file.read_text())
     for broken in ({**good, "tasks": {}}, {**good, "extra": 1}, {**good, "best_epoch": 0}):
@@ -171,3 +127,46 @@ def test_result_json_is_written_last_and_read_strictly(run_yaml, tmp_path):
         assert run.result() is None
     run.result_file.write_text(run.result_file.read_text()[:40])
     assert run.result() is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "ranks", "said"),
+    [
+        ({"optim.warmup": 99, "optim.warmup_unit": "epochs"}, ALONE, "optim.warmup 99 epochs"),
+        ({"train.accumulate": 8}, Ranks(0, 4, 4, torch.device("cpu")), "make it a multiple of 32"),
+        ({"init_from": "/nowhere/run"}, ALONE, "init_from: /nowhere/run"),
+    ],
+)
+def test_what_cannot_be_trained_is_planned_but_refused_at_the_start(shards, tmp_path, changes, ranks, said):
+    config = build(unflatten({**TINY, **changes})).with_shards(str(shards))
+    with pytest.raises(UserError, match=said):
+        Trainer(config, read_index(shards), RunDir(tmp_path / "run"), ranks, None, config.train.accumulate)
+
+
+def _ever_better(rank, arguments):
+    """Train so that every epoch is the best so far."""
+    lower = itertools.count(0, -1)
+    progress.mean_top1 = lambda scores: next(lower)  # called for an epoch's scores, then for the best ones
+    runs.train_as_rank(rank, arguments, ())
+
+
+def test_two_ranks_with_everything_on_start_from_a_run_and_publish_the_average(run_yaml, tmp_path, shards):
+    index = read_index(shards)
+    (tmp_path / "first" / "checkpoints").mkdir(parents=True)
+    model = runs.SmallNetwork({"style": len(index.classes["style"])})
+    torch.save({"model": model.state_dict()}, tmp_path / "first" / "checkpoints" / "best.pt")
+    changes = {**EVERYTHING, "train__epochs": 2, "train__log_every": 1000, "init_from": str(tmp_path / "first")}
+    config, run = run_yaml(task=["artist", "style"], **changes), RunDir(tmp_path / "run")
+    ranks = runs.Ranks(2, tmp_path / "log", _ever_better, runs.arguments(config, run.path))
+    assert ranks.wait() == [0, 0], ranks.said()
+    assert f"started from {tmp_path / 'first'}/checkpoints/best.pt; afresh: the head for artist" in ranks.said()
+    steps = [line for line in run.metrics() if line["kind"] == "step"]
+    assert steps[0]["step"] == 1
+    assert all(line["grad_norm"] > 0 for line in steps)
+    assert run.run()["attempts"][0]["precision"] == "fp32"
+    last = torch.load(run.checkpoints / "last.pt", weights_only=True)["learner"]
+    best = torch.load(run.checkpoints / "best.pt", weights_only=True)
+    assert best["progress"]["best_epoch"] == 2
+    assert torch.equal(best["model"]["conv1.weight"], last["average"]["model"]["conv1.weight"])
+    assert not torch.equal(best["model"]["conv1.weight"], last["model"]["conv1.weight"])
+    assert not any("module." in name or "_orig_mod" in name for name in best["model"])

@@ -1,0 +1,91 @@
+"""What a model answers on a split, and the scores of that."""
+
+import pytest
+import torch
+from torch import nn
+
+from artnet.config import RunConfig, build
+from artnet.data.dataset import SplitData
+from artnet.distributed import Ranks
+from artnet.errors import DivergedError
+from artnet.inference.predict import Predictions, predict
+from artnet.training.losses import log_priors
+from shards.index import read_index
+from shards.labels import TASKS
+from shards.reader import Reader
+
+ALONE = Ranks(0, 1, 1, torch.device("cpu"))
+
+
+def test_scores_are_those_counted_by_hand():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.rand(300, 7, generator=generator)  # between 0 and 1, as probabilities would be
+    labels = torch.randint(0, 6, (300,), generator=generator)  # no image of the last class
+    scores = Predictions(logits, labels).scores()
+    probabilities = logits.softmax(1)
+    right, guess, confidence = logits.topk(5).indices == labels[:, None], logits.argmax(1), probabilities.max(1).values
+    hits = (guess == labels).float()
+    f1 = [2 * ((guess == c) & (labels == c)).sum() / ((guess == c).sum() + (labels == c).sum()) for c in range(7)]
+    bins = (confidence * 15).long()
+    gaps = [(hits[bins == b].mean() - confidence[bins == b].mean()).abs() * (bins == b).sum() for b in bins.unique()]
+    assert scores.n == 300
+    assert scores.top1 == pytest.approx(right[:, 0].float().mean().item())
+    assert scores.top5 == pytest.approx(right.any(1).float().mean().item())
+    assert scores.macro_f1 == pytest.approx(torch.stack(f1).mean().item())
+    assert scores.nll == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
+    assert scores.ece == pytest.approx(sum(gaps).item() / 300, rel=1e-5)
+    assert scores.recall[:6] == pytest.approx([hits[labels == c].mean().item() for c in range(6)])
+    assert scores.recall[6] is None
+
+
+def test_scores_of_a_model_that_gives_no_numbers_are_none():
+    with pytest.raises(DivergedError):
+        Predictions(torch.full((3, 3), torch.nan), torch.tensor([0, 1, 2])).scores()
+
+
+class Channels(nn.Module):
+    """Answers with what the left half of an image is like, so a mirror image gets another answer."""
+
+    def __init__(self, classes: dict[str, int]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleDict({task: nn.Linear(3, n) for task, n in classes.items()})
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        left = images[..., : images.shape[-1] // 2].mean((2, 3))
+        return {task: head(left) for task, head in self.heads.items()}
+
+
+@pytest.fixture
+def predicting(shards, one_thread):
+    """What `Channels` predicts for val under some configuration: the logits and labels of each task."""
+    index = read_index(shards)
+    classes = {task: len(index.classes[task]) for task in TASKS}
+    model, reader = Channels(classes), Reader(index)
+
+    def run(**changes: object) -> tuple[dict[str, Predictions], dict[str, torch.Tensor]]:
+        config: RunConfig = build({"task": list(TASKS), "data": {"size": 33}, "eval": changes})
+        priors = log_priors(SplitData(config, "train", index, reader).labels, classes)
+        return predict(model, SplitData(config, "val", index, reader), ALONE, 1, priors), priors
+
+    return run
+
+
+def test_flipped_evaluation_averages_a_painting_and_its_mirror_image(predicting):
+    plain, _ = predicting(flip=False)
+    both, _ = predicting(flip=True)
+    assert not torch.allclose(plain["style"].logits, both["style"].logits)
+    wide = Channels.forward
+    Channels.forward = lambda self, images: wide(self, images.flip(3))
+    try:
+        mirrored, _ = predicting(flip=False)
+    finally:
+        Channels.forward = wide
+    for task in TASKS:
+        assert torch.allclose(both[task].logits, (plain[task].logits + mirrored[task].logits) / 2, atol=1e-5)
+
+
+def test_logit_adjustment_takes_tau_times_the_log_prior_from_the_logits(predicting):
+    plain, _ = predicting(flip=False)
+    adjusted, priors = predicting(flip=False, logit_adjustment=0.7)
+    for task in TASKS:
+        assert torch.allclose(adjusted[task].logits, plain[task].logits - 0.7 * priors[task], atol=1e-6)
