@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-slurm lint install clean
+.PHONY: demo test test-all test-slurm lint install clean
 
 demo: $(INSTALLED)
 	@$(BIN)/python -m shards.demo --out data/demo
@@ -12,6 +12,10 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+# With those that take minutes: storms of kills, random steps.
+test-all: $(INSTALLED)
+	$(BIN)/python -m pytest -m 'slow or not slow'
 
 # On a SLURM cluster that is made of this machine for it, which needs root; tests/cluster/README.md.
 test-slurm: $(INSTALLED)

@@ -27,6 +27,7 @@ from pydantic.fields import FieldInfo
 from shards.errors import UserError
 from shards.files import is_url
 
+from .formats import FORMAT, check_format
 from .recipes import RECIPES
 from .sections import (
     NO_EFFECT,
@@ -104,7 +105,7 @@ class RunConfig(Section):
         }
         chosen = [key for key, is_on in against_imbalance.items() if is_on]
         if len(chosen) > 1:
-            raise ValueError(f"{' and '.join(chosen)} would each make up for rare classes: choose one")
+            raise ValueError(f"{' and '.join(chosen)} would each compensate for rare classes; choose one")
         if self.pretrained and self.init_from:
             raise ValueError("pretrained and init_from both say where the weights come from; give one")
         if self.train.freeze_epochs >= self.train.epochs:
@@ -126,9 +127,8 @@ class RunConfig(Section):
 
     @property
     def signature(self) -> str:
-        """SHA-256, in hex, of the canonical JSON of every field that can change the result."""
-        values = {key: value for key, value in flatten(self).items() if affects_result(key)}
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        """SHA-256, in hex, of the canonical JSON of every field that changes the result."""
+        return signature(flatten(self), fields())
 
     @property
     def name(self) -> str:
@@ -192,14 +192,24 @@ def fields() -> dict[str, FieldInfo]:
     return found
 
 
-def affects_result(key: str) -> bool:
-    """Whether the field at this dotted path can change what a run results in."""
-    extra = fields()[key].json_schema_extra
-    return not (isinstance(extra, dict) and extra.get("affects_result") is False)
+def signature(values: Mapping[str, Any], described: Mapping[str, FieldInfo]) -> str:
+    """The signature of a flat configuration, whose fields are `described` under the same dotted paths. Pure.
+
+    Left out are fields that change no result, and fields that a later version added where their value is the one that
+    means "as before": see `sections.NO_EFFECT` and `sections.added`.
+    """
+    counted = {}
+    for key, value in values.items():
+        extra = described[key].json_schema_extra
+        marks = extra if isinstance(extra, dict) else {}
+        is_as_before = "as_before" in marks and marks["as_before"] == value
+        if marks.get("affects_result", True) and not is_as_before:
+            counted[key] = value
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
 
 
 def unknown_key(key: str) -> str:
-    """Say that a dotted path does not exist, with the nearest that does."""
+    """A message that a dotted path does not exist, with the nearest one that does."""
     known = list(fields())
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.6) or [
         name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]
@@ -261,12 +271,14 @@ def load(path: Path) -> RunConfig:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, Mapping):
         raise UserError(f"{path} must hold `key: value` lines of a run's configuration, such as `task: style`")
+    check_format(path, values)
     try:
-        return build(values)
+        return build({key: value for key, value in values.items() if key != "format"})
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
 
 def dump(config: RunConfig) -> str:
-    """The configuration as YAML, complete, in the order of the fields."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    """The configuration as YAML, complete, in the order of the fields, after the format of the file."""
+    values = {"format": FORMAT, **config.model_dump(mode="json")}
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

@@ -21,7 +21,7 @@ def now() -> str:
 def git_state() -> dict[str, Any]:
     """The commit of this code and what was changed since; empty where there is no git or no repository.
 
-    A copy of the code that a launcher made says in its `snapshot.json` what the repository was like.
+    In a copy of the code that a launcher made, `snapshot.json` holds the state of the repository.
     """
     folder = Path(__file__).resolve().parents[1]
     with contextlib.suppress(OSError, ValueError):

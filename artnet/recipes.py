@@ -1,8 +1,8 @@
-"""What a recipe sets: dotted path of the configuration -> value. Any key given beside it wins."""
+"""The values of each recipe, by dotted path of the configuration. Any key that is given overrides its recipe."""
 
 from typing import Any
 
-# The training of the RLA paper (Zhao, Fang and Li, NeurIPS 2021, section 4.1), that of ResNet's time.
+# The training of the RLA paper (Zhao, Fang and Li, NeurIPS 2021, section 4.1), as customary since ResNet.
 PAPER: dict[str, Any] = {
     "optim.name": "sgd",
     "optim.lr": 0.1,

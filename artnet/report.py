@@ -1,4 +1,4 @@
-"""`python -m artnet.report SWEEP`: what a sweep resulted in, as a table, as files and as a page.
+"""`python -m artnet.report SWEEP`: the results of a sweep, as a table, as files and as a page.
 
 Reads run directories only and may be run at any time: runs without a result are shown with their state.
 Leaves `results.csv`, `results.md` and `report.html` in SWEEP, the folder `runs/NAME`.
@@ -22,11 +22,11 @@ PAGE_NAME = "report.html"
 
 
 def write(folder: Path, console: Console | None = None) -> None:
-    """Print a sweep's table, leave it as files in its folder and say where the page is.
+    """Print a sweep's table, write it as files to its folder and print where the page is.
 
     Raises `UserError` if the folder or its manifest is missing or broken.
     """
-    from .analysis.page import page  # jinja2 takes a while: wrong input is told before
+    from .analysis.page import page  # jinja2 takes a while to import: report wrong input before
 
     console = console or Console()
     sweep = read_sweep(folder)

@@ -1,14 +1,14 @@
-"""The run directory: where training leaves what it did, and everybody else reads it.
+"""The run directory: training writes it, launchers and reports read it.
 
     RUN-NAME/
-      config.yaml        resolved and complete                              written by whoever makes the run
+      config.yaml        resolved and complete                              written by launchers or training
       run.json           signature, git, versions, data, attempts           written by training
       metrics.jsonl      one line per log step ("kind": "step") and epoch   written by training
       tensorboard/       the same as curves                                 written by training
       checkpoints/       last.pt, the previous.pt before it, best.pt        written by training
-      bad_batch.json     the paintings at which the loss became no number   written by training
+      bad_batch.json     the paintings at which the loss was not finite     written by training
       result.json        exists only when the run is complete and valid     written by training
-      state.json         what the launcher last saw                         written by launchers
+      state.json         what the launcher last knew                        written by launchers
       attempts/001/      stdout, stderr, the scheduler's ids                written by launchers
 
 Light to import (no torch): launchers and reports read hundreds of these.
@@ -18,7 +18,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -26,18 +26,19 @@ from shards.errors import UserError
 from shards.files import atomic_write, is_locked, locked, remove_leftovers
 
 from . import config as run_config
+from .formats import FORMAT, check_format
 
 EXIT_STOPPED = 75  # how training ends when it was asked to stop: EX_TEMPFAIL of sysexits.h, run me again
 
 
 class Scores(BaseModel):
-    """How well one head did on one split: shares between 0 and 1 of its `n` labelled images.
+    """Scores of one head on one split: shares between 0 and 1 of its `n` labelled images.
 
     `nll` is the negative log-likelihood in nats, `ece` the expected calibration error over 15 equal bins of
     confidence (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017).
     """
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     top1: float = Field(ge=0, le=1)
     top5: float = Field(ge=0, le=1)
@@ -51,9 +52,9 @@ class Scores(BaseModel):
 
 
 class TaskResult(BaseModel):
-    """One head's scores with the best checkpoint. `majority` is the test share of the commonest test class."""
+    """Scores of one head with the best checkpoint. `majority` is the test share of the most common test class."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     classes: int = Field(ge=1)
     majority: float = Field(ge=0, le=1)
@@ -62,10 +63,14 @@ class TaskResult(BaseModel):
 
 
 class Result(BaseModel):
-    """`result.json`: what a complete run resulted in. The test split was looked at once, to make it."""
+    """`result.json`: the result of a complete run. The test split was evaluated once, to make it.
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    A field that a later version adds has a default: results without it stay valid, as do those with a field more.
+    """
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    format: int = FORMAT
     signature: str
     data: str = Field(description="fingerprint of the shards' index")
     best_epoch: int = Field(ge=1, description="the epoch, from 1, of the best mean top-1 on val")
@@ -76,8 +81,52 @@ class Result(BaseModel):
     tasks: dict[run_config.Task, TaskResult] = Field(min_length=1)
 
 
+class RunState(BaseModel):
+    """`state.json`: what the launcher last knew of a run. `state` is a word, empty where no launcher was here.
+
+    `launcher` names the engine that the run belongs to: `local`, `slurm` or `tune`. `cancelled` is the time of
+    `time.time()` at which the run was cancelled, and `pruned` says that an edited grid no longer holds it.
+    `slot` is the place of the run on a machine. A job has an id `job` once the scheduler has given one, the name
+    `job_name` of its array and its `position` in it, and was `submitted` at an ISO 8601 time; `cluster` is `slurm`, or
+    what plays its part.
+    """
+
+    format: int = FORMAT
+    state: str = ""
+    reason: str = ""
+    launcher: str = ""
+    exit_code: int | None = None
+    cancelled: float | None = None
+    pruned: bool = False
+    slot: int | None = None
+    job: str | None = None
+    job_name: str | None = None
+    position: int | None = None
+    cluster: str = "slurm"
+    submitted: str | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the file; a broken value in it counts as absent. Raises `UserError` if it is of a newer format."""
+        content = read_json(path)
+        check_format(path, content)
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            broken = {found["loc"][0] for found in error.errors()}
+            return cls.model_validate({key: value for key, value in content.items() if key not in broken})
+
+    def write(self, path: Path) -> None:
+        """Write the file atomically: the format, the state and the reason, and what else is known."""
+        always = {"format": FORMAT, "state": self.state, "reason": self.reason}
+        write_json(path, {**always, **self.model_dump(mode="json", exclude_defaults=True)})
+
+
 class RunDir:
-    """Paths of one run directory, and its files read with care: a broken file is an absent one."""
+    """Paths of one run directory, and its files read with care: a broken file is an absent one.
+
+    A file of a newer version of artnet is neither: reading it raises `UserError`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -102,26 +151,28 @@ class RunDir:
         atomic_write(self.config_file, run_config.dump(config))
 
     def result(self, signature: str | None = None) -> Result | None:
-        """The result if the run is complete: a valid `result.json`, of this signature if one is given."""
+        """The result if the run is complete: a valid `result.json`, of this `signature` if it is given."""
+        content = read_json(self.result_file)
+        check_format(self.result_file, content)
         try:
-            result = Result.model_validate_json(self.result_file.read_bytes())
-        except (OSError, ValidationError):
+            result = Result.model_validate(content)
+        except ValidationError:
             return None
         return result if signature in (None, result.signature) else None
 
     def run(self) -> dict[str, Any]:
-        """What `run.json` holds: at least `attempts`; empty if there is none."""
+        """The content of `run.json`: at least `attempts`; empty if there is no valid file."""
         run = read_json(self.run_file)
+        check_format(self.run_file, run)
         attempts = run.get("attempts")
         return run if isinstance(attempts, list) and all(isinstance(attempt, dict) for attempt in attempts) else {}
 
-    def state(self) -> dict[str, Any]:
-        """What the launcher last saw: at least `state`, a word; empty if no launcher was here."""
-        state = read_json(self.state_file)
-        return state if isinstance(state.get("state"), str) else {}
+    def state(self) -> RunState:
+        """What the launcher last knew."""
+        return RunState.read(self.state_file)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl`, in order; what is none, such as a line cut short by a crash, is left out."""
+        """The lines of `metrics.jsonl`, in order, without broken ones, such as a line cut short by a crash."""
         try:
             lines = self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
@@ -141,7 +192,7 @@ class RunDir:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for this process. Raises `UserError` if another process trains it."""
-        # Whoever asks whether the run is locked holds the lock for a moment: that is no reason to give up.
+        # `is_locked` of another process holds the lock for a moment: wait for that.
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(locked(self.lock_file, wait_s=1))

@@ -8,6 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 NO_EFFECT: dict[str, JsonValue] = {"affects_result": False}
 
 
+def added(as_before: JsonValue) -> dict[str, JsonValue]:
+    """Marks a field that the first version did not have: `Field(0.0, json_schema_extra=added(0.0))`.
+
+    `as_before` is the value with which runs result in what they did before there was the field, and so its default.
+    It has no part in the signature, any other value has: what is finished is not trained again.
+    """
+    return {"as_before": as_before}
+
+
 class Section(BaseModel):
     """A part of the configuration: frozen, and strict about keys it does not know."""
 

@@ -1,13 +1,13 @@
 """`torchrun -m artnet.train --config RUN.yaml --data SHARDS`: train one run; `python -m` does it in one process.
 
-Starting it again goes on from the last checkpoint; a complete run is left alone. Exit codes:
+Started again, it resumes from the last checkpoint; a complete run is left as it is. Exit codes:
 
     0   complete
-    1   failed: out of memory, no room on the disk, no number as loss, another rank lost; or a bug, with a traceback
+    1   failed: out of memory, disk full, loss not finite, another rank lost; or a bug, with a traceback
     2   wrong input, or checkpoints that cannot be read
-    75  stopped on request (SIGTERM, SIGINT, SIGUSR2), all saved: run it again to go on
+    75  stopped on request (SIGTERM, SIGINT, SIGUSR2) with a checkpoint: run it again to resume
 
-torchrun ends with 1 whatever its processes ended with: `run.json` tells then, by the `outcome` of its last attempt.
+torchrun ends with 1 whatever its processes end with; the `outcome` of the last attempt in `run.json` says more.
 """
 
 import argparse
@@ -47,11 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m artnet.train", description=said)
     parser.add_argument("--config", type=Path, required=True, metavar="RUN.yaml", help="the run's configuration")
     parser.add_argument("--data", metavar="SHARDS", help="folder or URL of shards (default: the config's data.shards)")
-    parser.add_argument("--run-dir", type=Path, metavar="DIR", help="where the run lives (default: runs/NAME)")
+    parser.add_argument("--run-dir", type=Path, metavar="DIR", help="the run directory (default: runs/NAME)")
     parser.add_argument(
         "--auto-accumulate",
         action="store_true",
-        help="where memory runs out, go on from the last checkpoint with twice the train.accumulate; "
+        help="when memory runs out, resume from the last checkpoint with twice the train.accumulate; "
         "several ranks do so when they are started again, as torchrun --max-restarts does",
     )
     args = parser.parse_args(argv)
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with run.locked() if first else contextlib.nullcontext():
         if first:
             run.write_config(config)
-        # torch takes seconds to import: wrong input is told, and the run is locked, before
+        # torch takes seconds to import: report wrong input and lock the run before
         from .distributed import process_group
         from .training.attempt import train
 
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 result = train(config, index, run, ranks, stop, args.auto_accumulate)
         except StoppedOnRequest as stopped:
             if first:
-                print(f"{run.name}: {stopped}; start it again to go on", file=sys.stderr)
+                print(f"{run.name}: {stopped}; start it again to resume", file=sys.stderr)
             return EXIT_STOPPED
         except FailedError as error:
             alone = isinstance(error, OutOfMemoryError | PeerLostError)  # of the others, every rank knows
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"{task}: test top-1 {100 * test.top1:.1f} % "
                 f"(95 % interval {100 * low:.1f} to {100 * high:.1f}, Wilson's over test images), "
                 f"top-5 {100 * test.top5:.1f} %, macro-F1 {test.macro_f1:.3f} on {test.n} paintings "
-                f"(commonest class {100 * scores.majority:.1f} %), best epoch {result.best_epoch} of {result.epochs}"
+                f"(most common class {100 * scores.majority:.1f} %), best epoch {result.best_epoch} of {result.epochs}"
             )
         print(f"{run.path} is complete")
     return 0

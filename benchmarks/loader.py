@@ -1,13 +1,13 @@
-"""How fast are paintings decoded, cropped and batched, beside what others do the same with?
+"""How fast are paintings decoded, cropped and batched, compared with other data loaders?
 
     python benchmarks/loader.py --images IMAGES --labels LABELS
 
 Every pipeline makes shuffled uint8 batches of 64 crops of 224 x 224 pixels (RandomResizedCrop and a flip), with two
-workers or threads (`--workers`), of the same encoded paintings: as they are, and enlarged to a short side of 512.
-Passes are interleaved, so that what else the machine does falls on all; the table has each pipeline's median in
-images/s and its ratio to torchvision's ImageFolder in the same run. The last rows have TrivialAugment besides. A line
-under the table says how far artnet's crops are from Pillow's of the same boxes. `peers.py` says how the others are
-installed; without one, its row is left out.
+workers or threads (`--workers`), from the same encoded paintings: as they are, and enlarged to a short side of 512.
+Passes are interleaved, so that other load on the machine affects all pipelines. The table has the median of each
+pipeline in images/s, and its ratio to torchvision's ImageFolder in the same run. The last rows add TrivialAugment. The
+line under the table is the PSNR between the crops of artnet and those of Pillow for the same boxes. `peers.py` says how
+to install the other loaders; those that are not installed are left out.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from shards.reader import Reader
 
 
 def artnet(setting: Setting, policy: str) -> Pipeline:
-    """Our own: all the paintings, whatever their split."""
+    """artnet's loader, on all paintings of all splits."""
     values = {"task": "style", "augment.policy": policy, "augment.crop_scale": CROP_SCALE, "data.size": SIZE}
     index = read_index(setting.shards)
     data = SplitData(build(unflatten(values)), "train", index, Reader(index))
@@ -46,7 +46,7 @@ def artnet(setting: Setting, policy: str) -> Pipeline:
 
 
 def crop_psnr(shards: Path) -> list[float]:
-    """Peak signal-to-noise ratios, dB, of artnet's random crops of 500 paintings against Pillow's antialiased ones."""
+    """Return the PSNR in dB of artnet's random crops of 500 paintings, compared with Pillow's antialiased ones."""
     index, rng, found = read_index(shards), np.random.default_rng(0), []
     reader, got = Reader(index), np.empty((SIZE, SIZE, 3), np.uint8)
     for row in rng.permutation(len(index.table))[:500].tolist():
@@ -60,8 +60,8 @@ def crop_psnr(shards: Path) -> list[float]:
 
 
 def images_per_second(pipeline: Pipeline) -> float:
-    """One epoch, from the first batch on: starting workers is not reading."""
-    torch.set_num_threads(1)  # in each pass: FFCV's loader sets it for the whole process
+    """Measure one epoch after its first batch, without the start of the workers."""
+    torch.set_num_threads(1)  # in each pass, as FFCV's loader sets it for the whole process
     seen, started = 0, 0.0
     for batch in pipeline():
         images = batch[0] if isinstance(batch, list | tuple) else batch
@@ -73,7 +73,7 @@ def images_per_second(pipeline: Pipeline) -> float:
 
 
 def enlarge(images: Path, out: Path) -> None:
-    """The same paintings with a short side of 512 pixels, quality 90, 4:2:0."""
+    """Write the same paintings with a short side of 512 pixels, quality 90, 4:2:0."""
     for file in images.rglob("*.jpg"):
         with Image.open(file) as image:
             scale = 512 / min(image.size)
@@ -115,9 +115,8 @@ def main() -> None:
             for pipeline, rate in medians.items():
                 print(f"| {pipeline} | {rate:,.0f} | {rate / base:.1f} |", flush=True)
             psnr = crop_psnr(setting.shards)
-            print(
-                f"\nartnet's crops beside Pillow's: median PSNR {statistics.median(psnr):.1f} dB, least {min(psnr):.1f}"
-            )
+            median = statistics.median(psnr)
+            print(f"\nartnet's crops compared with Pillow's: median PSNR {median:.1f} dB, minimum {min(psnr):.1f} dB")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
-"""How long does a training step take, beside torchvision's ResNet-50 and the published RLANet?
+"""How long does a training step take, compared with torchvision's ResNet-50 and the published RLANet?
 
     python benchmarks/models.py [lstm+none lstm+se ...] [--reference PATH]
 
-A step is forward, backward and SGD with momentum, of random images and 1000 classes. All models take their steps in
-turn, so that what else the machine does falls on all. The table has, for both memory formats, the median step in ms,
-its ratio to torchvision's ResNet-50 (the median over rounds, and that of the fastest steps), images/s, memory,
-parameters in millions, multiply-adds of one image of 224 pixels in thousand millions, and the norm of the first
-gradient. Memory is, on a CPU, what autograd keeps for the backward pass, and on a GPU the peak of a step over what lay
-there before.
+A step is forward, backward and SGD with momentum, on random images with 1000 classes. The models take turns, so that
+other load on the machine affects all of them. For both memory formats, the table has the median step in ms, its ratio
+to torchvision's ResNet-50 (the median over rounds, and the ratio of the fastest steps), images/s, memory, parameters
+in millions, multiply-adds of one image of 224 pixels in billions, and the norm of the first gradient. Memory is what
+autograd keeps for the backward pass on a CPU, and the peak of a step over the memory allocated before it on a GPU.
 
-On a CPU all run eagerly in float32. On a GPU all run in bfloat16 autocast with channels last, ours and torchvision's
-compiled, the published code eagerly. PATH is a checkout of https://github.com/fangyanwen1106/RLANet.
+On a CPU, all models run eagerly in float32. On a GPU, all run in bfloat16 autocast with channels last; the models of
+artnet and torchvision are compiled, the published code runs eagerly. PATH is a checkout of https://github.com/fangyanwen1106/RLANet.
 """
 
 import argparse
@@ -37,7 +36,7 @@ ECA = [5, 5, 5, 7]
 
 
 def reference(path: Path) -> dict[str, nn.Module]:
-    """The models of the published code, of its own classes: not all have a function that makes them."""
+    """Build the models of the published code from its classes, as not all have a constructor function."""
     sys.path.insert(0, str(path))
     options = {"none": {}, "se": {"SE": True}, "eca": {"ECA": ECA}}
     models = {}
@@ -50,13 +49,13 @@ def reference(path: Path) -> dict[str, nn.Module]:
         code = import_module(f"models.{module}")
         for attention, option in options.items():
             model = getattr(code, name)(getattr(code, block), [3, 4, 6, 3], **option)
-            model.flops = not GPU  # else its state starts on a GPU
+            model.flops = not GPU  # otherwise its initial state is on a GPU
             models[f"RLANet {recurrence}+{attention}"] = model
     return models
 
 
 class Contender:
-    """A model with its optimizer. `run()` takes a step and gives its seconds, `loss()` only the forward half."""
+    """A model with its optimizer. `run()` takes a step and returns its seconds, `loss()` runs only the forward pass."""
 
     def __init__(self, model: nn.Module, images: Tensor, labels: Tensor, compiled: bool) -> None:
         self.model, self.images, self.labels = model.to(DEVICE), images, labels
@@ -88,7 +87,7 @@ class Contender:
         return norm.item()
 
     def memory(self) -> int:
-        """Bytes, as the top of this file says."""
+        """Return the memory of a step in bytes, as defined at the top of this file."""
         if GPU:
             before = torch.cuda.memory_allocated()
             torch.cuda.reset_peak_memory_stats()
@@ -108,7 +107,7 @@ class Contender:
         return sum(size for pointer, size in kept.items() if pointer not in own)
 
     def sizes(self) -> tuple[int, int]:
-        """Parameters, and multiply-adds of one image of 224 pixels."""
+        """Return the number of parameters, and of multiply-adds for one image of 224 pixels."""
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             self.model.eval()(torch.zeros(1, 3, 224, 224, device=DEVICE))
         self.model.train()
@@ -116,16 +115,16 @@ class Contender:
 
 
 def wait() -> None:
-    """A GPU works on after a call returns."""
+    """Wait for the GPU, as calls return before it is done."""
     if GPU:
         torch.cuda.synchronize()
 
 
 def main() -> None:
-    """Measure and print a Markdown table for every memory format."""
+    """Measure and print a Markdown table for each memory format."""
     grid = [f"{recurrence}+{attention}" for recurrence, attention in itertools.product(RECURRENCES, ATTENTIONS)]
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("models", nargs="*", metavar="RECURRENCE+ATTENTION", help="which of the grid (default: all)")
+    parser.add_argument("models", nargs="*", metavar="RECURRENCE+ATTENTION", help="models to measure (default: all)")
     parser.add_argument("--reference", type=Path, metavar="PATH", help="a checkout of the published code")
     parser.add_argument("--batch", type=int, default=64 if GPU else 8)
     parser.add_argument("--size", type=int, default=224 if GPU else 128)
@@ -133,7 +132,7 @@ def main() -> None:
     args = parser.parse_args()
     chosen = args.models or grid
     if unknown := set(chosen) - set(grid):
-        parser.error(f"no such model: {', '.join(sorted(unknown))}; choose of {', '.join(grid)}")
+        parser.error(f"no such model: {', '.join(sorted(unknown))}; choose from {', '.join(grid)}")
     torch.manual_seed(0)
     images = torch.randn(args.batch, 3, args.size, args.size, device=DEVICE)
     labels = torch.randint(1000, (args.batch,), device=DEVICE)

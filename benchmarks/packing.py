@@ -1,13 +1,13 @@
-"""How fast are large scans packed, and how near are they to what the slow way makes?
+"""How fast are large scans packed, and how close are they to full decoding and Lanczos?
 
     python benchmarks/packing.py --images IMAGES --labels LABELS
 
-The scans are JPEGs of 1,568 x 1,568 pixels, quality 92: 49 real paintings of 224 x 224 side by side, so that there is
-detail in every pixel, as enlarging them would not make. They are packed at a short side of 256, beside one process
-that decodes them wholly with Pillow, reduces them with Lanczos and saves them. Times are of all that packing does:
-starting workers, index, report and summary too. Images per CPU second, of all processes together, do not depend on
-what else the machine does; images/s do. PSNR is that of the reduced pictures, before they are encoded,
-against the same by full decode and Lanczos: the mean and the worst.
+The scans are JPEGs of 1,568 x 1,568 pixels, quality 92. Each is a mosaic of 49 real paintings of 224 x 224 pixels, so
+that every pixel has detail, which enlarged paintings would not have. They are packed at a short side of 256, compared
+with one process that decodes them completely with Pillow, reduces them with Lanczos and saves them. Times include all
+of packing: the start of the workers, index, report and summary. Images per CPU second count all processes and, unlike
+images/s, do not depend on other load on the machine. The PSNR compares the reduced pictures, before encoding, with full
+decoding and Lanczos: mean and minimum.
 """
 
 import argparse
@@ -29,40 +29,40 @@ from shards.pack import pack
 
 TILE, TILES, QUALITY = 224, 7, 92
 SHORT_SIDE = 256
-COMPARED = 100  # scans of which the PSNR is taken
+COMPARED = 100  # scans for the PSNR
 
 
 def make_scans(images: Path, labels: Path, out: Path, count: int) -> list[Path]:
-    """Write scans under names that the lists know."""
+    """Write scans under names from the label lists."""
     names = sorted(match_files(find_images(images), read_labels(labels).paintings)[0].items())
     rng = random.Random(0)
     files = []
     for _, name in rng.sample(names, count):
         scan = Image.new("RGB", (TILE * TILES, TILE * TILES))
-        for place, (file, _) in enumerate(rng.choices(names, k=TILES * TILES)):
+        for position, (file, _) in enumerate(rng.choices(names, k=TILES * TILES)):
             with Image.open(images / file) as tile:
-                scan.paste(tile.resize((TILE, TILE)), (place % TILES * TILE, place // TILES * TILE))
+                scan.paste(tile.resize((TILE, TILE)), (position % TILES * TILE, position // TILES * TILE))
         files.append(out / name)
         files[-1].parent.mkdir(parents=True, exist_ok=True)
         scan.save(files[-1], "JPEG", quality=QUALITY)
     return files
 
 
-def slow_way(data: bytes) -> Image.Image:
-    """Full decode and Lanczos."""
+def full_decode(data: bytes) -> Image.Image:
+    """Return a scan after full decoding and Lanczos."""
     with Image.open(io.BytesIO(data)) as image:
         return image.convert("RGB").resize((SHORT_SIDE, SHORT_SIDE), Image.Resampling.LANCZOS)
 
 
 def psnr(data: bytes) -> float:
-    """Of our picture of a scan against the slow way's, dB."""
+    """Return the PSNR in dB of our picture of a scan, compared with `full_decode`."""
     with Image.open(io.BytesIO(data)) as image:
         ours = np.asarray(to_picture(image, data, SHORT_SIDE), np.float64)
-    return float(10 * np.log10(255**2 / np.mean((ours - np.asarray(slow_way(data))) ** 2)))
+    return float(10 * np.log10(255**2 / np.mean((ours - np.asarray(full_decode(data))) ** 2)))
 
 
 def seconds(work: Callable[[], object]) -> tuple[float, float]:
-    """How long `work` takes, and how much processor time of this process and its children."""
+    """Return how long `work` takes, and the CPU time of this process and its children, in seconds."""
 
     def used() -> float:
         both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
@@ -86,7 +86,7 @@ def main() -> None:
 
         def peer() -> None:
             for number, file in enumerate(files):
-                picture = slow_way(file.read_bytes())
+                picture = full_decode(file.read_bytes())
                 picture.save(Path(scratch) / f"{number}.jpg", quality=90, subsampling="4:2:0")
 
         def ours(workers: int) -> Callable[[], object]:
@@ -104,9 +104,10 @@ def main() -> None:
         print("| --- | --: | --: | --: |")
         for name, (wall, cpu) in took.items():
             print(f"| {name} | {len(files) / wall:,.1f} | {base / wall:.1f} | {len(files) / cpu:,.1f} |")
-        print(f"\nTwo workers to one: {took['artnet, --workers 1'][0] / took['artnet, --workers 2'][0]:.2f}")
+        speedup = took["artnet, --workers 1"][0] / took["artnet, --workers 2"][0]
+        print(f"\nSpeedup of two workers over one: {speedup:.2f}")
         found = [psnr(file.read_bytes()) for file in files[:COMPARED]]
-        print(f"PSNR of {len(found)} pictures: mean {np.mean(found):.1f} dB, worst {min(found):.1f} dB")
+        print(f"PSNR of {len(found)} pictures: mean {np.mean(found):.1f} dB, minimum {min(found):.1f} dB")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What others make the same batches with, each in the manner of its own documentation.
+"""Other data loaders that make the same batches, each used as its documentation recommends.
 
     apt-get install libturbojpeg0-dev libopencv-dev pkg-config
     pip install ffcv==1.0.2 nvidia-dali-cuda130 litdata
 
-installs those that artnet does not need itself (FFCV is compiled, with the packages of the first line; DALI needs no
-GPU here). All are given the encoded images as they are: FFCV's and litdata's own files are written without coding
-the images again.
+installs those that artnet does not depend on (FFCV is compiled and needs the packages of the first line; DALI does not
+need a GPU here). All get the encoded images as they are: the files of FFCV and litdata are written without encoding the
+images again.
 """
 
 import os
@@ -24,10 +24,10 @@ from torchvision.io import decode_jpeg
 from torchvision.transforms import v2
 
 BATCH, SIZE = 64, 224
-CROP_SCALE = 0.08  # RandomResizedCrop's own
+CROP_SCALE = 0.08  # the default of RandomResizedCrop
 CROP = (v2.RandomResizedCrop(SIZE, (CROP_SCALE, 1)), v2.RandomHorizontalFlip())
 
-# FFCV's OpenCV would otherwise use every core beside its workers; it is read when that library is loaded.
+# Without it, FFCV's OpenCV uses every core in addition to its workers. It is read when that library is loaded.
 os.environ["OPENCV_FOR_THREADS_NUM"] = "1"
 
 Pipeline = Callable[[], Iterable]  # each call starts an epoch of batches
@@ -35,8 +35,9 @@ Pipeline = Callable[[], Iterable]  # each call starts an epoch of batches
 
 @dataclass(frozen=True)
 class Setting:
-    """The same paintings as `images`, STYLE/NAME.jpg, and as WebDataset `shards`; an empty folder for other copies of
-    them; how many worker processes or threads there are.
+    """The same paintings as files (`images`, STYLE/NAME.jpg) and as WebDataset `shards`.
+
+    `scratch` is an empty folder for other formats, `workers` the number of worker processes or threads.
     """
 
     images: Path
@@ -46,7 +47,7 @@ class Setting:
 
 
 def image_folder(setting: Setting, *more: torch.nn.Module) -> Pipeline:
-    """torchvision's files in folders, decoded by Pillow; `more` transforms follow the crop."""
+    """torchvision's ImageFolder, decoded by Pillow; the transforms `more` follow the crop."""
     data = ImageFolder(str(setting.images), v2.Compose([*CROP, *more, v2.PILToTensor()]))
     return lambda: DataLoader(data, BATCH, shuffle=True, num_workers=setting.workers)
 
@@ -79,7 +80,7 @@ def _tensor(jpeg: bytes) -> torch.Tensor:
 
 
 def ffcv(setting: Setting) -> Pipeline:
-    """A .beton of JPEGs."""
+    """A .beton file of JPEGs."""
     from ffcv.fields import RGBImageField
     from ffcv.fields.decoders import RandomResizedCropRGBImageDecoder
     from ffcv.fields.rgb_image import IMAGE_MODES
@@ -88,7 +89,7 @@ def ffcv(setting: Setting) -> Pipeline:
     from ffcv.writer import DatasetWriter
 
     class AsItIs(RGBImageField):
-        """Its parent encodes pixels, which would make other files of the paintings, larger ones for small images."""
+        """Store JPEG files as they are: the parent class encodes pixels, which gives other and often larger files."""
 
         def encode(self, destination: np.ndarray, image: Path, malloc: Callable) -> None:
             jpeg = np.fromfile(image, np.uint8)
@@ -113,7 +114,7 @@ def ffcv(setting: Setting) -> Pipeline:
 
 
 def dali(setting: Setting) -> Pipeline:
-    """Files in folders, decoded on the CPU where the crop lies."""
+    """Files in folders; the CPU decodes only the region of the crop."""
     from nvidia.dali import fn, pipeline_def
     from nvidia.dali.plugin.pytorch import DALIGenericIterator, LastBatchPolicy
 
@@ -146,7 +147,7 @@ def _files(setting: Setting) -> list[Path]:
     return sorted(setting.images.rglob("*.jpg"))
 
 
-PEERS: dict[str, tuple[str, Callable[[Setting], Pipeline]]] = {  # what it imports, what starts it
+PEERS: dict[str, tuple[str, Callable[[Setting], Pipeline]]] = {  # name: (module, function)
     "torchvision ImageFolder, PIL": ("torchvision", image_folder),
     "webdataset, PIL": ("webdataset", webdataset_pil),
     "webdataset, torchvision": ("webdataset", webdataset_torchvision),
@@ -157,13 +158,13 @@ PEERS: dict[str, tuple[str, Callable[[Setting], Pipeline]]] = {  # what it impor
 
 
 def installed() -> dict[str, Callable[[Setting], Pipeline]]:
-    """Those of `PEERS` that can be imported; a printed line names each other one."""
+    """Return those of `PEERS` that can be imported, and print the names of the others."""
     found = {}
     for name, (module, make) in PEERS.items():
         try:
             import_module(module)
-        except (ImportError, OSError) as error:  # OSError: a shared library of it is missing
-            print(f"{name}: left out, it is not installed ({error})")
+        except (ImportError, OSError) as error:  # OSError: a shared library is missing
+            print(f"{name}: left out because it is not installed ({error})")
         else:
             found[name] = make
     return found

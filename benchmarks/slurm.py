@@ -1,7 +1,8 @@
 """`python benchmarks/slurm.py bars | storm`: launch/slurm.py on the cluster of tests/cluster (`up.sh` first).
 
-`bars` times a grid of 1,000 runs and counts the scheduler commands. `storm` trains a grid while tasks, nodes and
-launchers are killed and jobs preempted, and compares every result with that of an undisturbed training.
+`bars` times the commands on a grid of 1,000 runs and counts their scheduler commands. `storm` trains a grid while
+tasks, nodes and launchers are killed and jobs preempted, and compares every result with that of an undisturbed
+training.
 """
 
 import argparse
@@ -42,7 +43,7 @@ TINY = {
 
 @dataclass
 class Bench:
-    """A folder with paintings, a grid and programs that stand before SLURM's on PATH."""
+    """A folder with paintings, a grid, and wrappers of SLURM's programs that come first on PATH."""
 
     folder: Path
 
@@ -66,13 +67,13 @@ class Bench:
         (self.folder / "bin").mkdir()
 
     def wrap(self, program: str, script: str) -> None:
-        """Put a shell script before a program; in it, $REAL is the program."""
+        """Replace a program on PATH by a shell script, in which $REAL is the program."""
         file = self.folder / "bin" / program
         file.write_text(f'#!/bin/bash\nREAL="{shutil.which(program)}"\n{script}\n')
         file.chmod(0o755)
 
     def launch(self, door: str, *options: str, runs: str = "runs") -> subprocess.CompletedProcess[str]:
-        """A launcher on the grid."""
+        """Run a launcher on the grid."""
         command = [sys.executable, f"launch/{door}.py", "--grid", self.folder / "grid.yaml"]
         return subprocess.run(
             [*map(str, command), "--runs", str(self.folder / runs), *options],
@@ -88,7 +89,10 @@ class Bench:
         )
 
     def launch_to_die(self) -> bool:
-        """A launcher that is killed when SLURM has its jobs and it knows no id yet; whether it had any to submit."""
+        """Run a launcher that is killed after SLURM accepted its jobs and before it reads their ids.
+
+        Returns whether it had any jobs to submit.
+        """
         self.wrap("sbatch", 'case "$*" in *--test-only*) exec "$REAL" "$@";; esac; "$REAL" "$@"; kill -9 $PPID')
         ended = self.launch("slurm")
         (self.folder / "bin/sbatch").unlink()
@@ -96,7 +100,7 @@ class Bench:
 
 
 def bars(bench: Bench, runs: int) -> None:
-    """Print how long a large grid takes, and which scheduler commands."""
+    """Print the time and the scheduler commands of each command on a large grid."""
     bench.prepare(runs, epochs=1, slurm={"max_parallel": 1})
     log = bench.folder / "asked"
     for name in COMMANDS:
@@ -123,7 +127,7 @@ def bars(bench: Bench, runs: int) -> None:
 
 
 def storm(bench: Bench, runs: int, seed: int) -> None:
-    """Kill each run three times when it has trained some steps, launch again and again, and check what comes out."""
+    """Kill each run three times after it has trained some steps, launch again and again, and check the results."""
     bench.prepare(runs, epochs=12, slurm={"partition": "low", "time": "1:00:00", "requeue": 1000, "max_parallel": 6})
     draw = random.Random(seed)
     kills = {run: draw.choices(("task", "node", "preempt", "launcher"), k=3) for run in range(runs)}
@@ -135,17 +139,17 @@ def storm(bench: Bench, runs: int, seed: int) -> None:
     while not all(run.result() for run in bench.runs):
         for number, run in enumerate(bench.runs):
             attempts = len(run.run().get("attempts", []))
-            is_training = run.is_locked() and run.state().get("state") == "running" and not run.result()
+            is_training = run.is_locked() and run.state().state == "running" and not run.result()
             if kills[number] and is_training and attempts > struck[number] and len(run.metrics()) > 4 * attempts:
                 struck[number] = attempts
                 kind = kills[number].pop()
                 strike[kind](run)
-                doomed += kind == "launcher"  # the one that submits this run again
+                doomed += kind == "launcher"  # of the launcher that submits this run again
         if doomed:
             doomed -= bench.launch_to_die()
         else:
             bench.launch("slurm")
-        states = Counter(str(run.state().get("state")) for run in bench.runs)
+        states = Counter(str(run.state().state) for run in bench.runs)
         left = sum(map(len, kills.values())) + doomed
         print(f"{time.monotonic() - started:5.0f} s, {left} kills left: {dict(states)}", flush=True)
         if power.poll() is not None:
@@ -157,12 +161,12 @@ def storm(bench: Bench, runs: int, seed: int) -> None:
 
 
 def switch_on() -> subprocess.Popen[bytes]:
-    """Bring the nodes back that have lost their power."""
+    """Start the nodes that were killed."""
     return subprocess.Popen([ROOT / "tests/cluster/up.sh"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def kill_task(run: RunDir) -> None:
-    """SIGKILL to the job's process and its training."""
+    """Send SIGKILL to the job's process and its training."""
     training = run.run().get("attempts", [{}])[-1].get("pid", 0)
     try:
         parent = int(Path(f"/proc/{training}/stat").read_text().rpartition(")")[2].split()[1])
@@ -176,20 +180,20 @@ def kill_task(run: RunDir) -> None:
 
 
 def kill_node(run: RunDir) -> None:
-    """A power cut."""
-    node = run.state()["reason"].rpartition(" ")[2]
+    """Kill all processes of the run's node, as a power cut does."""
+    node = run.state().reason.rpartition(" ")[2]
     subprocess.run([ROOT / "tests/cluster/kill-node.sh", node], check=False, capture_output=True)
 
 
 def preempt(run: RunDir) -> None:
-    """A job of the high partition that wants the whole node."""
-    node = run.state()["reason"].rpartition(" ")[2]
+    """Preempt the run by a job of the partition `high` that needs the whole node."""
+    node = run.state().reason.rpartition(" ")[2]
     options = ["--partition=high", "--exclusive", f"--nodelist={node}", "--output=/dev/null"]
     subprocess.run(["sbatch", *options, "--wrap=sleep 2"], check=False, capture_output=True)
 
 
 def check(bench: Bench) -> None:
-    """Compare with undisturbed trainings, and look for any that went on twice at a time."""
+    """Compare the results with undisturbed trainings, and check that no run was trained by two processes at once."""
     bench.launch("local", runs="control")
     differing, overlapping, attempts = [], [], 0
     for run in bench.runs:
@@ -206,19 +210,17 @@ def check(bench: Bench) -> None:
         steps = [line["step"] for line in run.metrics() if line["kind"] == "step"]
         if too_early or len(complete) != 1 or steps != sorted(set(steps)):
             overlapping.append(run.name)
-    print(
-        f"{attempts} attempts; twice: {overlapping or 'none'}; another result than undisturbed: {differing or 'none'}"
-    )
+    print(f"{attempts} attempts; trained twice: {overlapping or 'none'}; different results: {differing or 'none'}")
     assert not differing
     assert not overlapping
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("bars", "storm"))
     parser.add_argument("--runs", type=int, metavar="N", help="default: 1000 for bars, 50 for storm")
-    parser.add_argument("--seed", type=int, default=0, help="of the storm")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the storm (default: 0)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="artnet-bench-", ignore_cleanup_errors=True) as folder:
         bench = Bench(Path(folder))

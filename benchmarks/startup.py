@@ -1,10 +1,10 @@
-"""How long does a run take from its start to its first step, by part?
+"""How many seconds does each part of a run take, from its start to its first step?
 
     python benchmarks/startup.py RUN.yaml STARTED
 
-Prints a JSON object of part -> seconds. RUN.yaml names the shards; STARTED is the time of the start, in seconds since
-1970 as `date +%s.%N` prints it: what passed until this file begins is the interpreter's part. Each process gives one
-measurement, because modules are imported once; `train.py` starts several.
+Prints a JSON object that maps parts to seconds. RUN.yaml names the shards. STARTED is the time at which the process was
+started, in seconds since 1970 as printed by `date +%s.%N`: the time from then to the first line of this file is that of
+the interpreter. As modules are imported only once, each process gives one measurement; `train.py` starts several.
 """
 
 import json
@@ -21,7 +21,7 @@ seconds: dict[str, float] = {"interpreter": time.time() - STARTED}
 
 @contextmanager
 def part(name: str) -> Iterator[None]:
-    """Note how long the block takes."""
+    """Measure how long the block takes."""
     started = time.perf_counter()
     yield
     seconds[name] = time.perf_counter() - started
@@ -31,7 +31,7 @@ with part("import torch"):
     import torch
 with part("other imports"):
     import artnet.train
-    import artnet.training.attempt  # noqa: F401  # what the command imports once it knows that there is work
+    import artnet.training.attempt  # noqa: F401  # imported by the command only if there is work
     from artnet.config import load as load_config
     from artnet.data.loader import load
     from artnet.data.sampler import train_batches

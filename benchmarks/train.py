@@ -1,20 +1,21 @@
-"""How much of the bare model loop's speed does the whole training program reach, and where does the rest go?
+"""How fast is the whole training program, compared with a bare training loop of the model alone?
 
     python benchmarks/train.py --images IMAGES --labels LABELS
 
-Without paintings it paints its own. It packs them, trains ResNet-50 with the modern recipe (on a GPU compiled, in
-bfloat16, batches of 256 crops of 224 pixels; on a CPU in float32, 32 of 128) and prints one Markdown table:
+Without --images, it paints a demo data set. It packs the paintings, trains ResNet-50 with the modern recipe (on a GPU:
+compiled, bfloat16, batches of 256 crops of 224 pixels; on a CPU: float32, 32 crops of 128 pixels) and prints a Markdown
+table:
 
-- images/s of three that take turns in one process, the model's own loop on random tensors (forward, cross-entropy,
-  backward, optimizer), `Learner.step` on one batch, and `Trainer.fit`, from shards to step; their ratio to the first.
-  A turn of the program is longer than what its threads can decode ahead while the others run.
-- on 2 CPU cores: images/s of two ranks of one thread each, over one process with two threads, as the commands are run.
-- what a checkpoint costs the training, as a share of an epoch of these paintings with two of them, the last and the
-  best: time lost in short steps of the same network, with a checkpoint every 2 s and without.
-- what evaluation takes beyond the forward passes of as many random tensors of the same shapes.
+- images/s of three loops that take turns in one process, and their ratio to the first: a bare loop on random tensors
+  (forward, cross-entropy, backward, optimizer), `Learner.step` on one batch, and `Trainer.fit`, from shards to step. A
+  turn of `Trainer.fit` is longer than its threads can decode ahead during the other turns.
+- on 2 CPU cores: images/s of two ranks with one thread each, over one process with two threads, run as commands.
+- the cost of two checkpoints per epoch (last and best), as a share of an epoch of these paintings: the time that short
+  steps of the same network lose with a checkpoint every 2 s.
+- the time of evaluation beyond the forward passes of as many random tensors of the same shapes.
 - seconds from the start to the first step, by part.
 
-Figures are medians over rounds, with the least and greatest beside them.
+Figures are medians over rounds, with minimum and maximum.
 """
 
 import argparse
@@ -59,17 +60,17 @@ HERE = Path(__file__).resolve().parent
 
 
 class EnoughError(Exception):
-    """Measured; the program may end."""
+    """Raised to end a training when the measurement is complete."""
 
 
 def wait() -> None:
-    """A GPU works on after a call returns."""
+    """Wait for the GPU, as calls return before it is done."""
     if GPU:
         torch.cuda.synchronize()
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Seconds that `work` takes."""
+    """Return how many seconds `work` takes."""
     wait()
     started = time.perf_counter()
     work()
@@ -78,7 +79,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 class Bench:
-    """The packed paintings, their index, and a place for runs."""
+    """The packed paintings, their index, and a folder for runs."""
 
     def __init__(self, shards: Path, folder: Path) -> None:
         self.shards, self.folder, self.index = shards, folder, read_index(shards)
@@ -97,7 +98,7 @@ class Bench:
 
 
 def fit(training: Trainer, before_step: Callable[[Batch, int], None]) -> None:
-    """Train until `before_step`, which is told of every batch and the number of its step, raises `EnoughError`."""
+    """Train until `before_step`, which is called with each batch and its step number, raises `EnoughError`."""
     step = training.learner.step
 
     def watched(batch: Batch, number: int) -> Any:
@@ -110,7 +111,7 @@ def fit(training: Trainer, before_step: Callable[[Batch, int], None]) -> None:
 
 
 def bare_loop(training: Trainer) -> Callable[[], None]:
-    """A step of the same network and optimizer as people write it first, on random tensors."""
+    """Return a step of the same network and optimizer in the simplest form, on random tensors."""
     model = copy.deepcopy(training.learner.model).train()
     forward = torch.compile(model) if GPU else model
     example = training.learner.optimizer
@@ -129,9 +130,9 @@ def bare_loop(training: Trainer) -> Callable[[], None]:
 
 
 def throughput(bench: Bench, rounds: int) -> dict[str, list[float]]:
-    """Images/s in each round of the bare loop, of `Learner.step`, and of the whole program."""
+    """Return the images/s of the bare loop, `Learner.step` and the whole program, in each round."""
     config = bench.config()
-    # One epoch holds all rounds: what ends an epoch is measured apart.
+    # One epoch contains all rounds, as the work at its end is measured separately.
     paintings = len(bench.training(config).data["train"])
     copies = -(-(WARM_UP + rounds * (2 * TURN) + 1) * BATCH // paintings)
     table = pa.concat_tables([bench.index.table] * copies)
@@ -161,7 +162,7 @@ def throughput(bench: Bench, rounds: int) -> dict[str, list[float]]:
 
 
 def command_rate(bench: Bench, ranks: int, steps: int) -> float:
-    """Images/s of the command on 2 CPU cores, from its journal, after two steps."""
+    """Return the images/s of the command on 2 CPU cores, from its metrics after two steps."""
     run, file = bench.run_dir(), bench.folder / "ddp.json"
     values = bench.config(**{"train.log_every": 1, "train.compile": False, "data.size": 128, "train.batch_size": 32})
     file.write_text(values.model_dump_json())  # JSON is YAML
@@ -184,7 +185,7 @@ def command_rate(bench: Bench, ranks: int, steps: int) -> float:
 
 
 def step_seconds(bench: Bench, checkpoint_minutes: float, seconds: float) -> tuple[float, int, int]:
-    """Seconds that training at a small size took, its steps, and the checkpoints that it wrote meanwhile."""
+    """Train at a small size; return the seconds, the number of steps, and of checkpoints written."""
     config = bench.config(
         **{"data.size": 33, "train.batch_size": 4, "train.compile": False, "augment.policy": "none"},
         **{"train.checkpoint_minutes": checkpoint_minutes, "train.log_every": 10_000},
@@ -212,7 +213,7 @@ def step_seconds(bench: Bench, checkpoint_minutes: float, seconds: float) -> tup
 
 
 def checkpoint_cost(bench: Bench, rounds: int) -> list[float]:
-    """Seconds of training that a checkpoint costs, in each round."""
+    """Return how many seconds of training a checkpoint costs, in each round."""
     costs = []
     for _ in range(rounds):
         plain, plain_steps, _ = step_seconds(bench, 1e6, 15)
@@ -222,7 +223,7 @@ def checkpoint_cost(bench: Bench, rounds: int) -> list[float]:
 
 
 def evaluation_overhead(bench: Bench, rounds: int) -> list[float]:
-    """What predicting and scoring take beyond the forward passes, as a share of these, in each round."""
+    """Return the time of predicting and scoring beyond the forward passes, as a share of these, in each round."""
     training = bench.training(bench.config())
     data, model = training.data["val"], training.learner.for_evaluation()
     kept = EVAL_BATCHES * BATCH
@@ -254,7 +255,7 @@ def evaluation_overhead(bench: Bench, rounds: int) -> list[float]:
 
 
 def startup(bench: Bench, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each part of a start, in each round."""
+    """Return the seconds of each part of the start of a training, in each round."""
     file = bench.folder / "startup.json"
     file.write_text(bench.config(**{"train.compile": False}).model_dump_json())
     parts: dict[str, list[float]] = {}
@@ -266,10 +267,10 @@ def startup(bench: Bench, rounds: int) -> dict[str, list[float]]:
     return parts
 
 
-def row(name: str, found: Sequence[float], form: str, bar: str = "") -> None:
-    """Print a row of the table: median, least and greatest."""
+def row(name: str, found: Sequence[float], form: str, target: str = "") -> None:
+    """Print a row of the table: median, minimum and maximum."""
     cells = [format(value, form) for value in (statistics.median(found), min(found), max(found))]
-    print(f"| {name} | {' | '.join(cells)} | {bar} |", flush=True)
+    print(f"| {name} | {' | '.join(cells)} | {target} |", flush=True)
 
 
 def main() -> None:
@@ -290,14 +291,14 @@ def main() -> None:
         bench = Bench(folder / "shards", folder)
         machine = torch.cuda.get_device_name() if GPU else f"{torch.get_num_threads()} CPU threads"
         print(f"{machine}, torch {torch.__version__}, ResNet-50, batches of {BATCH} images of {SIZE} pixels\n")
-        print("| | median | least | greatest | bar |\n| --- | --: | --: | --: | --: |")
+        print("| | median | minimum | maximum | target |\n| --- | --: | --: | --: | --: |")
         rates = throughput(bench, args.rounds)
         base = rates["bare loop"]
         for name, found in rates.items():
             row(f"{name}, images/s", found, ",.1f")
-        for name, bar in (("Learner.step", ""), ("whole program", "0.97" if GPU else "0.95")):
+        for name, target in (("Learner.step", ""), ("whole program", "0.97" if GPU else "0.95")):
             ratios = [mine / theirs for mine, theirs in zip(rates[name], base, strict=True)]
-            row(f"{name} over bare loop", ratios, ".3f", f">= {bar}" if bar else "")
+            row(f"{name} over bare loop", ratios, ".3f", f">= {target}" if target else "")
         both = [(command_rate(bench, 1, 6), command_rate(bench, 2, 6)) for _ in range(args.rounds)]
         row("one process with 2 threads, images/s", [one for one, _ in both], ",.1f")
         row("2 ranks with 1 thread each, images/s", [two for _, two in both], ",.1f")

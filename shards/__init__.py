@@ -1,4 +1,4 @@
-"""From label lists and image folders to WebDataset tar shards with an index, and back.
+"""Label lists and image folders to WebDataset tar shards with an index, and reading them back.
 
-The bottom room: it imports nothing else of the project.
+This package imports nothing else of the project.
 """

@@ -1,6 +1,6 @@
-"""Which images show the same painting: in two style folders, scanned twice or saved again. Pure.
+"""Near-duplicates: images of one painting, filed under two styles, scanned twice or encoded again. Pure.
 
-Lists of paintings name many twice, and a painting that is trained on must not be tested on under another name.
+The label lists name many paintings twice. A painting that is trained on must not be tested on under another name.
 """
 
 import hashlib
@@ -9,11 +9,12 @@ import io
 import numpy as np
 from PIL import Image
 
-# Of 12.5 million pairs of 5,000 real paintings, all 24 up to 6 bits apart are copies, as far as an eye can tell. Of
-# the 4 pairs 8 bits apart 3 are not. Saving a copy at half the size and quality 60 changes 6 bits or fewer of 99 %.
+# Among the 12.5 million pairs of 5,000 real paintings, all 24 pairs up to 6 bits apart show the same painting, judged
+# by eye; of the 4 pairs 8 bits apart, 3 do not. Saving an image again at half the size and quality 60 changes at most
+# 6 bits in 99 % of cases.
 MAX_BITS = 6
 
-# Grey levels, of 255. What a picture with less contrast hashes to is the noise of its encoding.
+# Grey levels of 255. The hash of an image with less contrast would only encode its compression noise.
 MIN_CONTRAST = 5.0
 
 # The 8 lowest of 32 frequencies: rows of the orthonormal DCT-II. Importing SciPy for it would cost each worker 0.4 s.
@@ -22,25 +23,26 @@ _DCT[0] /= np.sqrt(2)
 
 
 def perceptual_hash(jpeg: bytes) -> int:
-    """64 bits that stay nearly the same when an image is resized, encoded again or changes its colours a little.
+    """Return 64 bits that hardly change when an image is resized, encoded again or slightly recoloured.
 
-    They say which of the 8 x 8 lowest frequencies of the grey image are above their median (Zauner, "Implementation
-    and Benchmarking of Perceptual Image Hash Functions", 2010). An image with hardly any contrast, a blank page for
-    one, gets 64 bits of its SHA-256 instead: it is a copy only of what is the same byte for byte.
+    Each bit says whether one of the 8 x 8 lowest frequencies of the grey image is above their median (Zauner,
+    "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010). An image with very little contrast,
+    such as a blank page, gets the first 64 bits of its SHA-256 instead: only identical files match it.
     """
     with Image.open(io.BytesIO(jpeg)) as image:
         grey = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.LANCZOS), np.float64)
     low = (_DCT @ grey @ _DCT.T).ravel()
-    contrast = np.linalg.norm(low[1:]) / 32  # the standard deviation of what the low frequencies show
+    contrast = np.linalg.norm(low[1:]) / 32  # the standard deviation of the image's low frequencies
     if contrast < MIN_CONTRAST:
         return int.from_bytes(hashlib.sha256(jpeg).digest()[:8])
     return int.from_bytes(np.packbits(low > np.median(low)).tobytes())
 
 
 def near_pairs(hashes: np.ndarray, max_bits: int = MAX_BITS) -> np.ndarray:
-    """All pairs of places (n, 2) in `hashes`, uint64 and distinct, that differ in at most `max_bits` bits.
+    """Return all pairs of positions in `hashes` whose hashes differ in at most `max_bits` bits, int64 (n, 2).
 
-    Such a pair agrees wholly in one of `max_bits` + 1 parts of the hash: only what agrees there is compared.
+    `hashes` is uint64 (m,), without repetitions. If the hash is cut into `max_bits` + 1 parts, such a pair agrees in
+    at least one whole part. So only hashes that agree in a part are compared.
     """
     found = [np.empty((0, 2), np.int64)]
     for part in np.array_split(np.arange(64, dtype=np.uint64), max_bits + 1):
@@ -52,20 +54,21 @@ def near_pairs(hashes: np.ndarray, max_bits: int = MAX_BITS) -> np.ndarray:
     return np.unique(np.concatenate(found), axis=0)
 
 
-def copy_groups(hashes: np.ndarray) -> list[str]:
-    """A group's name for each hash (uint64): images with the same name are copies of one another.
+def duplicate_groups(hashes: np.ndarray) -> list[str]:
+    """Return the name of the group of near-duplicates that each hash (uint64, (n,)) belongs to.
 
-    A group is one image and those near to it; the image with most of them comes first. Joining on, to what is near
-    to those, could string different paintings together. The order of the hashes changes nothing.
+    A group is one image and its near-duplicates; images with the most near-duplicates choose first. Groups are not
+    joined through common members, as a chain of those could connect different paintings. The result does not depend
+    on the order of the hashes.
     """
-    distinct, place = np.unique(hashes, return_inverse=True)
+    distinct, position = np.unique(hashes, return_inverse=True)
     near: list[list[int]] = [[] for _ in distinct]
-    for one, other in near_pairs(distinct).tolist():
-        near[one].append(other)
-        near[other].append(one)
+    for first, second in near_pairs(distinct).tolist():
+        near[first].append(second)
+        near[second].append(first)
     group = np.full(len(distinct), -1)
-    for middle in sorted(range(len(distinct)), key=lambda one: -len(near[one])):
-        if group[middle] < 0:
-            members = [one for one in (middle, *near[middle]) if group[one] < 0]
-            group[members] = middle
-    return [f"{name:016x}" for name in distinct[group[place]].tolist()]
+    for centre in sorted(range(len(distinct)), key=lambda index: -len(near[index])):
+        if group[centre] < 0:
+            members = [index for index in (centre, *near[centre]) if group[index] < 0]
+            group[members] = centre
+    return [f"{name:016x}" for name in distinct[group[position]].tolist()]

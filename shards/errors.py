@@ -1,4 +1,4 @@
-"""How wrong input is told to the user: one sentence, exit code 2, no traceback."""
+"""How commands report wrong input: one sentence, exit code 2, no traceback."""
 
 import functools
 import os
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Main(Protocol):
-    """A command: arguments (default: the process's) in, exit code out."""
+    """A command's entry point: takes arguments (default: those of the process) and returns the exit code."""
 
     def __call__(self, argv: Sequence[str] | None = None) -> int: ...
 
@@ -18,10 +18,10 @@ class UserError(Exception):
 
 
 def command(main: Main) -> Main:
-    """Turn a `main(argv) -> exit code` into one that reports `UserError` on stderr and returns 2.
+    """Decorate a `main(argv) -> exit code` so that it reports errors on stderr without a traceback.
 
-    A file system that refuses is told in the same way. A reader that closes the pipe early (`| head`) and Ctrl-C end
-    it without a traceback too.
+    Returns 2 on `UserError` and `OSError`, 130 on Ctrl-C, and 141 if the reader of its output closed the pipe early
+    (`| head`).
     """
 
     @functools.wraps(main)
@@ -38,9 +38,9 @@ def command(main: Main) -> Main:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
         except OSError as error:
-            file = error.filename2 or error.filename  # of a rename, the name that the user knows
+            file = error.filename2 or error.filename  # for a rename: the target, which is the name the user knows
             where = f"{file}: " if file else ""
-            print(f"error: {where}{error.strerror or error}; choose another place or mend it", file=sys.stderr)
+            print(f"error: {where}{error.strerror or error}; choose another place or fix it", file=sys.stderr)
             return 2
 
     return wrapped

@@ -1,4 +1,4 @@
-"""Files that are either wholly there or not there at all, and folders that one process has for itself."""
+"""Atomic writes, locks between processes, and checksums of files."""
 
 import contextlib
 import fcntl
@@ -12,18 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-# The only way to read it is to set it, which is not safe once there are threads: read it at import.
+# The umask can only be read by setting it, which is not safe once there are threads: read it at import.
 _UMASK = os.umask(0)
 os.umask(_UMASK)
 
 
 @contextlib.contextmanager
 def atomic_open(path: Path, mode: str = "wb") -> Iterator[IO]:
-    """Open a temporary neighbour of `path` for writing; flush it to disk and rename it when the block ends well.
+    """Open a temporary file next to `path` for writing; flush it to disk and rename it when the block succeeds.
 
-    The file's `name` is its path, for those who can write only by name. On any error the temporary file is removed and
-    `path` stays as it was. `mode` is "wb" or "w" (UTF-8). A process killed in between leaves at most a file named
-    `.NAME.*.tmp`.
+    The file's `name` is the temporary path, for libraries that can only write by name. On any error, the temporary
+    file is removed and `path` stays as it was. `mode` is "wb" or "w" (UTF-8). A process that is killed leaves at most
+    a file named `.NAME.*.tmp`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
@@ -34,7 +34,7 @@ def atomic_open(path: Path, mode: str = "wb") -> Iterator[IO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes private files; shards and runs are shared
+        temporary.chmod(0o666 & ~_UMASK)  # mkstemp creates private files, but shards and runs are shared
         temporary.replace(path)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -44,7 +44,7 @@ def atomic_open(path: Path, mode: str = "wb") -> Iterator[IO]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # a full disk does not say of which file
+            error.filename = str(path)  # the error of a full disk does not name the file
         raise
 
 
@@ -60,20 +60,20 @@ def is_url(name: str | Path) -> bool:
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what `atomic_open` left under `folder` when its process was killed. Hold the folder's lock for it."""
+    """Remove the temporary files of killed processes under `folder`. The caller must hold the folder's lock."""
     for leftover in folder.rglob(".*.tmp"):
         leftover.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def locked_patiently(file: Path, busy: str) -> Iterator[None]:
-    """Hold the lock `file`; if another process has it, say `busy` on stderr and wait for as long as it takes."""
+    """Hold the lock `file`; if another process holds it, print `busy` on stderr and wait without a time limit."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(file, wait_s=0))
@@ -85,10 +85,10 @@ def locked_patiently(file: Path, busy: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(file: Path, wait_s: float) -> Iterator[None]:
-    """Hold the lock `file`, made if need be; wait up to `wait_s` seconds for it.
+    """Hold the lock `file`, which is created if it does not exist; wait up to `wait_s` seconds for it.
 
-    The system lets go of it when the process dies, however it dies. Raises `BlockingIOError` if another process
-    still has it.
+    The system releases it when the process ends, even if it is killed. Raises `BlockingIOError` if another process
+    still holds it after that time.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)

@@ -1,9 +1,9 @@
-"""`python -m shards.hub PARQUET --labels LABELS --out DIR`: the hub's `huggan/wikiart` to a folder of paintings.
+"""`python -m shards.hub PARQUET --labels LABELS --out DIR`: unpack Hugging Face's `huggan/wikiart` for `shards.pack`.
 
-Its parquet files hold images without names, and classes numbered in another way than ArtGAN's. This writes what
-`shards.pack` reads: `DIR/images/STYLE/HASH.jpg`, the bytes as they are, and `DIR/labels` with ArtGAN's class files
-and lists. Only the class files of LABELS are needed. Nothing says who is in the official val lists, so that all
-paintings stand in the train lists: pack them with `--protocol study`.
+Its parquet files hold images without names, and number the classes in another way than ArtGAN. This command writes
+`DIR/images/STYLE/HASH.jpg`, with the bytes of the images as they are, and `DIR/labels` with ArtGAN's class files and
+lists. Of LABELS, only the class files are needed. The data set does not say which paintings are in the official val
+lists, so all are listed in train: pack them with `--protocol study`.
 """
 
 import argparse
@@ -25,16 +25,17 @@ from .progress import progress
 
 
 def unpack(parquet: Path, labels: Path, out: Path) -> dict[str, dict[str, int]]:
-    """Write images and lists and return how many paintings each task has of each class. Run again, it goes on.
+    """Write images and lists, and return how many paintings each class of each task has.
 
-    Classes are matched by name: what ArtGAN has no class for, such as `Unknown Artist`, is unlabelled, and a painting
-    without any label is left out. Raises `UserError`.
+    Classes are matched by name. Classes that ArtGAN does not have, such as `Unknown Artist`, become unlabelled, and
+    paintings without any label are left out. Images that exist are not written again, so an interrupted run can be
+    continued. Raises `UserError` if the files are missing, damaged or of another form.
     """
     class_files = {task: find_list(labels, f"{task}_class") for task in TASKS}
     classes = {task: read_classes(file) for task, file in class_files.items()}
     files = sorted(parquet.rglob("*.parquet"))
     if not files:
-        raise UserError(f"{parquet} holds no .parquet files; give the folder of the downloaded data set")
+        raise UserError(f"{parquet} has no .parquet files; give the folder of the downloaded data set")
     lists: dict[str, set[tuple[str, int]]] = {task: set() for task in TASKS}
     with progress("unpacking paintings", sum(_open(file).metadata.num_rows for file in files)) as advance:
         for file in files:
@@ -60,12 +61,15 @@ def unpack(parquet: Path, labels: Path, out: Path) -> dict[str, dict[str, int]]:
 
 
 def _paintings(file: Path, classes: dict[str, list[str]]) -> Iterator[tuple[bytes, dict[str, int]]]:
-    """The image bytes and ArtGAN class of each task, for every row of a parquet file."""
+    """Yield the image bytes of each row of a parquet file, and ArtGAN's class index for each task."""
     try:
         source = _open(file)
         features = json.loads(source.schema_arrow.metadata[b"huggingface"])["info"]["features"]
-        names = {task: [plain(FOLDER_CLASSES.get(name, name)) for name in features[task]["names"]] for task in TASKS}
-        ours = {task: {plain(name): label for label, name in enumerate(classes[task])} for task in TASKS}
+        names = {
+            task: [normalized_name(FOLDER_CLASSES.get(name, name)) for name in features[task]["names"]]
+            for task in TASKS
+        }
+        ours = {task: {normalized_name(name): label for label, name in enumerate(classes[task])} for task in TASKS}
         for batch in source.iter_batches(batch_size=64, columns=["image", *TASKS]):
             for row in batch.to_pylist():
                 own = {}
@@ -75,8 +79,8 @@ def _paintings(file: Path, classes: dict[str, list[str]]) -> Iterator[tuple[byte
                 yield bytes(row["image"]["bytes"]), own
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(
-            f"{file} is not as in huggan/wikiart, with image bytes, and artist, genre and style as named "
-            f"classes ({type(error).__name__}: {error}); download it again"
+            f"{file} does not have the columns of huggan/wikiart, image bytes and named classes of artist, genre and "
+            f"style ({type(error).__name__}: {error}); download it again"
         ) from None
 
 
@@ -84,18 +88,18 @@ def _open(file: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(file)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{file} is no whole parquet file ({error}); download it again") from None
+        raise UserError(f"{file} is not a complete parquet file ({error}); download it again") from None
 
 
-def plain(name: str) -> str:
-    """A class name without what the two sets spell differently: capitals, accents, `_`, `-` and spaces."""
+def normalized_name(name: str) -> str:
+    """Return a class name without what the two data sets spell differently: capitals, accents, `_`, `-`, spaces."""
     letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return " ".join(letters.replace("_", " ").replace("-", " ").split())
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m shards.hub", description="Unpack the parquet files of huggan/wikiart for shards.pack."
     )

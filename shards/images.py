@@ -1,4 +1,4 @@
-"""What an image file is turned into before it is packed: a baseline sRGB JPEG of the chosen short side. Pure."""
+"""Converting image files to what is packed: baseline sRGB JPEGs of the chosen short side. Pure."""
 
 import contextlib
 import io
@@ -11,27 +11,28 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 EXIF_ORIENTATION = 0x0112
 
-# Scans of 15,000 x 15,000 pixels are no decompression bombs; what is larger than this is refused.
+# Scans of 15,000 x 15,000 pixels are not decompression bombs; larger images are refused.
 Image.MAX_IMAGE_PIXELS = 250_000_000
 
-# What is found under an image's name. Of the others that Pillow reads, some start programs.
+# The formats that image files come in. Some of the other formats that Pillow reads start programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
 
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-_DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # modes of 16 bits a pixel, which Pillow would cut off at 255
+_16_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow would clip these at 255
 
 
 class UnreadableImageError(Exception):
-    """The bytes are no image that can be decoded to the end. The message is the reason."""
+    """The bytes are not an image, or cannot be decoded to the end. The message is the reason."""
 
 
 def to_jpeg(data: bytes, short_side: int, quality: int) -> tuple[bytes, int, int]:
     """Decode an image file and return it as JPEG bytes, width and height in pixels.
 
-    Larger images are reduced so that the shorter side has `short_side` pixels (Lanczos), and stored as 4:2:0 JPEG:
-    upright, 8 bits, in the colours of sRGB, on white where they were transparent. What already is all that, a
-    baseline JPEG and small enough is returned byte for byte: encoding it again would only lose quality. Raises
-    `UnreadableImageError`.
+    Larger images are reduced so that the shorter side has `short_side` pixels (Lanczos). The result is a 4:2:0 JPEG:
+    upright, 8 bits, sRGB, transparent parts on white. An upright sRGB baseline JPEG that is small enough is returned
+    byte for byte: encoding it again would only lose quality. `quality` is that of JPEG, 1 to 95.
+
+    Raises `UnreadableImageError` if the bytes cannot be decoded to the end.
     """
     try:
         with warnings.catch_warnings():
@@ -45,8 +46,8 @@ def to_jpeg(data: bytes, short_side: int, quality: int) -> tuple[bytes, int, int
                 picture.save(buffer, "JPEG", quality=quality, subsampling="4:2:0", icc_profile=None)
                 return buffer.getvalue(), *picture.size
     except UnidentifiedImageError:  # its message has an address in memory
-        raise UnreadableImageError(f"not one of {', '.join(_FORMATS)}, or damaged where it begins") from None
-    except Exception as error:  # decoders raise anything at all on hostile bytes
+        raise UnreadableImageError(f"not one of {', '.join(_FORMATS)}, or damaged at its beginning") from None
+    except Exception as error:  # decoders raise all kinds of exceptions on hostile bytes
         raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
 
 
@@ -60,38 +61,38 @@ def _is_clean(image: Image.Image, data: bytes) -> bool:
             and _is_srgb(image.info.get("icc_profile"))
             and simplejpeg.decode_jpeg(data) is not None
         )
-    except Exception:  # broken EXIF, or pixels that only a forgiving decoder can read
+    except Exception:  # broken EXIF, or pixels that only a tolerant decoder can read
         return False
 
 
 def to_picture(image: Image.Image, data: bytes, short_side: int) -> Image.Image:
-    """What `to_jpeg` encodes of an image that has been opened and not loaded, `data` being its file.
+    """Return the pixels that `to_jpeg` encodes: upright 8-bit RGB, its shorter side at most `short_side` pixels.
 
-    Large images are first reduced by cheaper means than Lanczos, to twice the short side or more: as good, as far as
-    an eye can tell. Raises whatever decoders raise.
+    `image` is opened but not loaded, `data` are the bytes of its file. Large images are first reduced by a cheaper
+    filter than Lanczos, to at least twice the short side, without a visible difference. Raises what decoders raise.
     """
     if image.format not in ("JPEG", "MPO"):
-        image.load()  # Pillow turns a TIFF upright by this, which changes its size
+        image.load()  # this turns a TIFF upright, which changes its size
     full = image.size
     reduced, factor = _reduced(image, data, short_side)
     picture = _to_srgb(reduced)
     scale = short_side / min(full)
     if scale < 1:
         size = (max(1, round(full[0] * scale)), max(1, round(full[1] * scale)))
-        # The last pixels of what was reduced may lie partly outside: without the box all would be shifted a little.
+        # The last pixels of the reduced image may lie partly outside: without the box, everything would be shifted.
         picture = picture.resize(size, Image.Resampling.LANCZOS, (0, 0, full[0] * factor, full[1] * factor))
     picture.info = dict(image.info)
-    with contextlib.suppress(Exception):  # broken EXIF says nothing: the pixels stay as they are
+    with contextlib.suppress(Exception):  # broken EXIF: the pixels stay as they are
         ImageOps.exif_transpose(picture, in_place=True)
     picture.info = {}
     return picture
 
 
 def _reduced(image: Image.Image, data: bytes, short_side: int) -> tuple[Image.Image, float]:
-    """The image at a size that is quickly made, and how many of its pixels, in a row, make one of the file's."""
+    """Return the image at a size that is cheap to decode, and that size relative to the file's."""
     factor = 1.0
     if image.format == "JPEG" and image.mode == "RGB":
-        # Pillow does the same in twice the time, but forgives more; where this raises, that may still succeed.
+        # Pillow does the same in twice the time, but tolerates more: where this raises, it may still succeed.
         with contextlib.suppress(ValueError):
             pixels, factor = _decode_reduced(data, image.size, short_side)
             decoded = Image.fromarray(pixels)
@@ -103,38 +104,41 @@ def _reduced(image: Image.Image, data: bytes, short_side: int) -> tuple[Image.Im
             factor = drafted[1][2] / width
     image.load()
     times = min(image.size) // (3 * short_side)
-    whole = image.mode in ("L", "RGB", "CMYK", "LA", "RGBA") and "transparency" not in image.info
-    return (image.reduce(times), factor / times) if times > 1 and whole else (image, factor)
+    reducible = image.mode in ("L", "RGB", "CMYK", "LA", "RGBA") and "transparency" not in image.info
+    return (image.reduce(times), factor / times) if times > 1 and reducible else (image, factor)
 
 
 def _decode_reduced(data: bytes, size: tuple[int, int], short_side: int) -> tuple[np.ndarray, float]:
-    """A JPEG's pixels at the fewest eighths of its size that are still twice the short side, and that factor."""
+    """Decode a JPEG at the fewest eighths of its size that give twice the short side or more.
+
+    Returns the pixels, uint8 (height, width, 3), and the size relative to the file's.
+    """
     eighths = next((n for n in range(1, 8) if min(size) * n >= 8 * 2 * short_side), 8)
     width, height = (math.ceil(side * eighths / 8) for side in size)
     return simplejpeg.decode_jpeg(data, min_height=height, min_width=width), eighths / 8
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
-    """The image as 8-bit sRGB: its profile applied, 16 bits scaled, transparency laid on white."""
+    """Return the image as 8-bit sRGB: colour profile applied, 16 bits scaled, transparent parts on white."""
     profile = image.info.get("icc_profile")
-    if image.mode in _DEEP:
+    if image.mode in _16_BIT_MODES:
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
     elif image.mode == "F":
-        raise ValueError("floating-point pixels have no agreed white; convert the image to 8 or 16 bits")
+        raise ValueError("floating-point pixels have no defined white; convert the image to 8 or 16 bits")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    if image.mode == "P":  # a profile is of the palette's colours
+    if image.mode == "P":  # the profile describes the colours of the palette
         image = image.convert("RGB")
     if profile and not _is_srgb(profile) and image.mode in ("RGB", "CMYK", "L"):
-        # A broken profile, or one of other colours than the image has, is as good as none.
+        # A broken profile, or one for other channels than the image has, is ignored.
         with contextlib.suppress(ImageCms.PyCMSError):
             return ImageCms.profileToProfile(image, io.BytesIO(profile), _SRGB, outputMode="RGB") or image
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _is_srgb(profile: bytes | None) -> bool:
-    """Whether colours need no conversion: without a profile, sRGB is what everybody assumes."""
+    """Whether colours need no conversion. Without a profile, sRGB is assumed."""
     if not profile:
         return True
     try:

@@ -1,12 +1,12 @@
-"""`index.parquet`: one row per painting of the shards, found by byte offset, and the splits.
+"""`index.parquet`: one row per painting, with its place in the shards, its labels and its splits.
 
-key           the sample's name in its tar, unique, free of dots
-path          the painting's name in the label lists, STYLE/NAME.jpg
+key           name of the sample in its tar, unique, without dots
+path          path of the painting in the label lists, STYLE/NAME.jpg
 shard         file name of its tar
-offset length where its encoded image lies in that tar, bytes
+offset length position and size of its encoded image in that tar, bytes
 width height  pixels
 sha256        of the encoded image, hex
-phash         64 bits that are nearly the same for copies of one painting (shards/duplicates.py)
+phash         64 bits that are nearly the same for near-duplicates (shards/duplicates.py)
 artist style genre                              class index, -1 = unlabelled
 split_artist split_style split_genre split_combined    train, val, test or empty
 """
@@ -47,9 +47,11 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Index:
-    """The table of a folder of shards. `classes` maps each task to its class names, in the order of the indices.
+    """The index of a folder of shards.
 
-    `checksums` has the SHA-256, in hex, of every shard's file.
+    `table` has the columns above. `classes` maps each task to its class names, in the order of their indices.
+    `fingerprint` is a SHA-256, in hex, of everything that a training can read. `checksums` maps the file name of each
+    shard to the SHA-256 of the file, in hex.
     """
 
     folder: Path
@@ -64,10 +66,10 @@ class Index:
         return np.stack([self.table[task].to_numpy() for task in TASKS], axis=1)
 
     def select(self, split: str, tasks: tuple[str, ...], labelled: str = "any") -> tuple[np.ndarray, np.ndarray]:
-        """The paintings that `split` holds for any (or all) of `tasks`.
+        """Select the paintings that are in `split` of any of `tasks`, or of all of them if `labelled` is "all".
 
-        Returns their row numbers, int64 (n,), and their labels, int64 (n, len(tasks)), where a task in whose
-        `split` the painting is not counts as unlabelled (-1).
+        Returns their row numbers, int64 (n,), and their labels, int64 (n, len(tasks)). A painting that is not in
+        `split` of a task is unlabelled (-1) in this task.
         """
         member = np.stack([self.table[f"split_{task}"].to_numpy(zero_copy_only=False) == split for task in tasks], 1)
         rows = np.flatnonzero(member.all(1) if labelled == "all" else member.any(1))
@@ -78,9 +80,11 @@ class Index:
 def write_index(
     folder: Path, rows: list[dict[str, object]], classes: dict[str, list[str]], checksums: dict[str, str], origin: dict
 ) -> None:
-    """Write the index of `folder`; `checksums` are those of the shards, `origin` says how the splits were made.
+    """Write the index of `folder`.
 
-    The fingerprint in it is a SHA-256 of everything a training can see: images, labels, splits and class names.
+    `rows` have the columns above, `checksums` are those of the shards, and `origin` is stored with them and says how
+    the splits were made. The fingerprint is a SHA-256 of everything that a training can read: images, labels, splits
+    and class names.
     """
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     about = {
@@ -106,7 +110,7 @@ def _fingerprint(table: pa.Table, classes: dict[str, list[str]]) -> str:
 def read_index(folder: Path) -> Index:
     """Read the index of a folder of shards.
 
-    Raises `UserError` if it is missing, broken or of another version, or any label or split in it has changed.
+    Raises `UserError` if it is missing, broken or of another version, or if any label or split in it has changed.
     """
     file = folder / INDEX_NAME
     if not file.is_file():
@@ -114,11 +118,16 @@ def read_index(folder: Path) -> Index:
     try:
         table = pq.read_table(file)
         about = json.loads(table.schema.metadata[b"artnet"])
+        if about["version"] > VERSION:
+            raise UserError(
+                f"{file} was made by a newer artnet (format {about['version']}; this one reads up to {VERSION}); "
+                "update artnet"
+            )
         if about["version"] != VERSION:
             raise UserError(f"{file} is of version {about['version']}, not {VERSION}; pack the shards again")
         table = table.select(SCHEMA.names).cast(SCHEMA)
         classes = {task: about["classes"][task] for task in TASKS}
-        if _fingerprint(table, classes) != about["fingerprint"]:  # Parquet takes a flipped bit for another label
+        if _fingerprint(table, classes) != about["fingerprint"]:  # Parquet reads a flipped bit as another label
             raise ValueError("it has changed since it was written")
         return Index(folder, table, classes, about["fingerprint"], dict(about["checksums"]))
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:

@@ -1,8 +1,8 @@
-"""`python -m shards.pack --images IMAGES --labels LABELS --out SHARDS`: paintings to WebDataset tar shards.
+"""`python -m shards.pack --images IMAGES --labels LABELS --out SHARDS`: pack paintings into WebDataset tar shards.
 
-Every shard is a plain tar of pairs `KEY.jpg`, `KEY.json` that any WebDataset reader streams; `index.parquet` beside
-them gives random access. A shard is written whole or not at all, so a killed run goes on where it was; one that was
-damaged since is written again.
+Every shard is a plain tar of pairs `KEY.jpg`, `KEY.json` that any WebDataset reader can stream. `index.parquet` next
+to them gives random access. A shard is written completely or not at all: run again, the command continues where it was
+killed, and rewrites damaged shards.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .duplicates import copy_groups, perceptual_hash
+from .duplicates import duplicate_groups, perceptual_hash
 from .errors import UserError, command
 from .filenames import match_files
 from .files import atomic_write, file_sha256, locked_patiently, remove_leftovers
@@ -24,19 +24,19 @@ from .images import UnreadableImageError, to_jpeg
 from .index import INDEX_NAME, read_index, write_index
 from .labels import TASKS, Labels, Painting, find_images, read_labels
 from .progress import progress
-from .report import REPORT_NAME, describe, refuse_missing, write_report
+from .report import REPORT_NAME, build_report, check_nothing_missing, write_report
 from .splits import add_options, check_options, make_splits, print_sizes
 from .summary import write_summary
 from .tars import read_checksums, read_rows, write_checksums, write_shard
-from .workers import each
+from .workers import parallel_map
 
 SHARD_SAMPLES = 1000
-CLAIM_NAME = "pack.json"
+SETTINGS_NAME = "pack.json"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A painting to pack: its row of the lists, its file and what the JPEG should be like."""
+    """A painting to pack: its entry in the lists, its image file, and the size (pixels) and quality of its JPEG."""
 
     painting: Painting
     file: Path
@@ -45,8 +45,8 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Packed:
-    """What became of a `Source`: JPEG bytes with size in pixels and hash, or the reason why there are none."""
+class Prepared:
+    """The result for a `Source`: JPEG bytes with their size in pixels and perceptual hash, or why it was left out."""
 
     jpeg: bytes = b""
     width: int = 0
@@ -60,55 +60,40 @@ def pack(
     protocol: str = "artgan", seed: int = 0, keep_leaks: bool = False, allow_missing: bool = False,
     workers: int | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Pack every labelled image under `images` into `out` and return the report that is also left there.
+    """Pack every labelled image under `images` into `out`, and return the report that is also written there.
 
-    `protocol`, `seed` and `keep_leaks` are those of `splits.make_splits`; other splits of what is packed already pack
-    nothing. Unless `allow_missing`, every listed painting must have an image and every image a label. `workers`
-    processes do the work, one a core by default: the bytes are the same for any number of them.
+    `short_side` (pixels) and `quality` are those of `images.to_jpeg`; `protocol`, `seed` and `keep_leaks` are those of
+    `splits.make_splits`. Changing only the splits does not pack the images again. Unless `allow_missing`, every listed
+    painting must have an image and every image a label. `workers` is the number of processes, one per core by default;
+    the bytes do not depend on it.
 
-    Raises `UserError` for unreadable lists, no images, an `out` that holds other shards, and what is missing; that
-    before anything is packed, with a report that names it.
+    Raises `UserError` for unreadable lists, no images, an `out` that holds other shards, or missing images or labels.
+    The latter is checked before anything is packed, and the report then names what is missing.
     """
     labels = read_labels(labels_folder)
-    files = find_images(images)
-    matched, doubtful = match_files(files, labels.paintings)
-    if not matched:
-        raise UserError(
-            f"no image under {images} is named in the lists of {labels_folder}; check that they belong together"
-        )
-    sources = [
-        Source(labels.paintings[path], images / file, short_side, quality)
-        # A fixed order that mixes the classes, for readers that stream the shards one after the other.
-        for file, path in sorted(matched.items(), key=lambda pair: hashlib.sha256(pair[1].encode()).digest())
-    ]
-    claim = _claim(sources, labels)
-    _refuse_others(out, claim)
-    known = {
-        "images_without_label": sorted(set(files) - set(matched)),
-        "images_in_doubt": doubtful,
-        "listed_without_image": sorted(set(labels.paintings) - set(matched.values())),
-        "ambiguous": labels.ambiguous,
-    }
+    sources, known = _match_sources(images, labels_folder, labels, short_side, quality)
+    settings = _settings(sources, labels)
+    _check_folder(out, settings)
     if not allow_missing:
-        refuse_missing(out, known)
+        check_nothing_missing(out, known)
     with locked_patiently(out / ".lock", f"another process is packing into {out}"):
-        _refuse_others(out, claim)  # again: two may have begun at once
-        if not (out / CLAIM_NAME).exists():
-            atomic_write(out / CLAIM_NAME, claim)
+        _check_folder(out, settings)  # again, as another process may have started at the same time
+        if not (out / SETTINGS_NAME).exists():
+            atomic_write(out / SETTINGS_NAME, settings)
         remove_leftovers(out)
         rows, checksums = _pack(out, sources, workers)
         paintings = [labels.paintings[str(row["path"])] for row in rows]
-        copies = copy_groups(np.array([row["phash"] for row in rows], np.uint64))
-        splits = make_splits(protocol, paintings, seed, copies, keep_leaks)
+        groups = duplicate_groups(np.array([row["phash"] for row in rows], np.uint64))
+        splits = make_splits(protocol, paintings, seed, groups, keep_leaks)
         for row, split in zip(rows, splits, strict=True):
             row.update({f"split_{task}": role for task, role in split.items()})
         packed = {row["path"] for row in rows}
         unreadable = {
-            str(source.file): _prepare(source).reason or "readable only since"
+            str(source.file): _prepare(source).reason or "became readable after it was left out"
             for source in sources
             if source.painting.path not in packed
         }
-        report = {**known, **describe(labels, rows, copies, unreadable)}
+        report = {**known, **build_report(labels, rows, groups, unreadable)}
         write_report(out, report)
         used = {name: checksums[name] for name in sorted({str(row["shard"]) for row in rows})}
         write_index(out, rows, labels.classes, used, {"protocol": protocol, "seed": seed})
@@ -116,46 +101,79 @@ def pack(
         return report
 
 
+def _match_sources(
+    images: Path, labels_folder: Path, labels: Labels, short_side: int, quality: int
+) -> tuple[list[Source], dict[str, Any]]:
+    """Match images to the lists: the paintings to pack in their order, and the part of the report that is now known.
+
+    Raises `UserError` if there are no images, or none is in the lists.
+    """
+    files = find_images(images)
+    matched, ambiguous = match_files(files, labels.paintings)
+    if not matched:
+        raise UserError(
+            f"no image under {images} is named in the lists of {labels_folder}; check that they belong together"
+        )
+    sources = [
+        Source(labels.paintings[path], images / file, short_side, quality)
+        # A fixed order that mixes the classes, for readers that stream one shard after the other.
+        for file, path in sorted(matched.items(), key=lambda pair: hashlib.sha256(pair[1].encode()).digest())
+    ]
+    known = {
+        "images_without_label": sorted(set(files) - set(matched)),
+        "images_in_doubt": ambiguous,
+        "listed_without_image": sorted(set(labels.paintings) - set(matched.values())),
+        "ambiguous": labels.ambiguous,
+    }
+    return sources, known
+
+
 def _pack(out: Path, sources: Sequence[Source], workers: int | None) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Write the shards that are missing or damaged. Returns the index rows of all, without splits, and checksums."""
+    """Write the shards that are missing or damaged.
+
+    Returns the index rows of all shards, without splits, and the checksum of each shard.
+    """
     shards = {
         f"wikiart-{number:06d}.tar": sources[start : start + SHARD_SAMPLES]
         for number, start in enumerate(range(0, len(sources), SHARD_SAMPLES))
     }
     recorded = read_checksums(out)
-    checksums = _sound([out / name for name in shards], recorded)
+    checksums = _intact_checksums([out / name for name in shards], recorded)
     todo = [name for name in shards if name not in checksums]
     if todo:
-        left = [source for name in todo for source in shards[name]]
-        with progress("packing paintings", len(left)) as advance, each(_prepare, left, workers) as prepared:
+        remaining = [source for name in todo for source in shards[name]]
+        with (
+            progress("packing paintings", len(remaining)) as advance,
+            parallel_map(_prepare, remaining, workers) as results,
+        ):
             for name in todo:
-                checksums[name] = write_shard(out / name, _samples(shards[name], prepared, advance))
+                checksums[name] = write_shard(out / name, _samples(shards[name], results, advance))
                 write_checksums(out, checksums)
                 if checksums[name] != recorded.get(name, checksums[name]):
-                    print(f"{out / name} is not as it was first packed: images have changed since", file=sys.stderr)
+                    print(f"{out / name} differs from when it was first packed: its images changed", file=sys.stderr)
     rows = [row for name in shards for row in read_rows(out / name)]
     if not rows:
-        raise UserError(f"no image could be read, {sources[0].file} for one: {_prepare(sources[0]).reason}")
+        raise UserError(f"no image could be read; the first is {sources[0].file}: {_prepare(sources[0]).reason}")
     return rows, checksums
 
 
-def _sound(files: Sequence[Path], recorded: Mapping[str, str]) -> dict[str, str]:
-    """The checksums of those shards that are as they were packed; damaged ones are named on stderr."""
-    sound = {}
-    there = [file for file in files if file.exists()]
-    with progress("checking shards", len(there)) as advance:
-        for file in there:
+def _intact_checksums(files: Sequence[Path], recorded: Mapping[str, str]) -> dict[str, str]:
+    """Return the checksums of the shards that are as they were packed, and name the damaged ones on stderr."""
+    intact = {}
+    existing = [file for file in files if file.exists()]
+    with progress("checking shards", len(existing)) as advance:
+        for file in existing:
             checksum = file_sha256(file)
             if checksum == recorded.get(file.name):
-                sound[file.name] = checksum
+                intact[file.name] = checksum
             elif file.name in recorded:
                 print(f"{file} has changed since it was packed; it is written again", file=sys.stderr)
             advance()
-    return sound
+    return intact
 
 
-def _claim(sources: Sequence[Source], labels: Labels) -> str:
-    """What a folder says once it is the place of this packing."""
+def _settings(sources: Sequence[Source], labels: Labels) -> str:
+    """Return the content of `pack.json`: the settings and a digest of the inputs that a folder was packed from."""
     inputs = hashlib.sha256(labels.digest.encode())
     for source in sources:
         inputs.update(f"{source.painting.path}\0{_size(source.file)}\n".encode())
@@ -169,22 +187,22 @@ def _claim(sources: Sequence[Source], labels: Labels) -> str:
     return json.dumps(settings)
 
 
-def _refuse_others(out: Path, claim: str) -> None:
-    """Raise `UserError` if `out` is the place of another packing, or no folder."""
-    file = out / CLAIM_NAME
+def _check_folder(out: Path, settings: str) -> None:
+    """Raise `UserError` if `out` is not a folder, or holds shards of other inputs or settings."""
+    file = out / SETTINGS_NAME
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give a folder as --out")
     if file.exists():
-        if file.read_bytes() != claim.encode():
+        if file.read_bytes() != settings.encode():
             raise UserError(
                 f"{out} holds shards of other paintings, labels or settings; choose another --out or delete it"
             )
     elif out.exists() and any(path.suffix == ".tar" or path.name == INDEX_NAME for path in out.iterdir()):
-        raise UserError(f"{out} holds shards that were not made here; choose another --out")
+        raise UserError(f"{out} holds shards that this command did not make; choose another --out")
 
 
 def _size(file: Path) -> int:
-    """In bytes; -1 of a link to nothing, which the report will name."""
+    """Return the size of a file in bytes, or -1 for a broken link, which the report will name."""
     try:
         return file.stat().st_size
     except OSError:
@@ -192,48 +210,50 @@ def _size(file: Path) -> int:
 
 
 def _samples(
-    sources: Sequence[Source], prepared: Iterator[Packed], advance: Callable[[], None]
+    sources: Sequence[Source], results: Iterator[Prepared], advance: Callable[[], None]
 ) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """What goes into the shard of `sources`: `prepared` yields what became of each, and of the next shards'."""
+    """Yield the samples of the shard of `sources`, taking one of `results` for each and leaving the rest."""
     for source in sources:
-        packed = next(prepared)
-        if not packed.reason:
+        prepared = next(results)
+        if not prepared.reason:
             about = {
                 "path": source.painting.path,
-                "width": packed.width,
-                "height": packed.height,
-                "phash": packed.phash,
+                "width": prepared.width,
+                "height": prepared.height,
+                "phash": prepared.phash,
                 **{task: source.painting.label(task) for task in TASKS},
             }
-            yield packed.jpeg, about
+            yield prepared.jpeg, about
         advance()
 
 
-def _prepare(source: Source) -> Packed:
+def _prepare(source: Source) -> Prepared:
     try:
-        if not source.file.is_file():  # a pipe would be waited for, and a device never ends
-            return Packed(reason="not a file, or a link to none")
+        if not source.file.is_file():  # reading a pipe would block, and a device may never end
+            return Prepared(reason="not a file, or a broken link")
         jpeg, width, height = to_jpeg(source.file.read_bytes(), source.short_side, source.quality)
-        return Packed(jpeg, width, height, perceptual_hash(jpeg))
+        return Prepared(jpeg, width, height, perceptual_hash(jpeg))
     except (UnreadableImageError, OSError, MemoryError) as error:
-        return Packed(reason=str(error) or type(error).__name__)
+        return Prepared(reason=str(error) or type(error).__name__)
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m shards.pack", description=(__doc__ or "").split(": ", 1)[1])
     parser.add_argument("--images", type=Path, required=True, help="folder of STYLE/NAME.jpg")
     parser.add_argument("--labels", type=Path, required=True, help="folder of ArtGAN's label lists")
     parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
-    parser.add_argument("--short-side", type=int, default=256, help="pixels; smaller images stay (default: 256)")
+    parser.add_argument(
+        "--short-side", type=int, default=256, help="pixels; smaller images are not enlarged (default: 256)"
+    )
     parser.add_argument("--quality", type=int, default=90, help="JPEG quality, 1 to 95 (default: 90)")
     parser.add_argument(
         "--allow-missing",
         action="store_true",
-        help="pack though listed paintings have no image or images no label; unreadable images are left out anyway",
+        help="pack even if listed paintings have no image or images no label (unreadable images never stop packing)",
     )
-    parser.add_argument("--workers", type=int, help="processes (default: one for each core this one may use)")
+    parser.add_argument("--workers", type=int, help="processes (default: one per available core)")
     add_options(parser)
     args = parser.parse_args(argv)
     if args.short_side < 33 or not 1 <= args.quality <= 95:
@@ -241,18 +261,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.workers is not None and args.workers < 1:
         raise UserError("--workers must be at least 1")
     check_options(args)
-    how = (args.short_side, args.quality, args.protocol, args.seed, args.keep_leaks, args.allow_missing, args.workers)
-    report = pack(args.images, args.labels, args.out, *how)
+    options = (args.short_side, args.quality, args.protocol, args.seed, args.keep_leaks, args.allow_missing)
+    report = pack(args.images, args.labels, args.out, *options, args.workers)
     index = read_index(args.out)
     shards = len(set(index.table["shard"].to_pylist()))
     print(f"{report['packed']} paintings in {shards} shards in {args.out}")
     print_sizes(report["splits"])
+    separated = "" if args.keep_leaks else ", never on both sides of a split"
     notes = {
         "unreadable and left out": len(report["unreadable"]),
         "images without a label": len(report["images_without_label"]),
         "listed paintings without an image": len(report["listed_without_image"]),
         "paintings with two classes in one task": len(report["ambiguous"]),
-        f"groups of near-duplicates{'' if args.keep_leaks else ', which share a role'}": len(report["near_duplicates"]),
+        f"groups of near-duplicates{separated}": len(report["near_duplicates"]),
     }
     for what, count in notes.items():
         if count:

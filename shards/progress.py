@@ -1,4 +1,4 @@
-"""Progress for everything that takes longer than 3 seconds: a bar on a terminal, plain lines elsewhere."""
+"""Progress of long operations: a bar on a terminal, plain lines elsewhere."""
 
 import contextlib
 import sys
@@ -9,21 +9,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-PLAIN_EVERY_S = 5.0
+PLAIN_INTERVAL_S = 5.0
 
 
 class SpeedColumn(ProgressColumn):
-    """Items a second."""
+    """Items per second."""
 
     def render(self, task: Task) -> Text:
-        """What the bar shows."""
+        """Return the text of the column."""
         speed = task.finished_speed or task.speed
         return Text(f"{speed:,.1f}/s" if speed else "")
 
 
 @contextlib.contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show how far `what` has come on stderr; the block calls the given function after each of `total` items."""
+    """Show the progress of `what` on stderr; the block calls the yielded function after each of `total` items."""
     console = Console(stderr=True)
     if console.is_terminal:
         columns = (
@@ -44,7 +44,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
         nonlocal done, shown
         done += 1
         now = time.monotonic()
-        if now - shown >= PLAIN_EVERY_S:
+        if now - shown >= PLAIN_INTERVAL_S:
             shown = now
             speed = done / (now - start)
             left = time_left((total - done) / speed)
@@ -54,7 +54,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
 
 
 def time_left(seconds: float) -> str:
-    """In the unit that a person would say."""
+    """Return a duration in hours, minutes or seconds."""
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.{0 if unit == 'min' else 1}f} {unit} left"

@@ -9,19 +9,19 @@ from .index import Index
 
 
 class DamagedError(Exception):
-    """An image is no longer as it was packed. The message is the reason."""
+    """An image is not as it was packed. The message is the reason."""
 
 
 class Reader:
-    """Encoded images by row number of the index. Safe to use from several threads."""
+    """Encoded images by row number of the index. Can be used from several threads at once."""
 
     def __init__(self, index: Index) -> None:
-        """Map every shard. Raises `UserError` naming a shard that is missing or shorter than the index says."""
+        """Map every shard into memory. Raises `UserError` if a shard is missing or shorter than the index says."""
         shards = index.table["shard"].to_pylist()
         self._offsets = index.table["offset"].to_pylist()
         self._lengths = index.table["length"].to_pylist()
         self._checksums = index.table["sha256"].to_pylist()
-        self._sound = bytearray(len(shards))
+        self._verified = bytearray(len(shards))
         ends: dict[str, int] = {}
         for shard, offset, length in zip(shards, self._offsets, self._lengths, strict=True):
             ends[shard] = max(ends.get(shard, 0), offset + length)
@@ -29,17 +29,17 @@ class Reader:
         self._maps = [maps[shard] for shard in shards]
 
     def __getitem__(self, row: int) -> memoryview:
-        """The encoded image of a row, as it was packed: a view of the file, read from disk only where it is used.
+        """Return the encoded image of a row: a view of the mapped file, which is read from disk when it is used.
 
-        Its checksum is compared the first time: decoders take bytes that were zeroed on a disk for an image. Raises
-        `DamagedError`.
+        The first access to a row compares its checksum, as decoders accept bytes that a disk has zeroed. Raises
+        `DamagedError` if the image is not as it was packed.
         """
         offset = self._offsets[row]
         image = self._maps[row][offset : offset + self._lengths[row]]
-        if not self._sound[row]:
+        if not self._verified[row]:
             if hashlib.sha256(image).hexdigest() != self._checksums[row]:
                 raise DamagedError("its bytes have changed since it was packed")
-            self._sound[row] = True
+            self._verified[row] = True
         return image
 
 

@@ -1,4 +1,4 @@
-"""`report.json` beside the shards: what was packed, and what is missing, unreadable or in doubt, by name."""
+"""`report.json` in the folder of the shards: what was packed, and which files are missing, unreadable or unclear."""
 
 import contextlib
 import json
@@ -15,17 +15,21 @@ from .splits import SPLITS
 REPORT_NAME = "report.json"
 
 
-def describe(
-    labels: Labels, rows: Sequence[Mapping[str, Any]], copies: Sequence[str], unreadable: Mapping[str, str]
+def build_report(
+    labels: Labels, rows: Sequence[Mapping[str, Any]], groups: Sequence[str], unreadable: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What the report says of a packing: `rows` of the index, the copy group of each, and why files were left out."""
-    groups: dict[str, list[str]] = {}
-    for row, copy in zip(rows, copies, strict=True):
-        groups.setdefault(copy, []).append(row["path"])
+    """Return the part of the report that is known after packing.
+
+    `rows` are those of the index, `groups` names the group of near-duplicates of each row, and `unreadable` maps
+    files that were left out to the reason.
+    """
+    members: dict[str, list[str]] = {}
+    for row, group in zip(rows, groups, strict=True):
+        members.setdefault(group, []).append(row["path"])
     return {
         "packed": len(rows),
         "unreadable": dict(unreadable),
-        "near_duplicates": sorted(sorted(group) for group in groups.values() if len(group) > 1),
+        "near_duplicates": sorted(sorted(paths) for paths in members.values() if len(paths) > 1),
         "classes": {
             task: {name: count[label] for label, name in enumerate(labels.classes[task])}
             for task in TASKS
@@ -46,15 +50,19 @@ def write_report(out: Path, report: Mapping[str, Any]) -> None:
     atomic_write(out / REPORT_NAME, text + b"\n")
 
 
-def refuse_missing(out: Path, known: Mapping[str, Any]) -> None:
-    """Raise `UserError` if a listed painting has no image or an image no label, and leave a report that names them."""
+def check_nothing_missing(out: Path, known: Mapping[str, Any]) -> None:
+    """Raise `UserError` if a listed painting has no image or an image no label.
+
+    `known` is the part of the report that is known before packing. On error it is written, so that the report names
+    the files.
+    """
     missing, unlabelled = len(known["listed_without_image"]), len(known["images_without_label"])
     if missing or unlabelled:
         before = {}
-        with contextlib.suppress(OSError, ValueError):  # what a report says of an earlier packing stays
+        with contextlib.suppress(OSError, ValueError):  # keep the rest of the report of an earlier packing
             before = dict(json.loads((out / REPORT_NAME).read_bytes()))
         write_report(out, {**before, **known})
         raise UserError(
             f"listed paintings without an image: {missing:,}, images without a label: {unlabelled:,}, all named in "
-            f"{out / REPORT_NAME}; mend --images or --labels, or give --allow-missing to pack the rest"
+            f"{out / REPORT_NAME}; fix --images or --labels, or give --allow-missing to pack the rest"
         )

@@ -1,6 +1,6 @@
-"""`python -m shards.splits --labels LABELS --out FILE.parquet`: who is in train, val and test, without any image.
+"""`python -m shards.splits --labels LABELS --out FILE.parquet`: make the train, val and test splits, without any image.
 
-Splits depend on the paintings and the seed alone, never on the order of files.
+Splits depend only on the paintings and the seed, never on the order of files.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from .errors import UserError, command
 from .files import atomic_write
 from .labels import TASKS, UNLABELLED, Painting, read_labels
-from .stratify import draw, largest_remainder
+from .stratify import largest_remainder, shuffle_key
 from .study import STUDY, study_splits
 
 SPLITS = ("train", "val", "test")
@@ -25,14 +25,14 @@ VAL_SHARE = 0.1  # of the official training paintings
 
 
 def artgan_splits(paintings: Sequence[Painting], seed: int = 0, keep_leaks: bool = False) -> list[dict[str, str]]:
-    """The official lists: `val` is our test; a stratified tenth of `train` becomes our val, to choose models on.
+    """Make splits of the official lists: their `val` is our test, and a stratified tenth of their `train` our val.
 
-    A painting has one role over all tasks, so that nothing leaks between tasks or into a model with several
-    heads: what one task's official list tests on is dropped from every other task's train. `keep_leaks` leaves it
-    there, for figures that compare with published ones.
+    A painting has one role across all tasks, so that nothing leaks between tasks or into a model with several heads:
+    what the official list of one task tests on is dropped from the train sets of the others. `keep_leaks` keeps it, to
+    compare with published results.
 
-    Returns one mapping task -> `train`, `val`, `test` or "" (no part in this task) for each painting, plus the key
-    `combined` for a model of all three tasks: the role where all three labels have it.
+    Returns one mapping per painting from each task to `train`, `val`, `test` or "" (not in this task). The key
+    `combined` is for a model of all three tasks: the role that the painting has in all of them, or "".
     """
     tested = ["val" in painting.listed.values() for painting in paintings]
     rest = [painting for painting, is_tested in zip(paintings, tested, strict=True) if not is_tested]
@@ -47,28 +47,28 @@ def artgan_splits(paintings: Sequence[Painting], seed: int = 0, keep_leaks: bool
     return rows
 
 
-def separate_copies(splits: Sequence[dict[str, str]], contents: Sequence[str]) -> list[dict[str, str]]:
-    """Keep copies of one image, packed under several names, from standing on both sides of a split.
+def separate_duplicates(splits: Sequence[dict[str, str]], groups: Sequence[str]) -> list[dict[str, str]]:
+    """Return `splits` in which near-duplicates are never on both sides of a split.
 
-    `contents` says which rows are copies: they have the same string. Where their roles differ, only those in test
-    (or, without one, in val) keep theirs; the others have no part in any task.
+    `groups` names the group of near-duplicates of each painting. If the roles in a group differ, only those in test
+    (or, if none is, in val) are kept; the other paintings are in no split.
     """
     roles: dict[str, set[str]] = {}
-    for split, content in zip(splits, contents, strict=True):
-        roles.setdefault(content, set()).update(role for role in split.values() if role)
-    kept = {content: max(found, key=SPLITS.index) for content, found in roles.items() if found}
+    for split, group in zip(splits, groups, strict=True):
+        roles.setdefault(group, set()).update(role for role in split.values() if role)
+    kept = {group: max(found, key=SPLITS.index) for group, found in roles.items() if found}
     return [
-        {task: role if role == kept.get(content) else "" for task, role in split.items()}
-        for split, content in zip(splits, contents, strict=True)
+        {task: role if role == kept.get(group) else "" for task, role in split.items()}
+        for split, group in zip(splits, groups, strict=True)
     ]
 
 
 def stratified_sample(paintings: Sequence[Painting], share: float, seed: int) -> list[Painting]:
-    """A share of the paintings in which every class of every task has about its share, and at least one of three.
+    """Draw a `share` (0 to 1) of the paintings, and about that share of every class of every task.
 
     Each painting counts for the rarest of its classes, as in iterative stratification (Sechidis, Tsoumakas and
-    Vlahavas, ECML 2011); within such a stratum a hash of seed and path decides. Strata are rounded by largest
-    remainder, so that the sizes add up.
+    Vlahavas, ECML 2011). Within such a stratum, a hash of seed and path decides. The sizes of strata are rounded by
+    largest remainder, so that they add up, but a stratum of three or more gets at least one.
     """
     counts: Counter[tuple[str, int]] = Counter(
         (task, painting.label(task)) for painting in paintings for task in TASKS if task in painting.labels
@@ -82,44 +82,49 @@ def stratified_sample(paintings: Sequence[Painting], share: float, seed: int) ->
     chosen = []
     for stratum, members in strata.items():
         size = max(sizes[stratum], 1 if len(members) >= 3 else 0)
-        chosen += sorted(members, key=lambda painting: draw(seed, painting.path))[:size]
+        chosen += sorted(members, key=lambda painting: shuffle_key(seed, painting.path))[:size]
     return chosen
 
 
 def study_shortfall(splits: Sequence[dict[str, str]]) -> str:
-    """One sentence that says how far the study's sizes had to shrink; empty if they did not."""
-    told = []
+    """Return a sentence that says how far the study's sizes had to shrink; empty if they did not."""
+    smaller = []
     for name, wanted in STUDY.items():
         sizes = Counter(split[name] for split in splits)
         if any(sizes[role] != getattr(wanted, role) for role in SPLITS):
-            told.append(f"{name} {'/'.join(f'{sizes[role]:,}' for role in SPLITS)}")
-    return (
-        f"fewer paintings than the study had, so its sizes shrink: {', '.join(told)} (train/val/test)" if told else ""
-    )
+            smaller.append(f"{name} {'/'.join(f'{sizes[role]:,}' for role in SPLITS)}")
+    if not smaller:
+        return ""
+    return f"fewer paintings than the study had, so its sizes shrink: {', '.join(smaller)} (train/val/test)"
 
 
 def make_splits(
     protocol: str,
     paintings: Sequence[Painting],
     seed: int,
-    copies: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
     keep_leaks: bool = False,
 ) -> list[dict[str, str]]:
-    """The splits of a protocol, `artgan` or `study`. `copies` names what are copies of one another, if that is known.
+    """Make the splits of a protocol, `artgan` or `study`; see `artgan_splits` for what is returned.
 
-    Says on stderr if there are too few paintings for the study's sizes.
+    `groups` names the group of near-duplicates of each painting, if that is known. Warns on stderr if there are too
+    few paintings for the study's sizes.
     """
     if protocol == "study":
-        splits = study_splits(paintings, seed, copies)
+        splits = study_splits(paintings, seed, groups)
         if shortfall := study_shortfall(splits):
             print(f"warning: {shortfall}", file=sys.stderr)
         return splits
     splits = artgan_splits(paintings, seed, keep_leaks)
-    return separate_copies(splits, copies) if copies and not keep_leaks else splits
+    return separate_duplicates(splits, groups) if groups and not keep_leaks else splits
 
 
 def write_table(file: Path, paintings: Sequence[Painting], splits: Sequence[dict[str, str]]) -> None:
-    """Write one row per painting: `path`, the class index of each task (-1 = unlabelled), the split of each task."""
+    """Write a Parquet file with one row per painting.
+
+    Its columns are `path`, the class index of each task (int16, -1 = unlabelled), and `split_TASK` for each task and
+    `combined`.
+    """
     columns: dict[str, pa.Array] = {"path": pa.array([p.path for p in paintings], pa.string())}
     columns |= {task: pa.array([p.label(task) for p in paintings], pa.int16()) for task in TASKS}
     columns |= {f"split_{name}": pa.array([row[name] for row in splits], pa.string()) for name in (*TASKS, "combined")}
@@ -130,7 +135,7 @@ def write_table(file: Path, paintings: Sequence[Painting], splits: Sequence[dict
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m shards.splits", description=(__doc__ or "").split(": ", 1)[1])
     parser.add_argument("--labels", type=Path, required=True, help="folder of ArtGAN's label lists")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.parquet", help="the table to write")
@@ -139,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_options(args)
     labels = read_labels(args.labels)
     for painting in labels.ambiguous:
-        print(f"warning: {painting}, so that it has none", file=sys.stderr)
+        print(f"warning: {painting}; it is left unlabelled in this task", file=sys.stderr)
     paintings = [labels.paintings[path] for path in sorted(labels.paintings)]
     splits = make_splits(args.protocol, paintings, args.seed, keep_leaks=args.keep_leaks)
     write_table(args.out, paintings, splits)
@@ -149,27 +154,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What says how to split, for every command that does."""
+    """Add the options that say how to split."""
     parser.add_argument(
         "--protocol", choices=PROTOCOLS, default="artgan",
-        help="artgan: the official train and val; study: fixed sizes out of the train lists (default: artgan)",
+        help="artgan: the official train and val; study: fixed sizes from the train lists (default: artgan)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="another seed draws other splits (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the splits, 0 or more (default: 0)")
     parser.add_argument(
-        "--keep-leaks", action="store_true", help="artgan only: train on what another task tests on, as published"
+        "--keep-leaks",
+        action="store_true",
+        help="artgan only: keep paintings in train that another task tests on, as in published results",
     )
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Refuse what `add_options` cannot. Raises `UserError`."""
+    """Raise `UserError` for wrong values of the options that `add_options` adds."""
     if args.seed < 0:
-        raise UserError(f"the seed {args.seed} is negative; give one from 0 up")
+        raise UserError(f"the seed {args.seed} is negative; give 0 or more")
     if args.keep_leaks and args.protocol != "artgan":
-        raise UserError(f"--keep-leaks belongs to --protocol artgan, not {args.protocol}; leave one of them out")
+        raise UserError(f"--keep-leaks works only with --protocol artgan, not {args.protocol}; leave out one of them")
 
 
 def print_sizes(sizes: Mapping[str, Mapping[str, int]]) -> None:
-    """Print how many paintings each task has in each split."""
+    """Print how many paintings each task has in each split: `sizes[TASK][SPLIT]`."""
     for name, counts in sizes.items():
         print(f"  {name:9}" + "".join(f"{split} {counts[split]:<8,}" for split in SPLITS))
 

@@ -1,4 +1,4 @@
-"""The splits of the study: fixed sizes for each task, and one role for each painting over all tasks. Pure."""
+"""The splits of the study: fixed sizes per task, and one role per painting across all tasks. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,22 +6,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from .labels import TASKS, UNLABELLED, Painting
-from .stratify import balanced_sample, class_quotas, draw
+from .stratify import balanced_sample, class_quotas, shuffle_key
 
 COMBINED = "combined"
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Paintings in train, val and test, out of `pool`: ArtGAN's train list, or what all three of them share."""
+    """How many paintings are in train, val and test, out of a pool of `pool` paintings.
+
+    The pool is the task's official train list, or for `combined` the paintings that are in all three train lists.
+    """
 
     train: int
     val: int
     test: int
     pool: int
 
-    def of(self, pool: int) -> "Sizes":
-        """The same shares of a smaller pool."""
+    def scaled(self, pool: int) -> "Sizes":
+        """Return sizes that are the same shares of a smaller pool."""
         share = min(1.0, pool / self.pool)
         return Sizes(int(self.train * share), round(self.val * share), round(self.test * share), pool)
 
@@ -37,17 +40,17 @@ STUDY = {
 def study_splits(
     paintings: Sequence[Painting], seed: int = 0, groups: Sequence[str] | None = None
 ) -> list[dict[str, str]]:
-    """The study's splits, drawn from the official train lists, stratified by class.
+    """Draw the study's splits from the official train lists, stratified by class.
 
-    A painting has one role over all tasks: what one task evaluates on, no task trains on. `groups` says which
-    paintings are copies of one another (they have the same string): these share a role too. With fewer paintings
-    than the lists name, all sizes shrink in proportion.
+    A painting has one role across all tasks: no task trains on what another one evaluates on. `groups` names the group
+    of near-duplicates of each painting: these share a role too. With fewer paintings than in the lists, all sizes
+    shrink in proportion.
 
-    Returns one mapping for each painting, as `splits.artgan_splits` does.
+    Returns one mapping per painting, as `splits.artgan_splits` does.
     """
-    order = sorted(range(len(paintings)), key=lambda row: draw(seed, paintings[row].path))
+    order = sorted(range(len(paintings)), key=lambda row: shuffle_key(seed, paintings[row].path))
     pool = _Pool([paintings[row] for row in order], [groups[row] for row in order] if groups else None)
-    # The combined sets come first, as the fewest paintings can be in them, and each then serves every task.
+    # The combined sets come first: the fewest paintings qualify for them, and these then serve every task.
     for role in ("test", "val"):
         pool.choose_combined(role)
     for task in ("artist", "genre", "style"):
@@ -55,15 +58,16 @@ def study_splits(
             pool.choose(task, role)
     pool.choose_train()
     splits: list[dict[str, str]] = [{} for _ in paintings]
-    for place, row in enumerate(order):
-        splits[row] = {name: str(pool.split[name][place]) for name in STUDY}
+    for position, row in enumerate(order):
+        splits[row] = {name: str(pool.split[name][position]) for name in STUDY}
     return splits
 
 
 class _Pool:
-    """The paintings in the order of their lots, their roles so far, and the splits made of them."""
+    """The shuffled paintings, the role that each has so far, and the splits made from them."""
 
     def __init__(self, paintings: Sequence[Painting], groups: Sequence[str] | None) -> None:
+        # int (paintings, tasks); only labels from the official train lists count.
         trained = [
             [p.labels[task] if p.listed.get(task) == "train" else UNLABELLED for task in TASKS] for p in paintings
         ]
@@ -73,32 +77,35 @@ class _Pool:
         self.group = np.unique(groups, return_inverse=True)[1] if groups else np.arange(len(paintings))
         self.role = np.full(len(paintings), "", "<U5")
         self.split = {name: np.full(len(paintings), "", "<U5") for name in STUDY}
-        self.sizes = {name: sizes.of(int(self.listed[name].sum())) for name, sizes in STUDY.items()}
+        self.sizes = {name: sizes.scaled(int(self.listed[name].sum())) for name, sizes in STUDY.items()}
 
     def choose_combined(self, role: str) -> None:
-        """Choose the combined model's `role`, like its pool in the classes of all three tasks."""
+        """Choose the paintings of `role` for the combined model, stratified by the classes of all three tasks."""
         size = getattr(self.sizes[COMBINED], role)
-        chosen = self._like_pool(np.flatnonzero(self.listed[COMBINED] & (self.role == "")), size)
-        self._give(role, chosen)
+        chosen = self._stratified(np.flatnonzero(self.listed[COMBINED] & (self.role == "")), size)
+        self._assign(role, chosen)
         self.split[COMBINED][chosen] = role
 
     def choose(self, task: str, role: str) -> None:
-        """Choose a task's `role` class by class: from what has this role already, else from what costs least."""
+        """Choose the paintings of `role` for a task, class by class.
+
+        Paintings that have this role already come first, then those that the train sets can best do without.
+        """
         labels = self.labels[:, TASKS.index(task)]
         quotas = class_quotas(np.bincount(labels[self.listed[task]]), getattr(self.sizes[task], role))
         for label, quota in enumerate(quotas):
             of_class = labels == label
             has_role = np.flatnonzero(of_class & (self.role == role))[:quota]
             free = np.flatnonzero(of_class & (self.role == ""))
-            # The combined and the artist's train sets need nearly all of their pools: spare those.
+            # The train sets of `combined` and `artist` need nearly all of their pools, so these are taken last.
             cost = 2 * self.listed[COMBINED][free] + self.listed["artist"][free]
             new = free[np.argsort(cost, kind="stable")][: quota - len(has_role)]
-            self._give(role, new)
+            self._assign(role, new)
             self.split[task][has_role] = role
             self.split[task][new] = role
 
     def choose_train(self) -> None:
-        """Fill every train set from what has no role in evaluation."""
+        """Fill every train set from the paintings that are not in val or test."""
         free = self.role == ""
         for column, task in enumerate(TASKS):
             rows = np.flatnonzero(free & self.listed[task])
@@ -108,23 +115,23 @@ class _Pool:
             within = np.zeros(len(rows), bool)
             for label, quota in enumerate(quotas):
                 within[np.flatnonzero(labels == label)[:quota]] = True
-            # A class that evaluation has used up leaves its places to the others.
+            # If val and test have used up a class, the other classes take its places.
             within[np.flatnonzero(~within)[: size - within.sum()]] = True
             self.split[task][rows[within]] = "train"
         rows = np.flatnonzero(free & self.listed[COMBINED])
-        self.split[COMBINED][self._like_pool(rows, min(self.sizes[COMBINED].train, len(rows)))] = "train"
+        self.split[COMBINED][self._stratified(rows, min(self.sizes[COMBINED].train, len(rows)))] = "train"
 
-    def _give(self, role: str, rows: np.ndarray) -> None:
-        """Give paintings a role, and their copies the same."""
+    def _assign(self, role: str, rows: np.ndarray) -> None:
+        """Give paintings and their near-duplicates a role."""
         self.role[np.isin(self.group, self.group[rows])] = role
 
-    def _like_pool(self, rows: np.ndarray, size: int) -> np.ndarray:
-        """Choose `size` of `rows` so that each head's classes have the shares that they have in the pool."""
+    def _stratified(self, rows: np.ndarray, size: int) -> np.ndarray:
+        """Choose `size` of `rows` such that the classes of each task have the same shares as in the combined pool."""
         pool = self.labels[self.listed[COMBINED]]
         counts = [np.bincount(pool[:, column]) for column in range(len(TASKS))]
         if 2 * size <= len(rows):
             return rows.take(balanced_sample(self.labels[rows], [class_quotas(c, size) for c in counts], size))
-        # Of nearly all, it is quicker to choose what stays out.
+        # It is quicker to choose the smaller part, which is left out.
         here = [np.bincount(self.labels[rows, c], minlength=len(count)) for c, count in enumerate(counts)]
         surplus = [have - class_quotas(count, size) for have, count in zip(here, counts, strict=True)]
         return np.setdiff1d(rows, rows[balanced_sample(self.labels[rows], surplus, len(rows) - size)])

@@ -1,4 +1,4 @@
-"""`summary.png`: what has been packed, at a glance: a sample of the paintings with their labels, and class sizes."""
+"""`summary.png`: an overview of what was packed, with sample paintings, their labels, and the size of each class."""
 
 import io
 from pathlib import Path
@@ -13,20 +13,20 @@ from .reader import Reader
 
 NAME = "summary.png"
 COLUMNS, ROWS = 8, 4
-THUMBNAIL, CELL, CHART = 150, (166, 204), 580  # pixels: a thumbnail's side, its cell, and the chart's height
+THUMBNAIL, CELL, CHART = 150, (166, 204), 580  # pixels: side of a thumbnail, its cell, height of the chart
 DPI = 100
 COLOURS = {"train": "#33658a", "val": "#86bbd8", "test": "#f6ae2d", "": "#d5d5d5"}
 
 
 def write_summary(index: Index) -> None:
-    """Leave the picture in the index's folder. One of the same index that is there already stays as it is."""
+    """Write the picture into the folder of the index, unless it already shows the same index."""
     file = index.folder / NAME
     if _fingerprint(file) != index.fingerprint:
         atomic_write(file, draw_summary(index))
 
 
 def _fingerprint(file: Path) -> str:
-    """The fingerprint of the index that a picture was drawn of."""
+    """Return the fingerprint of the index that a picture shows, or "" if it cannot be read."""
     try:
         with Image.open(file) as image:
             return str(image.info.get("fingerprint", ""))
@@ -35,8 +35,8 @@ def _fingerprint(file: Path) -> str:
 
 
 def draw_summary(index: Index) -> bytes:
-    """The picture as a PNG: the same bytes for the same index."""
-    # Here and not above: the worker processes of packing import this module too, and would each wait for it.
+    """Return the picture as a PNG; the same index gives the same bytes."""
+    # Imported here because the worker processes of packing import this module too, without needing matplotlib.
     from matplotlib.figure import Figure
 
     sheet = contact_sheet(index)
@@ -45,9 +45,9 @@ def draw_summary(index: Index) -> bytes:
     axes = figure.add_axes((0, CHART / height, 1, sheet.height / height))
     axes.imshow(sheet, interpolation="none")
     axes.axis("off")
-    for place, row in enumerate(sampled(index)):
+    for position, row in enumerate(sample_rows(index)):
         names = [_name(index, task, label) for task, label in zip(TASKS, index.labels[row].tolist(), strict=True)]
-        left, top = _corner(place)
+        left, top = _corner(position)
         axes.text(left, top + THUMBNAIL + 4, "\n".join(names), size=7, va="top", linespacing=1.1, parse_math=False)
     bottom, tall = 70 / height, (CHART - 110) / height
     for column, task in enumerate(TASKS):
@@ -70,32 +70,35 @@ def draw_summary(index: Index) -> bytes:
 
 
 def contact_sheet(index: Index) -> Image.Image:
-    """The middles of the sampled paintings, side by side, with room for three lines of text under each."""
+    """Return the centre crops of the sample paintings in a grid, with room for three lines of text under each."""
     reader = Reader(index)
     sheet = Image.new("RGB", (COLUMNS * CELL[0], ROWS * CELL[1]), "white")
-    for place, row in enumerate(sampled(index)):
+    for position, row in enumerate(sample_rows(index)):
         with Image.open(io.BytesIO(reader[row])) as image:
-            sheet.paste(ImageOps.fit(image.convert("RGB"), (THUMBNAIL, THUMBNAIL)), _corner(place))
+            sheet.paste(ImageOps.fit(image.convert("RGB"), (THUMBNAIL, THUMBNAIL)), _corner(position))
     return sheet
 
 
 def class_counts(index: Index, task: str) -> dict[str, np.ndarray]:
-    """How many paintings of each class of `task` are in train, val, test and in none of them ("")."""
+    """Return how many paintings of each class of `task` are in train, val, test, and "" for no split.
+
+    Each count is int64 (classes,).
+    """
     labels = index.table[task].to_numpy()
     splits = index.table[f"split_{task}"].to_numpy(zero_copy_only=False)
     size = len(index.classes[task])
     return {split: np.bincount(labels[(splits == split) & (labels != UNLABELLED)], minlength=size) for split in COLOURS}
 
 
-def sampled(index: Index) -> list[int]:
-    """The rows that are shown, drawn with a fixed seed."""
+def sample_rows(index: Index) -> list[int]:
+    """Return the rows of the paintings to show, drawn with a fixed seed."""
     order: list[int] = np.random.default_rng(0).permutation(index.table.num_rows).tolist()
     return order[: COLUMNS * ROWS]
 
 
-def _corner(place: int) -> tuple[int, int]:
-    """Left and top of a thumbnail, pixels."""
-    return place % COLUMNS * CELL[0] + 8, place // COLUMNS * CELL[1] + 8
+def _corner(position: int) -> tuple[int, int]:
+    """Return the left and top of a thumbnail, in pixels."""
+    return position % COLUMNS * CELL[0] + 8, position // COLUMNS * CELL[1] + 8
 
 
 def _name(index: Index, task: str, label: int) -> str:

@@ -1,7 +1,7 @@
-"""The shards on disk: plain tars of pairs `KEY.jpg`, `KEY.json`, and `SHA256SUMS` beside them, as of `sha256sum`.
+"""The shards on disk: plain tars of pairs `KEY.jpg`, `KEY.json`, and their checksums in `SHA256SUMS`.
 
-The same samples always make the same bytes. A tar is there whole or not at all, and its checksum follows at once: one
-without a checksum, or with another, is no finished shard.
+The same samples always give the same bytes. A tar is written completely or not at all, and its checksum right after
+it: a tar without a checksum, or with a different one, is not a finished shard.
 """
 
 import hashlib
@@ -21,14 +21,17 @@ CHECKSUMS_NAME = "SHA256SUMS"
 
 
 def sample_key(path: str) -> str:
-    """A sample's name in its tar: readable ASCII without dots (readers split names there), unique by a hash."""
+    """Return a sample's name in its tar: readable ASCII, unique by a hash, without dots, where readers split names."""
     plain = unicodedata.normalize("NFKD", Path(path).stem).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^a-z0-9_]+", "-", plain.lower()).strip("-")[:60]
     return f"{slug}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
 
 
 def write_shard(file: Path, samples: Iterable[tuple[bytes, Mapping[str, Any]]]) -> str:
-    """Write a shard of JPEGs and what is known about each, its `path` at least. Returns the SHA-256 of the file."""
+    """Write a shard and return the SHA-256 of its file, in hex.
+
+    `samples` are pairs of JPEG bytes and a mapping for the JSON file, which has at least the key `path`.
+    """
     with atomic_open(file) as handle:
         with tarfile.open(fileobj=handle, mode="w", format=tarfile.USTAR_FORMAT) as tar:
             for jpeg, about in samples:
@@ -40,13 +43,16 @@ def write_shard(file: Path, samples: Iterable[tuple[bytes, Mapping[str, Any]]]) 
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)  # owner, time and mode at their defaults: the bytes depend on the paintings alone
+    member = tarfile.TarInfo(name)  # default owner, time and mode, so that the bytes depend on the paintings only
     member.size = len(data)
     tar.addfile(member, io.BytesIO(data))
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:
-    """The index rows of a shard, read back from it: what is in the index is what is in the tar. Raises `UserError`."""
+    """Read the index rows of a shard back from its tar, so that the index says what is in the tar.
+
+    Raises `UserError` if the tar is broken.
+    """
     rows = []
     try:
         with tarfile.open(file, "r:") as tar:
@@ -62,17 +68,17 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
                 }
                 rows.append({**where, **place, **row})
     except (tarfile.TarError, ValueError, OSError) as error:
-        raise UserError(f"{file} is broken ({error}); pack again, and it is written anew") from None
+        raise UserError(f"{file} is broken ({error}); pack again to rewrite it") from None
     return rows
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each finished shard of a folder, in hex. A line that is damaged names no shard."""
+    """Return the SHA-256 of each finished shard of a folder, in hex, by file name. Damaged lines are skipped."""
     file = folder / CHECKSUMS_NAME
     lines = file.read_text("utf-8", "replace").splitlines() if file.exists() else []
     return {name: checksum for checksum, separator, name in (line.partition("  ") for line in lines) if separator}
 
 
 def write_checksums(folder: Path, checksums: Mapping[str, str]) -> None:
-    """Write what `read_checksums` reads; `sha256sum --check SHA256SUMS` reads it too."""
+    """Write the checksums in the format of `sha256sum`, whose `--check` option reads it too."""
     atomic_write(folder / CHECKSUMS_NAME, "".join(f"{checksums[name]}  {name}\n" for name in sorted(checksums)))

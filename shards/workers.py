@@ -1,4 +1,4 @@
-"""Worker processes that end with their parent, however it ends."""
+"""Worker processes that end when their parent ends, even if it is killed."""
 
 import contextlib
 import math
@@ -15,67 +15,69 @@ from typing import TypeVar
 
 from .errors import UserError
 
-CHUNK = 8  # items that travel to a worker at once
-AHEAD = 256  # chunks under way at most, done ones included, so that results never pile up
+CHUNK_SIZE = 8  # items that are sent to a worker at once
+MAX_PENDING = 256  # chunks that are submitted and not yet consumed, to bound the memory that results take
 
 Item = TypeVar("Item")
-Done = TypeVar("Done")
+Result = TypeVar("Result")
 
 
 def cores() -> int:
-    """The processor cores that this process may use: its affinity, and what a container's CPU limit comes to."""
+    """Return how many processor cores this process may use, by its affinity and its container's CPU limit."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):  # no such limit, or "max"
+    with contextlib.suppress(OSError, ValueError):  # no limit, or "max"
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         count = min(count, max(1, math.ceil(int(quota) / int(period))))
     return count
 
 
 @contextlib.contextmanager
-def each(work: Callable[[Item], Done], items: Sequence[Item], workers: int | None = None) -> Iterator[Iterator[Done]]:
-    """Do `work` on every item in processes, one a core by default; the block gets the results in the items' order.
+def parallel_map(
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int | None = None
+) -> Iterator[Iterator[Result]]:
+    """Call `function` on every item in worker processes; the block gets the results in the order of the items.
 
-    `work` and the items travel to processes that import the caller's main module. Ctrl-C is for the caller alone.
-    Raises `UserError` if a worker is killed.
+    `workers` is one per core by default. `function` and the items are pickled for processes that import the caller's
+    main module. Ctrl-C reaches only the caller. Raises `UserError` if a worker is killed.
     """
     count = workers or cores()
-    # spawn: a progress bar runs a thread, and a forked thread's locks stay locked
+    # "spawn", because a progress bar runs a thread, and a lock that a thread holds stays locked after a fork
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(count, context, initializer=_follow_parent)
     try:
-        yield _in_order(pool, work, items, max(AHEAD, 2 * count))
+        yield _in_order(pool, function, items, max(MAX_PENDING, 2 * count))
     except BrokenProcessPool:
         raise UserError(
-            "a worker process was killed, most likely as memory ran out; "
-            "start again with more memory or fewer workers: what is done stays"
+            "a worker process was killed, most likely because memory ran out; "
+            "start again with more memory or fewer workers: finished work is kept"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _in_order(
-    pool: ProcessPoolExecutor, work: Callable[[Item], Done], items: Sequence[Item], ahead: int
-) -> Iterator[Done]:
-    pending: deque[Future[list[Done]]] = deque()
-    for start in range(0, len(items), CHUNK):
-        # Workers start when there is work for them, and inherit the mask.
+    pool: ProcessPoolExecutor, function: Callable[[Item], Result], items: Sequence[Item], max_pending: int
+) -> Iterator[Result]:
+    pending: deque[Future[list[Result]]] = deque()
+    for start in range(0, len(items), CHUNK_SIZE):
+        # `submit` starts the workers, which inherit the signal mask.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            pending.append(pool.submit(_do, work, items[start : start + CHUNK]))
+            pending.append(pool.submit(_map_chunk, function, items[start : start + CHUNK_SIZE]))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if len(pending) == ahead:
+        if len(pending) == max_pending:
             yield from pending.popleft().result()
     while pending:
         yield from pending.popleft().result()
 
 
-def _do(work: Callable[[Item], Done], items: Sequence[Item]) -> list[Done]:
-    return [work(item) for item in items]
+def _map_chunk(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    return [function(item) for item in items]
 
 
 def _follow_parent() -> None:
-    """Make this worker end when its parent has been killed: it would wait for work for ever."""
+    """Make this worker process end when its parent is killed, instead of waiting for work forever."""
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

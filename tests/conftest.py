@@ -66,12 +66,17 @@ def run_yaml(tmp_path: Path, shards: Path) -> Callable[..., Path]:
     return write
 
 
-def python(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+def environment(**variables: str) -> dict[str, str]:
+    """The environment of a process of this project: one thread, this code."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **variables}
+
+
+def python(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run this interpreter in the repository with one thread, and return what it said."""
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        env=environment(**variables),
         capture_output=True,
         text=True,
         timeout=300,

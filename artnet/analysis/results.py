@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from shards.errors import UserError
 
 from .. import config as run_config
-from ..rundir import Result, RunDir, TaskResult
+from ..formats import FORMAT, NewerFormatError, check_format
+from ..rundir import Result, RunDir, TaskResult, read_json
 
 MANIFEST_NAME = "manifest.json"
 
@@ -46,6 +47,7 @@ class PlannedRun(BaseModel):
 class Manifest(BaseModel):
     """`manifest.json`: what a launcher planned."""
 
+    format: int = FORMAT
     name: str
     grid: str = ""
     arithmetic: str = ""
@@ -130,7 +132,9 @@ def printable(value: object) -> str:
 def _read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        check_format(path, read_json(path))
+        return Manifest.model_validate_json(content)
     except OSError as error:
         raise UserError(
             f"{path} cannot be read ({error.strerror}); give the folder of a planned sweep, runs/NAME"
@@ -144,6 +148,8 @@ def _read_manifest(folder: Path) -> Manifest:
 def _config(directory: RunDir) -> dict[str, Any]:
     try:
         return run_config.flatten(directory.config())
+    except NewerFormatError:
+        raise
     except UserError:
         return {}
 
@@ -161,12 +167,12 @@ def _state(directory: RunDir, result: Result | None) -> tuple[str, str]:
     if not _is_folder(directory.path):
         return "missing", "not started"
     saved = directory.state()
-    state = printable(saved.get("state", ""))
+    state = printable(saved.state)
     if not state:
         return "missing", "not started"
     if state == "complete":
         return "failed", "no valid result.json"
-    return state, printable(saved.get("reason", ""))
+    return state, printable(saved.reason)
 
 
 def _is_folder(path: Path) -> bool:

@@ -16,6 +16,7 @@ from .. import provenance
 from ..config import RunConfig
 from ..distributed import Ranks
 from ..errors import OutOfMemoryError, StoppedOnRequest
+from ..formats import FORMAT
 from ..inference.forward import precision_on
 from ..rundir import Result, RunDir, write_json
 from ..stop import StopRequest
@@ -50,6 +51,7 @@ def train(
 def _attempt(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: StopRequest, accumulate: int) -> Result:
     entry = _entry(config, ranks, accumulate)
     record: dict[str, Any] = {
+        "format": FORMAT,
         "name": run.name,
         "signature": config.signature,
         "data": {"shards": str(index.folder), "fingerprint": index.fingerprint},

@@ -1,24 +1,15 @@
 """submitit's executors, dispatching jobs that read an array's file instead of a pickle."""
 
-import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import submitit
 from submitit.core.utils import environment_variables
-from submitit.helpers import CommandFunction, clean_env
 
-
-@contextlib.contextmanager
-def scrubbed() -> Iterator[None]:
-    """The environment without what a surrounding job or torchrun has put there, or the user for sbatch."""
-    where = {"SLURM_CONF": os.environ["SLURM_CONF"]} if "SLURM_CONF" in os.environ else {}
-    with clean_env(), environment_variables(**where):
-        yield
+from .programs import run, scrubbed
 
 
 def task_command(array_file: Path) -> str:
@@ -37,13 +28,13 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
     def submit_runs(self, array_file: Path, count: int, code: Path) -> str:
         """Submit `count` jobs (0: one job that is no array) and return the id of the array.
 
-        Raises submitit's `FailedJobError` with SLURM's words if it refuses, `FailedSubmissionError` if it answers
+        Raises `SchedulerError` with SLURM's words if it refuses, submitit's `FailedSubmissionError` if it answers
         with no id.
         """
         return self._submit(array_file.with_suffix(".sh"), task_command(array_file), count, code)
 
     def submit_report(self, sweep: Path, code: Path) -> str:
-        """Submit one job that makes the sweep's table and page, and return its id. Raises likewise."""
+        """Submit one job that makes the sweep's table and page, and return its id. Raises the same."""
         command = [sys.executable, "-P", "-m", "artnet.report", str(sweep.absolute())]
         return self._submit(self.folder / "report.sh", shlex.join(command), 0, code)
 
@@ -51,9 +42,7 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
         self._count, self._code = count, code
         self.folder.mkdir(parents=True, exist_ok=True)
         script.write_text(self._make_submission_file_text(command, ""))
-        with scrubbed():
-            output = CommandFunction(self._make_submission_command(script), verbose=False)()
-        return self._get_job_id_from_submission_command(output)
+        return self._get_job_id_from_submission_command(run(*self._make_submission_command(script)))
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:
         code = shlex.quote(str(self._code.absolute()))
@@ -93,7 +82,7 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
 
 
 class LocalArrayExecutor(submitit.LocalExecutor):
-    """Starts the runs of an array's file as processes of this machine, all at once: SLURM's part played by submitit."""
+    """Starts the runs of an array's file as processes of this machine, all at once."""
 
     def submit_runs(self, array_file: Path, count: int, code: Path) -> list[str]:
         """Start `count` jobs and return their ids, which are process numbers."""

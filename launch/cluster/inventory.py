@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from shards.errors import UserError
 
-from .queue import SchedulerSilentError, run
+from .programs import SchedulerError, run
+from .times import read_seconds
 
 # The word before `=`; what an administrator wrote as a comment or a reason may hold spaces, and comes last.
 _KEY = re.compile(r"(?:^|\s)([A-Za-z][\w/:]*)=")
@@ -76,7 +77,7 @@ def ask(with_accounts: bool) -> Cluster:
     try:
         partitions = read_partitions(run("scontrol", "--all", "--oneliner", "show", "partition"))
         nodes = read_nodes(run("scontrol", "--all", "--oneliner", "show", "node"))
-    except SchedulerSilentError as error:
+    except SchedulerError as error:
         raise UserError(f"SLURM does not answer ({error}); nothing was submitted, try again when it does") from None
     accounts = qos = None
     if with_accounts:
@@ -86,7 +87,7 @@ def ask(with_accounts: bool) -> Cluster:
             who = ["assoc", "where", f"user={getpass.getuser()}"] if enforced else ["account"]
             accounts = frozenset(run("sacctmgr", "-nP", "show", *who, "format=account").split())
             qos = frozenset(run("sacctmgr", "-nP", "show", "qos", "format=name").split())
-        except SchedulerSilentError:  # accounting is off or down, which does not keep jobs from being submitted
+        except SchedulerError:  # accounting is off or down, which does not keep jobs from being submitted
             pass
     return Cluster(partitions, nodes, accounts, qos)
 
@@ -99,7 +100,7 @@ def read_partitions(text: str) -> dict[str, Partition]:
             name=fields["PartitionName"],
             state=fields.get("State", "UP"),
             is_default=fields.get("Default") == "YES",
-            max_minutes=read_time(fields.get("MaxTime", "")),
+            max_minutes=None if (limit := read_seconds(fields.get("MaxTime", ""))) is None else limit // 60,
             max_nodes=_number(fields.get("MaxNodes")),
             max_cpus_per_node=_number(fields.get("MaxCPUsPerNode")),
             max_mib_per_node=_number(fields.get("MaxMemPerNode")),
@@ -142,15 +143,6 @@ def read_gpus(gres: str) -> dict[str, int]:
             count = int(rest.pop()) if rest and rest[-1].isdecimal() else 1
             found[":".join(rest)] += count
     return dict(found)
-
-
-def read_time(text: str) -> int | None:
-    """A limit such as `1-12:00:00` or `30:00` in whole minutes; None if there is none."""
-    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)
-    if not match:
-        return None
-    days, hours, minutes, _ = (int(part or 0) for part in match.groups())
-    return (days * 24 + hours) * 60 + minutes
 
 
 def _records(text: str, first: str) -> Iterator[dict[str, str]]:

@@ -5,11 +5,11 @@ import ctypes
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from datetime import datetime
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Any
 
 from submitit.helpers import TorchDistributedEnvironment
@@ -18,12 +18,13 @@ from artnet.provenance import now
 from artnet.rundir import EXIT_STOPPED, RunDir, read_json, write_json
 from shards.workers import cores
 
-from ..sweep import folder as rundir
-from ..sweep.state import Start, State, after_exit, refusal
-from . import queue as scheduler
+from ..sweep.attempt import TrainingProcess, attempt_folder, last_words, training_command
+from ..sweep.folder import cancelled_since, note_state
+from ..sweep.state import State, after_exit
 from .job_array import Array
-from .queue import SchedulerSilentError, Stop
-from .task import SIGNALS, Asked
+from .programs import SchedulerError, requeue
+from .requeue import Start, Stop, refusal, why_stopped
+from .stop import SIGNALS, StopRelay
 
 LOCK_WAIT_S = 60  # for a process that a lost node has left behind
 PORTS = range(20_000, 32_000)  # below those that systems give to outgoing connections
@@ -57,10 +58,10 @@ class Job:
     then has the job put back into the queue, if it is to go on.
     """
 
-    def __init__(self, file: Path, place: int, asked: Asked) -> None:
+    def __init__(self, file: Path, place: int, stop: StopRelay) -> None:
         self.array = Array.read(file)
         self.run: RunDir = self.array.run(file, place)
-        self.asked = asked
+        self.stop = stop
         self.started = time.monotonic()
         self.id = environment_id()
         self.on_slurm = "SLURM_JOB_ID" in os.environ
@@ -69,7 +70,7 @@ class Job:
             os.environ["MASTER_PORT"] = str(PORTS[int(os.environ["SLURM_JOB_ID"]) % len(PORTS)])
         self.peers = TorchDistributedEnvironment()
         self.restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0) if self.on_slurm else len(self._ended_starts())
-        self.logs = rundir.attempt_folder(self.run, self.array.attempts[place] + self.restarts)
+        self.logs = attempt_folder(self.run, self.array.attempts[place] + self.restarts)
         self.is_first = self.peers.rank == 0
 
     def carry_out(self) -> int:
@@ -78,17 +79,18 @@ class Job:
         if self.run.result(signature):
             self._note(State.COMPLETE)
             return 0
-        if self.run.state().get("job_name") != self.array.name or self._was_cancelled():
+        if self.run.state().job_name != self.array.name or self._was_cancelled():
             print(f"{self.run.name} was cancelled or submitted again since; this job has nothing to do")
             return 0
         attempts = len(self.run.run().get("attempts", []))
         earlier = self._earlier_starts()
         if refused := refusal(earlier, attempts, self.array.requeue):
             self._note(*refused)
-            return int(self.is_first)  # an error of another rank would end the first one's before it has told
+            return int(self.is_first)  # an error of another rank would end the first one's before it has noted it
         self._note(State.RUNNING, f"job {self.id} on {socket.gethostname()}")
         self._record(attempts_before=attempts, outcome="", job=self.id, node=socket.gethostname(), started=now())
-        code = self._train()
+        training = self._start()
+        code = self._watch(training) if training else EXIT_STOPPED
         if self.run.result(signature):
             self._record(outcome="complete", ended=now())
             self._note(State.COMPLETE)
@@ -97,60 +99,61 @@ class Job:
             self._record(outcome="cancelled", ended=now())
             return EXIT_STOPPED
         begun = len(self.run.run().get("attempts", []))
-        outcome = rundir.last_outcome(self.run, attempts)
-        by_request = bool(self.asked) and (code in (0, EXIT_STOPPED) or -code in (*SIGNALS, signal.SIGKILL))
+        by_request = bool(self.stop) and (code in (0, EXIT_STOPPED) or -code in (*SIGNALS, signal.SIGKILL))
         if self.peers.world_size > 1 and self.is_first:
             time.sleep(1)  # ranks fall together
-        told = self._told_by_others()
-        if by_request and not (told and self.is_first):
+        other = self._other_rank_ended()
+        if by_request and not (other and self.is_first):
             return self._stopped(earlier, attempts, begun)
         if not self.is_first:
-            return self._tell(code, has_begun=begun > attempts)
-        state, reason = after_exit(code, outcome, rundir.last_words(self._log("stderr")))
+            return self._report_end(code, has_begun=begun > attempts)
+        state, reason = training.judge(signature) if training else (State.INTERRUPTED, "stopped on request")
+        outcome = training.outcome if training else ""
         blames_others = outcome.startswith(("failed: PeerLostError", "failed: PeerGoneError"))
-        if told and (by_request or blames_others or begun == attempts):
-            state, reason = told
+        if other and (by_request or blames_others or begun == attempts):
+            state, reason = other
         self._record(outcome=f"{state}: {reason}", ended=now())
         self._note(state, reason, exit_code=code)
         return code if code >= 0 else 128 - code
 
-    def _train(self) -> int:
-        """The training as this rank: its exit code, negative for a signal."""
+    def _start(self) -> TrainingProcess | None:
+        """Start the training as this rank; None if the job has been asked to stop before."""
         waited_until = time.monotonic() + LOCK_WAIT_S
-        while self.is_first and self.run.is_locked() and not self.asked and time.monotonic() < waited_until:
+        while self.is_first and self.run.is_locked() and not self.stop and time.monotonic() < waited_until:
             time.sleep(0.2)
-        if self.asked:
-            return EXIT_STOPPED
+        if self.stop:
+            return None
         # SLURM has set CUDA_VISIBLE_DEVICES already; which of these a rank takes is the training's to choose.
         self.peers.export(set_cuda_visible_devices=False, overwrite=True)
         threads = os.environ.get("SLURM_CPUS_PER_TASK") or str(max(1, cores() // self.peers.local_world_size))
-        command = [sys.executable, "-P", "-m", "artnet.train", "--config", str(self.run.config_file)]
-        with self._log("stdout").open("ab") as out, self._log("stderr").open("ab") as err:
-            training = subprocess.Popen(
-                [*command, "--run-dir", str(self.run.path)],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                env={"OMP_NUM_THREADS": threads, **os.environ},
-                preexec_fn=_stop_with_parent if sys.platform == "linux" else None,
-            )
-            self.asked.watch(training)
-            return self._watch(training)
+        training = TrainingProcess.start(
+            self.run,
+            training_command(self.run),
+            self._log("stdout"),
+            self._log("stderr"),
+            {"OMP_NUM_THREADS": threads, **os.environ},
+            preexec_fn=_stop_with_parent if sys.platform == "linux" else None,
+        )
+        self.stop.pass_to(training)
+        return training
 
-    def _watch(self, training: subprocess.Popen[bytes]) -> int:
-        """Wait for the training's end. A kill may follow a request to stop at once: why it came is noted before."""
-        told_since, noted = 0.0, False
+    def _watch(self, training: TrainingProcess) -> int:
+        """Wait for the training's end and return its exit code.
+
+        A kill may follow a request to stop at once: why it came is noted before.
+        """
+        ended_since, noted = 0.0, False
         while True:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return training.wait(LOOK_EVERY_S)
-            if self.asked and self.is_first and not noted:
+            with contextlib.suppress(TimeoutExpired):
+                return training.process.wait(LOOK_EVERY_S)
+            if self.stop and self.is_first and not noted:
                 noted = True
                 self._record(outcome=self._why().why)
             # Ranks that have not found one another yet do not notice that one is gone, nor that they were asked.
-            if self.asked and self._told_by_others():
-                told_since = told_since or time.monotonic()
-                if time.monotonic() - told_since > PATIENCE_S:
-                    training.kill()
+            if self.stop and self._other_rank_ended():
+                ended_since = ended_since or time.monotonic()
+                if time.monotonic() - ended_since > PATIENCE_S:
+                    training.process.kill()
 
     def _stopped(self, earlier: list[Start], attempts: int, begun: int) -> int:
         """The training has stopped because it was asked to: find out why, and go on later if there is a reason to."""
@@ -174,19 +177,19 @@ class Job:
 
     def _why(self) -> Stop:
         margin = self.array.signal_s + 60  # SLURM may be so much early with its signal
-        with contextlib.suppress(SchedulerSilentError):
+        with contextlib.suppress(SchedulerError):
             if self.on_slurm:
-                return scheduler.why_stopped(self.id, self.restarts, margin)
+                return why_stopped(self.id, self.restarts, margin)
         left = 60 * self.array.minutes - (time.monotonic() - self.started)
-        return Stop("timed out" if left < (margin if self.on_slurm else self.array.signal_s + 2) else "told to stop")
+        return Stop("timed out" if left < (margin if self.on_slurm else self.array.signal_s + 2) else "asked to stop")
 
     def _requeue(self) -> None:
         """Have SLURM put the job back, which ends it; keep trying for as long as it lets this process live."""
         until = time.monotonic() + self.array.signal_s
         while True:
             try:
-                return scheduler.requeue(self.id)
-            except SchedulerSilentError as error:
+                return requeue(self.id)
+            except SchedulerError as error:
                 if time.monotonic() > until:
                     self._note(State.INTERRUPTED, f"could not be put back into the queue ({error})")
                     return None
@@ -195,29 +198,29 @@ class Job:
     def _log(self, name: str) -> Path:
         return self.logs / (name if self.is_first else f"{name}.{self.peers.rank}")
 
-    def _tell(self, code: int, has_begun: bool) -> int:
-        """Leave to the first rank how this one's training ended, where it could not tell the first one's itself."""
-        state, reason = after_exit(code, "", rundir.last_words(self._log("stderr")))
+    def _report_end(self, code: int, has_begun: bool) -> int:
+        """Leave to the first rank how this one's training ended, where the training could not do so itself."""
+        state, reason = after_exit(code, "", last_words(self._log("stderr")))
         if code < 0 or not has_begun:
             write_json(self.logs / f"ended.{self.peers.rank}", {"state": state, "reason": reason})
         return code if code >= 0 else 128 - code
 
     def _was_cancelled(self) -> bool:
         """Whether a launcher has cancelled the run since it was submitted, and noted that."""
-        return rundir.cancelled_since(self.run, datetime.fromisoformat(self.array.submitted).timestamp())
+        return cancelled_since(self.run, datetime.fromisoformat(self.array.submitted).timestamp())
 
-    def _told_by_others(self) -> tuple[State, str] | None:
-        """How the training of another rank ended, if that has told."""
+    def _other_rank_ended(self) -> tuple[State, str] | None:
+        """How the training of another rank ended, if that rank has left it."""
         for file in sorted(self.logs.glob("ended.*")):
-            told = read_json(file)
-            if told.get("state") in set(State):
-                return State(told["state"]), f"rank {file.suffix[1:]}: {told.get('reason')}"
+            left = read_json(file)
+            if left.get("state") in set(State):
+                return State(left["state"]), f"rank {file.suffix[1:]}: {left.get('reason')}"
         return None
 
     def _note(self, state: State, reason: str = "", **details: Any) -> None:
         if self.is_first:
             print(f"{now()} {self.run.name}: {state} {reason}", flush=True)
-            rundir.note_state(self.run, state, reason, job=self.id, **details)
+            note_state(self.run, state, reason, job=self.id, **details)
 
     def _record(self, **values: Any) -> None:
         """Keep in the attempt's folder how this start of the job went."""

@@ -5,11 +5,15 @@ A job finds its run in this file alone, so that a launcher may die at any moment
 
 import re
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from artnet.formats import FORMAT, check_format
 from artnet.rundir import RunDir, read_json, write_json
 from shards.errors import UserError
+
+from ..sweep.state import Found, State
 
 
 @dataclass
@@ -41,14 +45,17 @@ class Array:
     def write(self, sweep: Path) -> Path:
         """Write it into the sweep's folder."""
         file = self.file(sweep, self.name)
-        write_json(file, asdict(self))
+        write_json(file, {"format": FORMAT, **asdict(self)})
         return file
 
     @classmethod
     def read(cls, file: Path) -> "Array":
         """Raises `UserError` if the file is missing or broken."""
+        content = read_json(file)
+        check_format(file, content)
+        content.pop("format", None)
         try:
-            return cls(**read_json(file))
+            return cls(**content)
         except TypeError:
             raise UserError(f"{file} is missing or broken, and with it what these jobs are to do") from None
 
@@ -57,3 +64,20 @@ class Array:
         if not 0 <= place < len(self.runs):
             raise UserError(f"{file} has no run at place {place}; submit the grid again")
         return RunDir(file.parents[1] / self.runs[place])
+
+
+def unneeded_files(sweep: Path, folders: Sequence[RunDir], found: Mapping[str, Found]) -> list[Path]:
+    """What was written for jobs in the folder of a sweep, and only complete runs needed; `folders` are all its runs."""
+    over = (State.COMPLETE, State.PLANNED)
+    recorded = [folder.state() for folder in folders if found[folder.name].state not in over]
+    needed = {str(state.job).partition("_")[0] for state in recorded} | {str(state.job_name) for state in recorded}
+    files = [file for file in sorted((sweep / "slurm").glob("*")) if file.is_file()]
+    return [file for file in files if _owner(file) and _owner(file) not in needed]
+
+
+def _owner(file: Path) -> str:
+    """The job or array of jobs that a file is of, by its name: `12_3.log`, `12.log`, `artnet-colours-6f1e.json`."""
+    if file.stem.startswith("artnet-"):
+        return file.stem
+    number = file.stem.partition("_")[0]
+    return number if number.isdecimal() else ""

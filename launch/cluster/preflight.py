@@ -6,7 +6,6 @@ SLURM itself accepts much that can never run, such as 99 nodes of a cluster that
 import os
 import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +15,11 @@ from artnet.config import RunConfig
 from shards.files import is_url
 
 from ..grid import Run
-from . import inventory as cluster
-from .executor import scrubbed
+from . import inventory, programs
 from .inventory import Cluster, Node, Partition, listed
-from .queue import TIMEOUT_S
-from .resources import Request, Resources, as_time
+from .programs import SchedulerError
+from .resources import Request, Resources
+from .times import write_minutes
 
 # Trainable parameters of a trunk without its classifier, in millions.
 _TRUNKS = {"resnet18": 11.2, "resnet34": 21.3, "resnet50": 23.5, "resnet101": 42.5}
@@ -50,7 +49,7 @@ def check(request: Request, runs: Sequence[Run], new: Sequence[Run], sweep: Path
     groups: dict[Resources, Run] = {}
     for run in runs:
         groups.setdefault(request.of(run), run)
-    slurm = cluster.ask(with_accounts=any(asked.account or asked.qos for asked in groups))
+    slurm = inventory.ask(with_accounts=any(asked.account or asked.qos for asked in groups))
     problems: list[str] = []
     warnings: list[str] = []
     for asked, run in groups.items():
@@ -105,8 +104,8 @@ def _partition_problems(asked: Resources, slurm: Cluster, partition: Partition, 
         problems.append(f"{where('partition')}: partition {name} is {partition.state.lower()}; {advice}")
     if partition.max_minutes is not None and asked.time > partition.max_minutes:
         problems.append(
-            f"{where('time')}: time {as_time(asked.time)} is more than partition {name} allows, "
-            f"{as_time(partition.max_minutes)}; ask for less (an interrupted run goes on where it was)"
+            f"{where('time')}: time {write_minutes(asked.time)} is more than partition {name} allows, "
+            f"{write_minutes(partition.max_minutes)}; ask for less (an interrupted run goes on where it was)"
         )
     most = min(len(nodes), len(nodes) if partition.max_nodes is None else partition.max_nodes)
     if asked.nodes > most:
@@ -197,13 +196,11 @@ def try_out(asked: Resources) -> str:
     options |= options.pop("additional_parameters", {})
     options.pop("setup", None)
     flags = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
-    command = ["sbatch", "--test-only", "--output=/dev/null", *flags, "--wrap=true"]
     try:
-        with scrubbed():
-            answer = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return answer.stderr if answer.returncode else ""
+        programs.run("sbatch", "--test-only", "--output=/dev/null", *flags, "--wrap=true")
+    except SchedulerError as error:
+        return error.said
+    return ""
 
 
 def refusal(said: str, all_in_service: bool) -> str:

@@ -4,9 +4,8 @@ Jobs are known by their name, which holds a random token, and their place in the
 """
 
 import contextlib
-import os
 import re
-import subprocess
+import signal
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
@@ -14,9 +13,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from artnet.rundir import read_json, write_json
+from artnet.rundir import EXIT_STOPPED, read_json, write_json
 
-TIMEOUT_S = 60
+from ..sweep.state import FROM_OUTSIDE, State
+from .programs import SchedulerError, run
+
 ASK_EVERY_S = 30  # what status shows of SLURM is at most so old
 ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
          "TIMEOUT")  # fmt: skip
@@ -25,15 +26,45 @@ ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL
 QUEUE_COLUMNS = {"JobArrayID": 60, "State": 20, "NodeList": 200, "Reason": 60, "TimeLeft": 16, "exit_code": 12,
                  "Name": 200}  # fmt: skip
 
+_SRUN_SIGNALS = FROM_OUTSIDE - {signal.SIGHUP, signal.SIGINT}  # 1 and 2 are exit codes of training
+
+_SLURM = {
+    "PENDING": State.PENDING,
+    "CONFIGURING": State.PENDING,
+    "POWER_UP_NODE": State.PENDING,
+    "RESV_DEL_HOLD": State.PENDING,
+    "REQUEUED": State.REQUEUED,
+    "REQUEUE_FED": State.REQUEUED,
+    "REQUEUE_HOLD": State.REQUEUED,
+    "SPECIAL_EXIT": State.REQUEUED,
+    "RUNNING": State.RUNNING,
+    "COMPLETING": State.RUNNING,
+    "STAGE_OUT": State.RUNNING,
+    "SIGNALING": State.RUNNING,
+    "RESIZING": State.RUNNING,
+    "EXPEDITING": State.PENDING,
+    "UPDATE_DB": State.RUNNING,
+    "STOPPED": State.RUNNING,
+    "SUSPENDED": State.RUNNING,
+    "PREEMPTED": State.INTERRUPTED,
+    "CANCELLED": State.CANCELLED,
+    "REVOKED": State.CANCELLED,
+    "FAILED": State.FAILED,
+    "BOOT_FAIL": State.NODE_FAILED,
+    "NODE_FAIL": State.NODE_FAILED,
+    "LAUNCH_FAILED": State.NODE_FAILED,
+    "RECONFIG_FAIL": State.NODE_FAILED,
+    "OUT_OF_MEMORY": State.OUT_OF_MEMORY,
+    "DEADLINE": State.TIMED_OUT,
+    "TIMEOUT": State.TIMED_OUT,
+    "COMPLETED": State.FAILED,  # the job ended well, yet it is asked for because there is no valid result
+}
+
 Place = tuple[str, int]  # a job's name, and its place in the array
 
 
-class SchedulerSilentError(Exception):
-    """SLURM did not answer. What it would have said is unknown: not good, not bad."""
-
-
 @dataclass(frozen=True)
-class Job:
+class QueueEntry:
     """What SLURM says of one job: its id as in `123_4`, its word for the state, and as text what is known besides."""
 
     id: str
@@ -56,7 +87,7 @@ class Answer:
     Without `queue_known` nothing is known of any job; without `history_known` nothing of jobs that have left the queue.
     """
 
-    jobs: dict[Place, Job]
+    jobs: dict[Place, QueueEntry]
     trouble: str = ""
     queue_known: bool = True
     history_known: bool = True
@@ -70,7 +101,7 @@ def ask(names: Collection[str], places: Collection[Place], since: datetime) -> A
     try:
         queue = run("squeue", "--noheader", "--array", "--states=all", f"--name={','.join(names)}",
                      f"--Format={columns}")  # fmt: skip
-    except SchedulerSilentError as error:
+    except SchedulerError as error:
         return Answer({}, str(error), queue_known=False, history_known=False)
     jobs = read_queue(queue)
     if all(place in jobs and not jobs[place].has_ended for place in places):
@@ -80,7 +111,7 @@ def ask(names: Collection[str], places: Collection[Place], since: datetime) -> A
         history = run("sacct", "--noheader", "--parsable2", "--allocations", "--duplicates", "--allusers",
                       f"--starttime={start}", f"--name={','.join(names)}",
                       "--format=JobID,State,NodeList,Reason,ExitCode,JobName")  # fmt: skip
-    except SchedulerSilentError as error:
+    except SchedulerError as error:
         if "accounting storage is disabled" in str(error):  # this cluster keeps none: the queue is all there is
             return Answer(jobs)
         return Answer(jobs, str(error), history_known=False)
@@ -116,13 +147,16 @@ def forget(folder: Path) -> None:
 
 
 def _from_json(kept: dict[str, Any]) -> Answer:
-    jobs = {(name, place): Job(**{key: str(value) for key, value in job.items()}) for name, place, job in kept["jobs"]}
+    jobs = {
+        (name, place): QueueEntry(**{key: str(value) for key, value in job.items()})
+        for name, place, job in kept["jobs"]
+    }
     return Answer(jobs, kept["trouble"], kept["queue_known"], kept["history_known"])
 
 
-def read_queue(text: str) -> dict[Place, Job]:
+def read_queue(text: str) -> dict[Place, QueueEntry]:
     """What squeue printed: a line per element of an array."""
-    jobs: dict[Place, Job] = {}
+    jobs: dict[Place, QueueEntry] = {}
     for line in text.splitlines():
         cells, at = [], 0
         for width in QUEUE_COLUMNS.values():
@@ -131,27 +165,27 @@ def read_queue(text: str) -> dict[Place, Job]:
         number, word, node, reason, left, status, name = cells
         with contextlib.suppress(ValueError):
             exit_code = f"{int(status) >> 8}:{int(status) & 127}"  # squeue has it as wait() does
-            job = Job(number, word, node, _known(reason), _known(left), exit_code)
+            job = QueueEntry(number, word, node, known(reason), known(left), exit_code)
             jobs.update(_placed(name, job))
     return jobs
 
 
-def read_history(text: str) -> dict[Place, Job]:
+def read_history(text: str) -> dict[Place, QueueEntry]:
     """What sacct printed: a line for each time that a job was in the queue, the last one counts."""
-    jobs: dict[Place, Job] = {}
+    jobs: dict[Place, QueueEntry] = {}
     for line in text.splitlines():
         with contextlib.suppress(ValueError):
             number, word, node, reason, exit_code, name = line.split("|", 5)
-            job = Job(number, word, _known(node), _known(reason), "", exit_code)
+            job = QueueEntry(number, word, known(node), known(reason), "", exit_code)
             jobs.update(_placed(name, job))
     return jobs
 
 
-def _placed(name: str, job: Job) -> Iterator[tuple[Place, Job]]:
+def _placed(name: str, job: QueueEntry) -> Iterator[tuple[Place, QueueEntry]]:
     """A line's job by place: `12_3`, `12` alone, or `12_[0-2,7%4]` for elements that have not started."""
     array, _, elements = job.id.partition("_")
     for number in read_elements(elements):
-        yield (name, number), Job(**{**vars(job), "id": f"{array}_{number}" if elements else array})
+        yield (name, number), QueueEntry(**{**vars(job), "id": f"{array}_{number}" if elements else array})
 
 
 def read_elements(text: str) -> list[int]:
@@ -165,81 +199,21 @@ def read_elements(text: str) -> list[int]:
     return found
 
 
-def max_array_size() -> int:
-    """One more than the highest index of an array that the cluster takes; 0 if it takes none.
-
-    Raises `SchedulerSilentError`.
-    """
-    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", run("scontrol", "show", "config"), re.MULTILINE)
-    return int(match[1]) if match else 1001  # SLURM's default
-
-
-@dataclass(frozen=True)
-class Stop:
-    """Why SLURM has signalled a job, `cancelled`, `preempted`, `timed out`, or `told to stop` if that was none of its
-    doing; and whether SLURM has put the job back into the queue already.
-    """
-
-    why: str
-    in_queue: bool = False
-
-
-def why_stopped(job: str, restarts: int, seconds_before_limit: float) -> Stop:
-    """Why SLURM has signalled this job, from inside it. Raises `SchedulerSilentError`."""
-    return read_stop(run("scontrol", "--oneliner", "show", "job", job), restarts, seconds_before_limit)
-
-
-def read_stop(text: str, restarts: int, seconds_before_limit: float) -> Stop:
-    """The same from what scontrol printed."""
-    fields = dict(re.findall(r"(\w+)=(\S*)", text))
-    if int(fields.get("Restarts", restarts)) > restarts:
-        return Stop("preempted", in_queue=True)
-    if fields.get("JobState") != "RUNNING":  # COMPLETING, as all that is being killed
-        return Stop("cancelled")
-    if _known(fields.get("PreemptTime", "")):
-        return Stop("preempted")
-    try:
-        left = (datetime.fromisoformat(fields["EndTime"]) - datetime.now()).total_seconds()
-    except (KeyError, ValueError):
-        return Stop("told to stop")
-    return Stop("timed out" if left < seconds_before_limit else "told to stop")
-
-
-def requeue(job: str) -> None:
-    """Put this job, of an array this element alone, back into the queue. Raises `SchedulerSilentError`."""
-    run("scontrol", "requeue", job)
-
-
-def process(number: str, folder: Path) -> Job | None:
-    """A job of submitit's local executor, if its process still runs: numbers of processes are used again."""
-    try:
-        command = Path("/proc", number, "cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return None
-    # With lines of `setup` the program is a shell, and the folder a part of what it is to run.
-    return Job(number, "RUNNING") if any(os.fsencode(folder.absolute()) in word for word in command) else None
-
-
-def _known(text: str) -> str:
+def known(text: str) -> str:
     return "" if text in ("None", "N/A", "Unknown", "INVALID", "None assigned", "(null)") else text
 
 
-def environment() -> dict[str, str]:
-    """The environment without the user's own defaults for SLURM's programs: they are asked for what they are asked."""
-    own = ("SQUEUE_", "SACCT_", "SCONTROL_", "SCANCEL_", "SLURM_CLUSTERS", "SLURM_TIME_FORMAT")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    return {**kept, "SLURM_BITSTR_LEN": "0"}  # else squeue and sacct cut long lists of elements short
+def from_slurm(word: str, exit_code: str = "") -> State:
+    """The state that SLURM's word (as in `CANCELLED by 1000`) means for a run without a result.
 
-
-def run(*command: str) -> str:
-    """What one of SLURM's programs prints. Raises `SchedulerSilentError` if it ends badly or not within a minute."""
-    try:
-        answer = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True, env=environment(), errors="replace"
-        )
-    except subprocess.CalledProcessError as error:
-        words = " ".join((error.stderr or error.stdout).split()) or f"ended with exit code {error.returncode}"
-        raise SchedulerSilentError(f"{command[0]}: {words}") from error
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise SchedulerSilentError(f"{command[0]}: {error}") from error
-    return answer.stdout
+    `exit_code` as sacct has it, `CODE:SIGNAL`: a job that somebody killed has not failed. Words that SLURM may add
+    one day are unknown, not bad.
+    """
+    state = _SLURM.get(word.partition(" ")[0].rstrip("+"), State.UNKNOWN)
+    code, _, number = exit_code.partition(":")
+    if state is State.FAILED and code.isdecimal() and number.isdecimal():
+        # Of a task that was killed some versions of srun say 128 + SIGNAL, and some SIGNAL alone.
+        killed_by = int(number) or int(code) - 128
+        if killed_by in FROM_OUTSIDE or int(code) in _SRUN_SIGNALS or int(code) == EXIT_STOPPED:
+            return State.INTERRUPTED
+    return state

@@ -14,24 +14,17 @@ from shards.errors import UserError
 from ..grid import Grid, Run
 from ..grid.document import Position
 from ..grid.space import Values, partial
+from .times import read_seconds
 
-_TIME = re.compile(r"(?:(\d{1,5})-)?(\d{1,6}):(\d\d):(\d\d)")
 _UNITS = {"K": 2**-10, "M": 1, "G": 2**10, "T": 2**20}  # in MiB
 
 
 def _minutes(value: object) -> int:
     """`"8:00:00"` or `"1-12:00:00"` in minutes."""
-    match = _TIME.fullmatch(value) if isinstance(value, str) else None
-    if not match:
+    seconds = read_seconds(value) if isinstance(value, str) and value.count(":") == 2 else None
+    if seconds is None:
         raise ValueError('write a time limit as "HOURS:MM:SS" or "DAYS-HH:MM:SS", in quotes')
-    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return max(1, (days * 24 + hours) * 60 + minutes + (seconds > 0))
-
-
-def as_time(minutes: int) -> str:
-    """Minutes as SLURM writes them: `8:00:00`, `1-12:00:00`."""
-    days, rest = divmod(minutes, 24 * 60)
-    return f"{days}-{rest // 60:02d}:{rest % 60:02d}:00" if days else f"{rest // 60}:{rest % 60:02d}:00"
+    return max(1, -(-seconds // 60))
 
 
 def _written(pattern: str, rule: str) -> Callable[[object], object]:

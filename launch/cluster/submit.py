@@ -7,20 +7,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import submitit
-from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.core.utils import FailedSubmissionError
 
 import artnet
 from artnet.provenance import now
 from shards.errors import UserError
 
-from .. import console as cli
-from ..sweep import folder as rundir
-from ..sweep import plan
+from ..console import say
+from ..sweep.attempt import next_attempt
+from ..sweep.folder import SweepDir, note_state
+from ..sweep.plan import Action, Decision, to_start
 from ..sweep.state import LIVE, State
-from . import queue as scheduler
-from . import task
+from . import queue, task
 from .executor import LocalArrayExecutor, SlurmArrayExecutor
 from .job_array import Array
+from .programs import SchedulerError, max_array_size
 from .resources import Resources, SlurmBlock
 
 SIGNAL_BEFORE_S = 120  # between the signal to stop and the end of the time limit
@@ -35,31 +36,35 @@ Item = TypeVar("Item")
 
 
 def submit(
-    sweep: rundir.Sweep,
+    sweep: SweepDir,
     block: SlurmBlock,
     wanted: Mapping[str, Resources],
-    decisions: Sequence[plan.Decision],
+    decisions: Sequence[Decision],
     code: Path | None = None,
     cluster: str = "slurm",
 ) -> int:
     """Submit what the whole plan says, in arrays per kind of resources, and a job that makes the page when all is over.
 
-    The jobs run the `code` in this folder, by default that which runs now. `cluster` may also be `local`, processes of
-    this machine, or `debug`, this process, for both of which submitit plays SLURM's part. Returns the number of jobs.
+    The jobs run the `code` in this folder, by default the code that runs now. `cluster` may also be `local`, processes
+    of this machine, or `debug`, this process. Returns the number of jobs.
     Raises `UserError` with SLURM's words if it refuses.
     """
     code = code or Path(artnet.__file__).parents[1]
-    chosen = plan.to_start(decisions)
+    chosen = to_start(decisions)
     if not chosen:
         return 0
-    groups: dict[Resources, list[plan.Decision]] = {}
+    groups: dict[Resources, list[Decision]] = {}
     for decision in chosen:
         groups.setdefault(wanted[decision.run.config.name], []).append(decision)
     try:
-        largest = scheduler.max_array_size() if cluster == "slurm" else 0
-    except scheduler.SchedulerSilentError as error:
+        largest = max_array_size() if cluster == "slurm" else 0
+    except SchedulerError as error:
         raise UserError(f"SLURM does not answer ({error}); nothing was submitted, try again when it does") from None
-    live = sum(decision.state in LIVE for decision in decisions if decision.action is plan.Action.LEAVE)
+    live = sum(
+        decision.state in LIVE and decision.found.engine == "slurm"
+        for decision in decisions
+        if decision.action is Action.LEAVE
+    )
     numbers: list[str] = []
     try:
         for resources, group in groups.items():
@@ -72,7 +77,7 @@ def submit(
     finally:
         if numbers:  # of several arrays a later one may have been refused
             _submit_report(sweep, next(iter(groups)), numbers, code)
-        scheduler.forget(sweep.folder / "slurm")
+        queue.forget(sweep.folder / "slurm")
     return len(chosen)
 
 
@@ -92,7 +97,7 @@ def split(items: Sequence[Item], largest: int) -> list[Sequence[Item]]:
 
 
 def _make_array(
-    sweep: rundir.Sweep, block: SlurmBlock, resources: Resources, group: Sequence[plan.Decision], cluster: str
+    sweep: SweepDir, block: SlurmBlock, resources: Resources, group: Sequence[Decision], cluster: str
 ) -> tuple[Array, Path]:
     """Write an array's file and mark its runs as being submitted."""
     folders = [sweep.run(decision.run) for decision in group]
@@ -100,7 +105,7 @@ def _make_array(
         name=Array.new_name(sweep.folder),
         submitted=now(),
         runs=[folder.name for folder in folders],
-        attempts=[rundir.next_attempt(folder) for folder in folders],
+        attempts=[next_attempt(folder) for folder in folders],
         minutes=resources.time,
         signal_s=min(SIGNAL_BEFORE_S, resources.time * 30),
         requeue=block.requeue,
@@ -108,7 +113,7 @@ def _make_array(
 
     def mark(place: int) -> None:
         where: dict[str, Any] = {"job": None, "job_name": array.name, "position": place, "cluster": cluster}
-        rundir.note_state(folders[place], State.SUBMITTING, launcher="slurm", submitted=array.submitted, **where)
+        note_state(folders[place], State.SUBMITTING, launcher="slurm", submitted=array.submitted, **where)
 
     file = array.write(sweep.folder)
     _in_threads(mark, range(len(group)))
@@ -116,10 +121,10 @@ def _make_array(
 
 
 def _submit_array(
-    sweep: rundir.Sweep,
+    sweep: SweepDir,
     block: SlurmBlock,
     resources: Resources,
-    group: Sequence[plan.Decision],
+    group: Sequence[Decision],
     parallel: int,
     largest: int,
     code: Path,
@@ -132,13 +137,13 @@ def _submit_array(
 
     def unmark(place: int) -> None:
         folder = sweep.run(group[place].run)
-        if folder.state().get("state") == State.SUBMITTING:
-            rundir.note_state(folder, group[place].state, group[place].reason)
+        if folder.state().state == State.SUBMITTING:
+            note_state(folder, group[place].state, group[place].found.reason)
 
     try:
         number = executor.submit_runs(file, len(group) if largest else 0, code)
-    except (FailedJobError, FailedSubmissionError) as error:
-        said = " ".join(str(error).split())
+    except (SchedulerError, FailedSubmissionError) as error:
+        said = " ".join((error.said if isinstance(error, SchedulerError) else str(error)).split()) or str(error)
         if isinstance(error, FailedSubmissionError) or any(words in said for words in UNDECIDED):
             raise UserError(
                 f"SLURM did not say whether it has the jobs ({said}); run this again to see, nothing is submitted twice"
@@ -151,10 +156,10 @@ def _submit_array(
 
 
 def _start_here(
-    sweep: rundir.Sweep,
+    sweep: SweepDir,
     block: SlurmBlock,
     resources: Resources,
-    group: Sequence[plan.Decision],
+    group: Sequence[Decision],
     code: Path,
     cluster: str,
 ) -> None:
@@ -176,16 +181,16 @@ def _start_here(
     _note_jobs(sweep, group, local.submit_runs(file, len(group), code))
 
 
-def _note_jobs(sweep: rundir.Sweep, group: Sequence[plan.Decision], numbers: Sequence[str]) -> None:
+def _note_jobs(sweep: SweepDir, group: Sequence[Decision], numbers: Sequence[str]) -> None:
     def note(place: int) -> None:
         folder = sweep.run(group[place].run)
-        if folder.state().get("state") == State.SUBMITTING:  # else the job was faster
-            rundir.note_state(folder, State.PENDING, f"job {numbers[place]}", job=numbers[place])
+        if folder.state().state == State.SUBMITTING:  # else the job was faster
+            note_state(folder, State.PENDING, f"job {numbers[place]}", job=numbers[place])
 
     _in_threads(note, range(len(group)))
 
 
-def _submit_report(sweep: rundir.Sweep, resources: Resources, numbers: Sequence[str], code: Path) -> None:
+def _submit_report(sweep: SweepDir, resources: Resources, numbers: Sequence[str], code: Path) -> None:
     """A small job for when all others have ended, however they did. The runs do not depend on it: it may be refused."""
     executor = SlurmArrayExecutor(sweep.folder / "slurm")
     wanted = {key: value for key, value in resources.parameters().items() if key in REPORT_KEYS}
@@ -195,8 +200,8 @@ def _submit_report(sweep: rundir.Sweep, resources: Resources, numbers: Sequence[
     )  # fmt: skip
     try:
         executor.submit_report(sweep.folder, code)
-    except (FailedJobError, FailedSubmissionError) as error:
-        cli.say(f"warning: SLURM refused the job that would make the page ({' '.join(str(error).split())})")
+    except (SchedulerError, FailedSubmissionError) as error:
+        say(f"warning: SLURM refused the job that would make the page ({' '.join(str(error).split())})")
 
 
 def _in_threads(work: Callable[[int], None], items: Iterable[int]) -> None:

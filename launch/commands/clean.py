@@ -1,20 +1,43 @@
-"""What a sweep needs no more. Results, metrics, curves, `best.pt` and the logs of last attempts always stay."""
+"""What a sweep does not need any more. Results, metrics, curves, `best.pt` and last logs always stay."""
 
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from artnet.rundir import RunDir
+from rich.console import Console
 
+from ..console import ask
 from ..grid import Run
-from ..sweep.folder import Sweep
-from ..sweep.plan import Found
-from ..sweep.state import LIVE, State
+from ..sweep.backend import Engines
+from ..sweep.folder import SweepDir
+from ..sweep.state import LIVE, Found, State
+from .session import Session, check_answer
+
+
+def clean(session: Session, console: Console) -> int:
+    """List what no run needs any more with its size, ask, and delete it. Returns 0."""
+    options = session.options
+    with session.sweep.locked(session.engines.own.name, wait=False):
+        gone = [] if options.selects else session.sweep.dropped(session.everything.runs)
+        runs, observed = session.observe(gone, fresh=True)
+        check_answer(observed, "deleted")
+        leftovers = find(session.engines, session.sweep, [*runs, *gone], observed.found, whole=not options.selects)
+        for kind in leftovers:
+            console.print(f"{in_words(kind.size):>9}  {len(kind.paths):>5}  {kind.what}", highlight=False)
+        total = in_words(sum(kind.size for kind in leftovers))
+        if not leftovers:
+            console.print("nothing to clean", highlight=False)
+        elif options.dry_run:
+            console.print(f"dry run: nothing was deleted of {total}", highlight=False)
+        elif ask(f"this deletes {total} for good", options.yes):
+            delete(leftovers)
+            console.print(f"deleted {total}", highlight=False)
+    return 0
 
 
 @dataclass(frozen=True)
-class Litter:
+class Leftover:
     """Files and folders that can go for one reason, and their size in bytes."""
 
     what: str
@@ -22,7 +45,9 @@ class Litter:
     size: int
 
 
-def find(sweep: Sweep, runs: Sequence[Run], found: Mapping[str, Found], whole: bool) -> list[Litter]:
+def find(
+    engines: Engines, sweep: SweepDir, runs: Sequence[Run], found: Mapping[str, Found], whole: bool
+) -> list[Leftover]:
     """What of these runs, and if they are the `whole` of the sweep, what beside its runs can go."""
     folders = {run.config.name: sweep.run(run) for run in runs}
     ended = [folder for name, folder in folders.items() if found[name].state not in LIVE]
@@ -35,28 +60,9 @@ def find(sweep: Sweep, runs: Sequence[Run], found: Mapping[str, Found], whole: b
         "logs of attempts before the last": [path for paths in attempts for path in paths],
     }
     if whole:
-        kinds["files of jobs of complete runs"] = _job_files(sweep, folders, found)
-        if not any(now.state in LIVE for now in found.values()):
-            kinds["copies of the code of jobs that have ended"] = sorted(sweep.code.glob("[0-9a-f]*"))
+        kinds |= engines.leftovers(sweep, list(folders.values()), found)
         kinds["runs that --force replaced"] = sorted(sweep.replaced.glob("*"))
-    return [Litter(what, paths, sum(map(size, paths))) for what, paths in kinds.items() if paths]
-
-
-def _job_files(sweep: Sweep, folders: Mapping[str, RunDir], found: Mapping[str, Found]) -> list[Path]:
-    """What was written for jobs that no run but a complete one needs."""
-    recorded = [folders[name].state() for name in folders if found[name].state not in (State.COMPLETE, State.PLANNED)]
-    needed = {str(state.get("job")).partition("_")[0] for state in recorded}
-    needed |= {str(state.get("job_name")) for state in recorded}
-    files = [file for file in sorted((sweep.folder / "slurm").glob("*")) if file.is_file()]
-    return [file for file in files if _owner(file) and _owner(file) not in needed]
-
-
-def _owner(file: Path) -> str:
-    """The job or array of jobs that a file is of, by its name: `12_3.log`, `12.log`, `artnet-colours-6f1e.json`."""
-    if file.stem.startswith("artnet-"):
-        return file.stem
-    number = file.stem.partition("_")[0]
-    return number if number.isdecimal() else ""
+    return [Leftover(what, paths, sum(map(size, paths))) for what, paths in kinds.items() if paths]
 
 
 def size(path: Path) -> int:
@@ -65,9 +71,9 @@ def size(path: Path) -> int:
     return sum(file.lstat().st_size for file in files)
 
 
-def delete(litter: Sequence[Litter]) -> None:
+def delete(leftovers: Sequence[Leftover]) -> None:
     """Delete it. What is gone already is no error."""
-    for path in (path for kind in litter for path in kind.paths):
+    for path in (path for kind in leftovers for path in kind.paths):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:

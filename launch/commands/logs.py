@@ -1,27 +1,46 @@
-"""What a run said: stdout and stderr of its last attempt, all ranks, or the scheduler's log if it never started."""
+"""Logs of a run: stdout and stderr of its last attempt, all ranks, or the scheduler's log if it never started."""
 
-import contextlib
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from artnet.rundir import RunDir, read_json
+from artnet.rundir import RunDir
+
+from ..console import say
+from ..grid import selection
+from ..sweep.backend import Engines
+from ..sweep.state import LIVE, State
+from .session import Session
 
 POLL_S = 0.5
 
 
-def files(folder: RunDir) -> list[Path]:
-    """The logs of the run's last attempt, rank by rank; where its job has come to none, the job's own."""
-    attempts = sorted(path for path in folder.attempts.glob("[0-9]*") if path.is_dir())
-    state, jobs = folder.state(), folder.path.parent / "slurm"
-    log = jobs / f"{state.get('job')}.log"
-    first = 1
-    with contextlib.suppress(KeyError, IndexError, TypeError):  # the number of the first attempt that is this job's
-        first = read_json(jobs / f"{state['job_name']}.json")["attempts"][state["position"]]
-    if log.exists() and not (attempts and int(attempts[-1].name) >= first):
+def show(session: Session) -> int:
+    """Print the logs of a run's last attempt, and with `--follow` what is added until the run ends. Returns 0."""
+    run = selection.one(session.expansion.runs, session.options.logs)
+    folder = session.sweep.run(run)
+    reader = Reader(folder, session.engines, sys.stdout.buffer, say)
+
+    def state() -> State:
+        return session.engines.find(session.sweep, [run], False).found[run.config.name].state
+
+    if session.options.follow:
+        reader.follow(lambda: not folder.result(run.config.signature) and state() in LIVE)
+        return 0
+    reader.read(to_the_end=True)
+    if not files(folder, session.engines):
+        say(f"{folder.name} has no logs yet: {state().replace('_', ' ')}")
+    return 0
+
+
+def files(folder: RunDir, engines: Engines) -> list[Path]:
+    """The logs of the run's last attempt, rank by rank; where its job has come to no attempt, the job's own."""
+    if log := engines.of(folder).log(folder):
         return [log]
+    attempts = sorted(path for path in folder.attempts.glob("[0-9]*") if path.is_dir())
     if not attempts:
         return []
     found = [file for file in attempts[-1].iterdir() if file.name.partition(".")[0] in ("stdout", "stderr")]
@@ -35,24 +54,25 @@ def _rank(file: Path) -> int:
 
 @dataclass
 class Reader:
-    """Hands on what is new in the logs of a run, a line at a time."""
+    """Prints what is new in the logs of a run, whole lines at a time, to `out`; names the files by `say`."""
 
     folder: RunDir
+    engines: Engines
     out: BinaryIO
     say: Callable[[str], None]
     _places: dict[Path, int] = field(default_factory=dict)
     _logs: list[Path] = field(default_factory=list)
 
     def read(self, to_the_end: bool = False) -> None:
-        """Hand on the whole lines that have been added; `to_the_end`, a last one without its end too."""
-        logs = files(self.folder)
+        """Print the lines that have been added; `to_the_end`, a last one without a newline too."""
+        logs = files(self.folder, self.engines)
         if logs and [file.parent for file in logs[:1]] != [file.parent for file in self._logs[:1]]:
-            self._hand_on(to_the_end=True)  # what the attempt before said last
+            self._print(to_the_end=True)  # the last lines of the attempt before
             self.say(f"{logs[0].parent}: {', '.join(file.name for file in logs)}")
         self._logs = logs
-        self._hand_on(to_the_end)
+        self._print(to_the_end)
 
-    def _hand_on(self, to_the_end: bool) -> None:
+    def _print(self, to_the_end: bool) -> None:
         several = len({_rank(file) for file in self._logs}) > 1
         for file in self._logs:
             start = b"rank %d | " % _rank(file) if several else b""
@@ -65,9 +85,9 @@ class Reader:
                     self.out.write(start + line.removesuffix(b"\n") + b"\n")
         self.out.flush()
 
-    def follow(self, lives: Callable[[], bool]) -> None:
-        """Go on handing on what is new for as long as the run `lives`."""
-        while lives():
+    def follow(self, is_alive: Callable[[], bool]) -> None:
+        """Print what is new as long as the run is alive."""
+        while is_alive():
             self.read()
             time.sleep(POLL_S)
         self.read(to_the_end=True)

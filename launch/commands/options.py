@@ -1,4 +1,4 @@
-"""The command line that the three doors share: what there is to do, for which runs, and how."""
+"""The command line that the three doors share: what to do, with which runs, and how."""
 
 import difflib
 from argparse import ArgumentParser, Namespace
@@ -13,12 +13,12 @@ from shards.errors import UserError
 from ..sweep.plan import Policy
 from ..sweep.state import State
 
-PRUNE = {"--prune": "cancel and forget runs that the edited grid no longer holds; their folders stay"}
+PRUNE = {"--prune": "cancel and forget runs that are no longer in the grid; their folders stay"}
 WATCH_S = 10.0  # between two looks at the run directories
 
 
-class Verb(StrEnum):
-    """What to do. Without an option that names another, it is to launch what is missing."""
+class Command(StrEnum):
+    """What to do. Without an option that names another command, it is to launch what is missing."""
 
     LAUNCH = "launch"
     STATUS = "status"
@@ -38,7 +38,7 @@ class Options:
     ids: list[str]
     states: frozenset[State]
     sweep_root: Path
-    verb: Verb
+    command: Command
     policy: Policy
     dry_run: bool
     yes: bool
@@ -53,78 +53,88 @@ class Options:
 
 
 def parser(program: str, description: str, launching: Mapping[str, str] = MappingProxyType({})) -> ArgumentParser:
-    """The options that every door has; a door adds its own, those about `launching` as name and help."""
+    """The options that every door has; a door adds its own, those about `launching` as name and help text."""
     options = ArgumentParser(
         prog=f"python launch/{program}", description=description, allow_abbrev=False, usage="%(prog)s --grid FILE ..."
     )
-    what = options.add_argument_group("the grid")
+    what = options.add_argument_group("grid")
     what.add_argument("--grid", type=Path, required=True, metavar="FILE", help="the grid, such as sweeps/demo.yaml")
     what.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="set a fixed key, such as train.epochs=5"
     )
     what.add_argument("--data", metavar="SHARDS", help="the same as --set data.shards=SHARDS")
-    what.add_argument("--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="of all sweeps (default: runs)")
+    what.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="folder of all sweeps (default: runs)"
+    )
 
-    part = options.add_argument_group("a part of it, for whatever is done")
+    part = options.add_argument_group("selection")
     part.add_argument(
         "--only", action="append", default=[], metavar="SELECTION",
-        help="by value: 'attention=se,seed=0'; , is and, ! is not, a second --only is or",
+        help="runs with these values: 'attention=se,seed=0'; , is and, ! is not, a second --only is or",
     )  # fmt: skip
     part.add_argument(
         "--id", action="append", default=[], metavar="PREFIX",
-        help="by the beginning of a run's name or signature; repeat for more",
+        help="runs whose name or signature begins with this; repeat for more",
     )  # fmt: skip
     part.add_argument(
-        "--state", action="append", default=[], metavar="STATE", help="by state, such as failed; repeat for more"
+        "--state",
+        action="append",
+        default=[],
+        metavar="STATE",
+        help="runs in this state, such as failed; repeat too",
     )
 
-    start = options.add_argument_group("launching, which is done unless another thing is asked for")
-    start.add_argument(
-        "--dry-run", action="store_true", help="print the plan and do nothing; also for --cancel, --clean"
-    )
-    start.add_argument("--limit", type=int, metavar="N", help="start at most N runs now")
-    start.add_argument("--retry", action="store_true", help="go on with runs that ended badly, too")
-    start.add_argument(
-        "--force", action="store_true", help="start afresh, also what lives or is complete; asks, and keeps the old"
-    )
-    for name, help_text in launching.items():
-        start.add_argument(name, action="store_true", help=help_text)
-    start.add_argument("--yes", action="store_true", help="answer yes to what is asked")
-
-    other = options.add_argument_group("instead of launching")
+    other = options.add_argument_group("actions (default: launch what is missing)")
     other.add_argument("--status", action="store_true", help="show where each run is; exit code 1 if one ended badly")
     other.add_argument(
         "--watch", nargs="?", type=float, const=WATCH_S, metavar="S",
-        help=f"--status again every S seconds (default: {WATCH_S:g}) until all runs have ended",
+        help=f"show --status again every S seconds (default: {WATCH_S:g}) until all runs have ended",
     )  # fmt: skip
-    other.add_argument("--logs", metavar="ID", help="print what a run said in its last attempt")
-    other.add_argument("-f", "--follow", action="store_true", help="with --logs: go on until the run ends")
-    other.add_argument("--cancel", action="store_true", help="end runs that wait or run; asks")
+    other.add_argument("--logs", metavar="ID", help="print the log of a run's last attempt")
+    other.add_argument("-f", "--follow", action="store_true", help="with --logs: print new lines until the run ends")
+    other.add_argument("--cancel", action="store_true", help="end runs that wait or run; asks first")
     other.add_argument("--collect", action="store_true", help="write results.csv, the table and the page now")
     other.add_argument(
-        "--clean", action="store_true", help="list what nobody needs any more with its size, ask, and delete it"
+        "--clean",
+        action="store_true",
+        help="list files that no run needs any more, ask, and delete them",
     )
+
+    start = options.add_argument_group("launch options")
+    start.add_argument(
+        "--dry-run", action="store_true", help="print the plan and do nothing; also for --cancel and --clean"
+    )
+    start.add_argument("--limit", type=int, metavar="N", help="start at most N runs now")
+    start.add_argument("--retry", action="store_true", help="also resume runs that ended badly")
+    start.add_argument(
+        "--force",
+        action="store_true",
+        help="start all selected runs from scratch, complete and running ones too; asks first, keeps what they had",
+    )
+    for name, help_text in launching.items():
+        start.add_argument(name, action="store_true", help=help_text)
+    start.add_argument("--yes", action="store_true", help="answer yes to all questions")
     return options
 
 
 def parse(args: Namespace) -> Options:
     """The shared options out of the parsed arguments. Raises `UserError` for those that contradict each other."""
-    verb = _verb(args)
+    command = _command(args)
     prune = getattr(args, "prune", False)
     launching = {"--limit": args.limit is not None, "--retry": args.retry, "--force": args.force, "--prune": prune}
-    if verb is not Verb.LAUNCH and (given := _given(launching)):
-        raise UserError(f"{given[0]} says how to launch, and --{verb} launches nothing; leave one away")
-    if args.dry_run and verb not in (Verb.LAUNCH, Verb.CANCEL, Verb.CLEAN):
-        raise UserError(f"--{verb} changes no run, so there is nothing for --dry-run to hold back; leave it away")
+    if command is not Command.LAUNCH and (given := _given(launching)):
+        raise UserError(f"{given[0]} says how to launch, and --{command} launches nothing; leave one out")
+    if args.dry_run and command not in (Command.LAUNCH, Command.CANCEL, Command.CLEAN):
+        raise UserError(f"--{command} changes no run, so there is nothing for --dry-run to hold back; leave it out")
     if args.retry and args.force:
-        raise UserError("--retry goes on with what ended badly, --force starts it afresh; give one")
+        raise UserError("--retry resumes runs that ended badly, --force starts them from scratch; give one")
     if prune and (given := _given({"--only": args.only, "--id": args.id, "--state": args.state})):
         raise UserError(f"--prune is about runs that are not in the grid, {given[0]} selects from the grid; give one")
     if args.limit is not None and args.limit < 1:
         raise UserError(f"--limit {args.limit} would start nothing; give 1 or more, or --dry-run")
     if args.watch is not None and not 0.1 <= args.watch <= 86400:
         raise UserError(f"--watch {args.watch:g}: give seconds between 0.1 and 86400")
-    if args.follow and verb is not Verb.LOGS:
+    if args.follow and command is not Command.LOGS:
         raise UserError("-f follows the log of a run; give --logs ID with it")
     return Options(
         grid=args.grid,
@@ -133,7 +143,7 @@ def parse(args: Namespace) -> Options:
         ids=args.id,
         states=states(args.state),
         sweep_root=args.runs,
-        verb=verb,
+        command=command,
         policy=Policy(args.retry, args.force, prune, args.limit),
         dry_run=args.dry_run,
         yes=args.yes,
@@ -156,7 +166,7 @@ def states(words: Sequence[str]) -> frozenset[State]:
     return frozenset(chosen)
 
 
-def _verb(args: Namespace) -> Verb:
+def _command(args: Namespace) -> Command:
     asked = _given(
         {
             "--status": args.status or args.watch is not None,
@@ -168,7 +178,7 @@ def _verb(args: Namespace) -> Verb:
     )
     if len(asked) > 1:
         raise UserError(f"{' and '.join(asked)} are {len(asked)} things to do; give one")
-    return Verb(asked[0].removeprefix("--")) if asked else Verb.LAUNCH
+    return Command(asked[0].removeprefix("--")) if asked else Command.LAUNCH
 
 
 def _given(options: dict[str, object]) -> Sequence[str]:

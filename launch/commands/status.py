@@ -1,4 +1,4 @@
-"""Where the runs of a grid are: one row each, made of what was found and of the last lines of their metrics."""
+"""The status of the runs of a grid: one row each, from how they were found and the last lines of their metrics."""
 
 import json
 import os
@@ -10,18 +10,21 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console, Group
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from artnet.rundir import RunDir
+from shards.files import is_locked
 
 from ..grid import Run
-from ..sweep.plan import Found
-from ..sweep.state import ENDED_BADLY, LIVE, State
+from ..sweep.state import ENDED_BADLY, LIVE, Found, State
+from .session import Session, warn
 
 _FIRST_TAIL, _LAST_TAIL = 1 << 14, 1 << 20  # bytes; an epoch's line may be far behind its steps' lines
 
-# Colours, and the order in which a watcher wants to see them where not all fit.
+# Colours, and the order of importance where not all rows fit.
 _STYLES = {
     State.RUNNING: "green",
     **dict.fromkeys((State.FAILED, State.OUT_OF_MEMORY, State.TIMED_OUT, State.NODE_FAILED), "bold red"),
@@ -36,9 +39,62 @@ _STYLES = {
 }
 
 
+def show(session: Session, console: Console) -> int:
+    """Print where each run is. Returns 1 if one has ended badly."""
+    gone = session.dropped()
+    runs, observed = session.observe()
+    states = [observed.found[run.config.name].state for run in runs]
+    if runs:
+        metric = session.grid.metric["name"]
+        found = rows(session.sweep.folder, runs, observed.found, metric)
+        # Without a terminal no line is wrapped or cut, however long a reason is.
+        wide = console if console.is_terminal else Console(file=console.file, width=10_000)
+        wide.print(table(found, metric, wraps=console.is_terminal), highlight=False)
+    console.print(f"{session.grid.name}: {counts(states)}{_selected(session)}", highlight=False)
+    if gone:
+        names = ", ".join(run.config.name for run in gone[:5]) + (", ..." if len(gone) > 5 else "")
+        count = f"{len(gone)} {'run' if len(gone) == 1 else 'runs'}"
+        console.print(f"not in this grid, but in its folder: {count} ({names})", highlight=False)
+    warn(observed)
+    return 1 if ended_badly(states) else 0
+
+
+def _selected(session: Session) -> str:
+    return f" of {len(session.everything.runs)}" if session.options.selects else ""
+
+
+def watch(session: Session, console: Console) -> int:
+    """Show the table until no run is alive; without a terminal, print a line whenever the counts change.
+
+    Returns 1 if a run has ended badly.
+    """
+    every, metric = session.options.watch_s or 0.0, session.grid.metric["name"]
+    shown_counts, warned = "", ""
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as screen:
+        while True:
+            runs, observed = session.observe()
+            if observed.trouble != warned:
+                warned = observed.trouble
+                warn(observed)
+            states = [observed.found[run.config.name].state for run in runs]
+            line = f"{session.grid.name}: {counts(states)}{_selected(session)}"
+            over = not alive(states) and not is_locked(session.sweep.lock)
+            if console.is_terminal:
+                found = rows(session.sweep.folder, runs, observed.found, metric)
+                shown = most_telling(found, max(1, console.height - 4))
+                rest = f", {len(found) - len(shown)} not shown" if len(shown) < len(found) else ""
+                screen.update(Group(table(shown, metric, wraps=False), Text(line + rest)), refresh=True)
+            elif line != shown_counts:
+                shown_counts = line
+                console.print(line, highlight=False)
+            if over:
+                return 1 if ended_badly(states) else 0
+            time.sleep(every)
+
+
 @dataclass(frozen=True)
 class Row:
-    """A run as the table shows it. None is what is not known (yet); `to_go_s` is estimated from the epochs so far."""
+    """A run as the table shows it. None: not known yet. `to_go_s` is estimated from the epochs so far, in seconds."""
 
     name: str
     state: State
@@ -80,7 +136,7 @@ def _row(folder: RunDir, run: Run, found: Found, metric: str) -> Row:
 
 
 def tail(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The last line of a metrics.jsonl, and the last that closes an epoch; empty where there is none.
+    """The last line of a metrics.jsonl, and the last one that closes an epoch; empty if there is no such line.
 
     Only the end of the file is read.
     """
@@ -121,7 +177,7 @@ def _attempt(folder: RunDir) -> dict[str, Any]:
 
 
 def _started(folder: RunDir) -> float:
-    """When the last attempt began: a run that was interrupted has not trained in between."""
+    """When the last attempt began, in seconds of `time.time()`; 0 if that is not known."""
     try:
         return folder.lock_file.stat().st_mtime
     except OSError:
@@ -131,28 +187,28 @@ def _started(folder: RunDir) -> float:
 def counts(states: Sequence[State]) -> str:
     """`54 runs: 4 running, 40 pending, 10 complete`."""
     found = Counter(states)
-    told = (f"{found[state]} {state.replace('_', ' ')}" for state in State if found[state])
-    return f"{len(states)} {'run' if len(states) == 1 else 'runs'}: {', '.join(told)}"
+    parts = (f"{found[state]} {state.replace('_', ' ')}" for state in State if found[state])
+    return f"{len(states)} {'run' if len(states) == 1 else 'runs'}: {', '.join(parts)}"
 
 
 def ended_badly(states: Sequence[State]) -> bool:
-    """Whether one of the runs waits for the user."""
+    """Whether one of the runs needs the user."""
     return any(state in ENDED_BADLY for state in states)
 
 
-def live(states: Sequence[State]) -> bool:
-    """Whether one of the runs waits or runs."""
+def alive(states: Sequence[State]) -> bool:
+    """Whether one of the runs is alive: it waits or runs."""
     return any(state in LIVE for state in states)
 
 
 def most_telling(rows: Sequence[Row], room: int) -> list[Row]:
-    """The rows to show where there is room for so many: what runs and what failed before what waits or is over."""
+    """The rows to show where there is `room` for so many: running and failed runs before waiting and complete ones."""
     order = list(_STYLES)
     return sorted(rows, key=lambda row: order.index(row.state))[:room]
 
 
 def table(rows: Sequence[Row], metric: str, wraps: bool) -> Table:
-    """The table. Columns that no run fills are left away; `wraps` breaks long reasons instead of cutting them."""
+    """The table. Empty columns are left out; `wraps` wraps long reasons instead of cutting them."""
     columns = {
         "run": [Text(row.name) for row in rows],
         "state": [Text(row.state.replace("_", " "), style=_STYLES[row.state]) for row in rows],

@@ -12,15 +12,21 @@ The words are those of wandb (`parameters`, `values`) and GitHub Actions (`inclu
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from artnet import config
 from artnet.config import RunConfig
+from shards.errors import UserError
 
 from .document import Document, Position, read
 from .space import Space, Values, assignments, parameters, partial, zipped
+
+Block = TypeVar("Block", bound=BaseModel)
 
 TOP_LEVEL = (
     *("name", "metric", "fixed", "parameters", "zip", "conditional", "exclude", "include", "reference"),
@@ -66,6 +72,26 @@ class Grid:
     def where(self, *position: str | int) -> str:
         """`FILE:LINE` for errors: `grid.where("slurm", "partition")` is `sweeps/ablation.yaml:12`."""
         return self.document.where(*position)
+
+    def read_block(
+        self, model: type[Block], name: str, values: Mapping[str, Any], overrides: Mapping[str, Any]
+    ) -> Block:
+        """Validate a launcher's block, the `values` under `name`, with the command line's `overrides` over it.
+
+        An override that is None was not given. Raises `UserError` with the file and line of the key.
+        """
+        given = {key: value for key, value in overrides.items() if value is not None}
+        try:
+            return model.model_validate({**values, **given})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = str(first["loc"][0]) if first["loc"] else ""
+            if first["type"] == "extra_forbidden":
+                message = f"unknown key {key!r} in {name}; the keys are {', '.join(model.model_fields)}"
+            else:
+                message = f"{name}.{config.explain(error)}"
+            where = f"--{key.replace('_', '-')}" if key in given else self.where(name, *([key] if key else []))
+            raise UserError(f"{where}: {message}") from None
 
     @property
     def stated(self) -> list[tuple[str, Position]]:

@@ -1,23 +1,22 @@
-"""A sweep's folder: what launchers write into it."""
+"""A sweep's folder: what launchers write into it, and how a run is found by what its own folder holds."""
 
 import contextlib
 import itertools
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from artnet.rundir import RunDir, write_json
+from artnet.formats import FORMAT
+from artnet.rundir import RunDir, RunState, write_json
 from shards.errors import UserError
-from shards.files import atomic_write, locked, locked_patiently
+from shards.files import atomic_write, is_locked, locked, locked_patiently
 
 from ..grid import Expansion, Grid, Run
-from .plan import Found
-from .state import LIVE, State, on_this_machine
+from .state import LIVE, Found, State, on_this_machine
 
 
-class Sweep:
+class SweepDir:
     """`RUNS/NAME/`: one folder for a grid, one in it for each run."""
 
     def __init__(self, folder: Path) -> None:
@@ -31,19 +30,26 @@ class Sweep:
         return RunDir(self.folder / run.config.name)
 
     @contextlib.contextmanager
-    def locked(self, wait: bool) -> Iterator[None]:
-        """Be the only launcher at work here: wait for another one to end, or raise `UserError`."""
-        lock, busy = self.lock, f"another launcher is at work on {self.folder}"
-        if wait:
-            with locked_patiently(lock, busy):
-                yield
-            return
+    def locked(self, engine: str, wait: bool) -> Iterator[None]:
+        """Be the only launcher at work here, for an `engine`: wait for another one to end, or raise `UserError`."""
+        busy = f"another launcher is at work on {self.folder}"
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(locked(lock, wait_s=0))
+                hold = locked_patiently(self.lock, busy) if wait else locked(self.lock, wait_s=0)
+                stack.enter_context(hold)
             except BlockingIOError:
                 raise UserError(f"{busy}; wait for it or stop it, then run this again") from None
+            with contextlib.suppress(OSError):  # on a full disk, others have to wait without knowing for what
+                self.lock.write_text(engine)
             yield
+
+    def launcher_at_work(self) -> str | None:
+        """The engine whose launcher is at work here now; None if there is none, empty if it does not say."""
+        if not is_locked(self.lock):
+            return None
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return self.lock.read_text()
+        return ""
 
     def commit(self, grid: Grid, expansion: Expansion, everything: Sequence[Run]) -> None:
         """Write the manifest, a copy of the grid file and the configuration of each run to be started.
@@ -51,6 +57,7 @@ class Sweep:
         `everything` is the whole grid, also where only a part of it is selected: the table is about the whole.
         """
         manifest = {
+            "format": FORMAT,
             "name": grid.name,
             "grid": str(grid.file),
             "arithmetic": expansion.arithmetic,
@@ -74,13 +81,13 @@ class Sweep:
     def dropped(self, everything: Sequence[Run]) -> list[Run]:
         """The runs that were launched here, are not in the grid of `everything` and have not been pruned.
 
-        A folder whose configuration cannot be read is none of them.
+        A folder whose configuration cannot be read does not count.
         """
         known = {run.config.name for run in everything}
         gone = []
         for file in sorted(self.folder.glob("*/state.json")):
             folder = RunDir(file.parent)
-            if folder.name in known or (folder.state().get("pruned") and folder.state().get("state") not in LIVE):
+            if folder.name in known or (folder.state().pruned and folder.state().state not in LIVE):
                 continue
             with contextlib.suppress(UserError):
                 config = folder.config()
@@ -89,7 +96,7 @@ class Sweep:
         return gone
 
     def set_aside(self, folder: RunDir) -> Path:
-        """Move what a run has out of the way, into `replaced/`: the run starts afresh, and nothing is lost."""
+        """Move what a run has out of the way, into `replaced/`: the run starts from scratch, and nothing is lost."""
         for number in itertools.count(1):
             place = self.replaced / f"{folder.name}.{number}"
             if not place.exists():
@@ -97,66 +104,30 @@ class Sweep:
         place.parent.mkdir(exist_ok=True)
         return folder.path.rename(place)
 
-    def find(self, runs: Sequence[Run]) -> dict[str, Found]:
-        """How each run is found by looking at its folder alone."""
-        return {run.config.name: find_run(self.run(run), run.config.signature) for run in runs}
-
 
 def find_run(folder: RunDir, signature: str) -> Found:
-    """How a run is found by looking at its folder alone."""
+    """How a run that no scheduler knows is found: by its folder alone."""
     recorded = folder.state()
     complete = folder.result(signature) is not None
-    if not complete and recorded.get("launcher") == "slurm" and recorded.get("state") in LIVE:
-        return Found(State(recorded["state"]), "as launch/slurm.py last saw it")
-    state = on_this_machine(complete, folder.is_locked(), str(recorded.get("state", "")))
-    if state is State.INTERRUPTED and recorded.get("state") != State.INTERRUPTED:
+    state = on_this_machine(complete, folder.is_locked(), recorded.state)
+    if state is State.INTERRUPTED and recorded.state != State.INTERRUPTED:
         return Found(state, "its launcher and its process are gone")
-    return Found(state, "" if complete else str(recorded.get("reason", "")))
+    return Found(state, "" if complete else recorded.reason)
 
 
 def note_state(folder: RunDir, state: State, reason: str = "", **details: Any) -> None:
-    """Record in `state.json` what a launcher saw; `details` such as a job id stay until they are replaced."""
-    kept = {key: value for key, value in folder.state().items() if key not in ("state", "reason")}
-    write_json(folder.state_file, {"state": state, "reason": reason, **kept, **details})
+    """Record in `state.json` what a launcher knows of a run.
+
+    `details` are fields of `RunState`; what is not given stays. A run that goes to another engine, its `launcher`,
+    leaves its job or its slot behind.
+    """
+    recorded = folder.state()
+    if details.get("launcher", recorded.launcher) != recorded.launcher:
+        recorded = RunState(cancelled=recorded.cancelled, exit_code=recorded.exit_code)
+    recorded.model_copy(update={"state": state, "reason": reason, **details}).write(folder.state_file)
 
 
 def cancelled_since(folder: RunDir, moment: float) -> bool:
-    """Whether the run was cancelled after `moment`, in seconds of `time.time()`: by somebody else than its launcher."""
-    cancelled = folder.state().get("cancelled")
-    return isinstance(cancelled, int | float) and cancelled > moment
-
-
-def next_attempt(folder: RunDir) -> int:
-    """The number of a new attempt, from 1."""
-    numbers = [int(path.name) for path in folder.attempts.glob("[0-9]*") if path.name.isdecimal()]
-    return max(numbers, default=0) + 1
-
-
-def attempt_folder(folder: RunDir, number: int) -> Path:
-    """The folder of an attempt, made if need be."""
-    path = folder.attempts / f"{number:03d}"
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def last_words(file: Path) -> str:
-    """The last line of a log that is not empty, without the `error: ` in front of it."""
-    lines = last_lines(file)
-    return lines[-1].removeprefix("error: ") if lines else ""
-
-
-def last_lines(file: Path) -> list[str]:
-    """The last lines of a log that are not empty, none of more than 500 characters; none if it cannot be read."""
-    try:
-        with file.open("rb") as log:
-            log.seek(max(0, os.fstat(log.fileno()).st_size - 8192))
-            lines = log.read().decode(errors="replace").split("\n")
-    except OSError:
-        return []
-    return [line.strip()[:500] for line in lines if line.strip()]
-
-
-def last_outcome(folder: RunDir, after: int) -> str:
-    """What the training noted about the end of its last attempt, if it began one after the first `after`."""
-    attempts = folder.run().get("attempts", [])
-    return str(attempts[-1].get("outcome", "")) if len(attempts) > after else ""
+    """Whether the run was cancelled after `moment`, in seconds of `time.time()`: by another process."""
+    cancelled = folder.state().cancelled
+    return cancelled is not None and cancelled > moment

@@ -3,10 +3,10 @@
 | found | plain | `--retry` | `--force` |
 |---|---|---|---|
 | nothing, planned | start | start | start |
-| submitting, pending, running, requeued, unknown | leave | leave | cancel, start afresh |
-| interrupted | resume | resume | start afresh |
-| failed, out of memory, timed out, node failed, cancelled | leave | resume | start afresh |
-| complete | leave | leave | start afresh |
+| submitting, pending, running, requeued, unknown | leave | leave | cancel, start from scratch |
+| interrupted | resume | resume | start from scratch |
+| failed, out of memory, timed out, node failed, cancelled | leave | resume | start from scratch |
+| complete | leave | leave | start from scratch |
 
 A run that the grid no longer holds is left too, or with `--prune` dropped: cancelled where it lives, and marked.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ..grid import Run
-from .state import ENDED_BADLY, State
+from .state import ENDED_BADLY, Found, State
 
 
 class Action(StrEnum):
@@ -24,13 +24,13 @@ class Action(StrEnum):
 
     START = "start"
     RESUME = "resume"
-    AFRESH = "start afresh"
+    FROM_SCRATCH = "start from scratch"
     LATER = "later"
     LEAVE = "leave"
     DROP = "drop"
 
 
-STARTS = frozenset({Action.START, Action.RESUME, Action.AFRESH})
+STARTS = frozenset({Action.START, Action.RESUME, Action.FROM_SCRATCH})
 
 
 @dataclass(frozen=True)
@@ -44,36 +44,18 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Found:
-    """How a run was found: its state and why it is in it; and of its job the id, the node and what the time limit
-    leaves, as the scheduler writes them.
-    """
-
-    state: State
-    reason: str = ""
-    job: str = ""
-    node: str = ""
-    left: str = ""
-
-
-@dataclass(frozen=True)
-class Sight:
-    """How runs were found, by their names, and the scheduler's trouble; if it `is_silent`, no job's state is known."""
-
-    found: Mapping[str, Found]
-    trouble: str = ""
-    is_silent: bool = False
-
-
-@dataclass(frozen=True)
 class Decision:
     """A run, how it was found, and what to do. `in_grid` is false for one that an earlier grid held."""
 
     run: Run
-    state: State
-    reason: str
+    found: Found
     action: Action
     in_grid: bool = True
+
+    @property
+    def state(self) -> State:
+        """The state in which the run was found."""
+        return self.found.state
 
 
 def decide(
@@ -84,24 +66,23 @@ def decide(
     `found` maps the names of runs to how they were found.
     """
 
-    def decision(run: Run, action: Action, in_grid: bool) -> Decision:
+    decisions = []
+    for run in runs:
         now = found[run.config.name]
-        return Decision(run, now.state, now.reason, action, in_grid)
-
-    decisions = [decision(run, _action(found[run.config.name].state, policy), True) for run in runs]
+        decisions.append(Decision(run, now, _action(now.state, policy)))
     if policy.limit is not None:
         starting = [number for number, one in enumerate(decisions) if one.action in STARTS]
         for number in starting[policy.limit :]:
             decisions[number] = replace(decisions[number], action=Action.LATER)
     action = Action.DROP if policy.prune else Action.LEAVE
-    return decisions + [decision(run, action, False) for run in dropped]
+    return decisions + [Decision(run, found[run.config.name], action, in_grid=False) for run in dropped]
 
 
 def _action(state: State, policy: Policy) -> Action:
     if state is State.PLANNED:
         return Action.START
     if policy.force:
-        return Action.AFRESH
+        return Action.FROM_SCRATCH
     if state is State.INTERRUPTED or (policy.retry and state in ENDED_BADLY):
         return Action.RESUME
     return Action.LEAVE
@@ -117,7 +98,7 @@ def summary(decisions: Sequence[Decision]) -> str:
     verbs = {
         Action.START: "to start",
         Action.RESUME: "to resume",
-        Action.AFRESH: "to start afresh",
+        Action.FROM_SCRATCH: "to start from scratch",
         Action.LATER: "left for later by --limit",
     }
     parts = []

@@ -10,7 +10,7 @@ any live state -> unknown -> any            the scheduler cannot be asked
 
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -38,90 +38,36 @@ class State(StrEnum):
 LIVE = frozenset({State.SUBMITTING, State.PENDING, State.RUNNING, State.REQUEUED, State.UNKNOWN})
 ENDED_BADLY = frozenset({State.FAILED, State.OUT_OF_MEMORY, State.TIMED_OUT, State.NODE_FAILED, State.CANCELLED})
 
-# Signals that come from outside the program: whoever sent them did not judge the run.
-_FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2}
-_SRUN_SIGNALS = _FROM_OUTSIDE - {signal.SIGHUP, signal.SIGINT}  # 1 and 2 are exit codes of training
-
-_SLURM = {
-    "PENDING": State.PENDING,
-    "CONFIGURING": State.PENDING,
-    "POWER_UP_NODE": State.PENDING,
-    "RESV_DEL_HOLD": State.PENDING,
-    "REQUEUED": State.REQUEUED,
-    "REQUEUE_FED": State.REQUEUED,
-    "REQUEUE_HOLD": State.REQUEUED,
-    "SPECIAL_EXIT": State.REQUEUED,
-    "RUNNING": State.RUNNING,
-    "COMPLETING": State.RUNNING,
-    "STAGE_OUT": State.RUNNING,
-    "SIGNALING": State.RUNNING,
-    "RESIZING": State.RUNNING,
-    "EXPEDITING": State.PENDING,
-    "UPDATE_DB": State.RUNNING,
-    "STOPPED": State.RUNNING,
-    "SUSPENDED": State.RUNNING,
-    "PREEMPTED": State.INTERRUPTED,
-    "CANCELLED": State.CANCELLED,
-    "REVOKED": State.CANCELLED,
-    "FAILED": State.FAILED,
-    "BOOT_FAIL": State.NODE_FAILED,
-    "NODE_FAIL": State.NODE_FAILED,
-    "LAUNCH_FAILED": State.NODE_FAILED,
-    "RECONFIG_FAIL": State.NODE_FAILED,
-    "OUT_OF_MEMORY": State.OUT_OF_MEMORY,
-    "DEADLINE": State.TIMED_OUT,
-    "TIMEOUT": State.TIMED_OUT,
-    "COMPLETED": State.FAILED,  # the job ended well, yet it is asked for because there is no valid result
-}
-
-
-def from_slurm(word: str, exit_code: str = "") -> State:
-    """The state that SLURM's word (as in `CANCELLED by 1000`) means for a run without a result.
-
-    `exit_code` as sacct has it, `CODE:SIGNAL`: a job that somebody killed has not failed. Words that SLURM may add
-    one day are unknown, not bad.
-    """
-    state = _SLURM.get(word.partition(" ")[0].rstrip("+"), State.UNKNOWN)
-    code, _, number = exit_code.partition(":")
-    if state is State.FAILED and code.isdecimal() and number.isdecimal():
-        # Of a task that was killed some versions of srun say 128 + SIGNAL, and some SIGNAL alone.
-        killed_by = int(number) or int(code) - 128
-        if killed_by in _FROM_OUTSIDE or int(code) in _SRUN_SIGNALS or int(code) == EXIT_STOPPED:
-            return State.INTERRUPTED
-    return state
+# Signals that come from outside the program: they say nothing about the run itself.
+FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2}
 
 
 @dataclass(frozen=True)
-class Start:
-    """One start of a job: how it ended, and how many attempts at training the run had before.
+class Found:
+    """How a run was found: its state and the reason for it, and the `engine` that it belongs to.
 
-    `outcome` is `preempted`, `timed out`, or another word of the job's; nothing if it was lost with its node.
+    Of a scheduler's job also the id, the node and the time that its limit leaves, as the scheduler writes them. A run
+    that is alive without a job is a process of this machine.
     """
 
-    outcome: str
-    attempts_before: int
+    state: State
+    reason: str = ""
+    engine: str = ""
+    job: str = ""
+    node: str = ""
+    left: str = ""
 
 
-def refusal(starts: Sequence[Start], attempts: int, budget: int) -> tuple[State, str] | None:
-    """Why a job may not start again after these starts, as the state and reason of its run; None if it may.
+@dataclass(frozen=True)
+class Observation:
+    """How runs were found, by their names, and the scheduler's complaint, if any.
 
-    A time-out and a node that was lost take one of `budget` each, a preemption none. Two starts after which the run
-    has no more `attempts` than before are the job's own fault, unless it was preempted or lost its node.
+    If the scheduler `is_silent`, the state of no job is known.
     """
-    idle = [start for start in starts if start.attempts_before == attempts and start.outcome not in ("preempted", "")]
-    if len(idle) > 1:
-        return State.FAILED, f"never began to train, {len(idle)} times in a row"
-    timed_out = sum(start.outcome == "timed out" for start in starts)
-    lost = sum(not start.outcome for start in starts)
-    if timed_out + lost <= budget:
-        return None
-    times = " and ".join(
-        f"{what} {count} time{'s' * (count > 1)}"
-        for what, count in (("ran out of time", timed_out), ("was lost with its node", lost))
-        if count
-    )
-    state = State.TIMED_OUT if starts[-1].outcome == "timed out" else State.NODE_FAILED
-    return state, f"{times}, and `requeue: {budget}` is used up; --retry goes on from the checkpoint"
+
+    found: Mapping[str, Found]
+    trouble: str = ""
+    is_silent: bool = False
 
 
 def after_exit(code: int, outcome: str, last_words: str) -> tuple[State, str]:
@@ -135,7 +81,7 @@ def after_exit(code: int, outcome: str, last_words: str) -> tuple[State, str]:
     # torchrun, stopped before its processes began, says so in its traceback's last line and ends with 1.
     told = re.search(r"SignalException: Process \d+ got signal: (\d+)", last_words)
     number = int(told[1]) if told else -code if code < 0 else code - 128
-    if number in _FROM_OUTSIDE:
+    if number in FROM_OUTSIDE:
         return State.INTERRUPTED, f"killed by {signal.Signals(number).name}"
     reason = outcome.removeprefix("failed: ") or last_words or f"exit code {code}"
     if reason.startswith("PeerGoneError: "):

@@ -1,1 +1,1 @@
-"""A data set to try everything with: procedural paintings laid out like WikiArt."""
+"""A demo data set: procedural paintings laid out like WikiArt."""

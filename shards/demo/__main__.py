@@ -1,4 +1,4 @@
-"""`python -m shards.demo`: paint a data set to try everything with."""
+"""`python -m shards.demo`: paint a demo data set."""
 
 import argparse
 import io
@@ -12,16 +12,16 @@ from .dataset import contact_sheet, write
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
-    parser = argparse.ArgumentParser(prog="python -m shards.demo", description="Paint a data set to try things with.")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--out", type=Path, metavar="DIR", help="folder for images and label lists")
-    what.add_argument("--contact-sheet", type=Path, metavar="FILE.png", help="draw a sheet of samples instead")
-    parser.add_argument("--paintings", type=int, default=1200, help="how many (default: 1200)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed paints others (default: 0)")
+    """Run the command and return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m shards.demo", description="Paint a demo data set.")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--out", type=Path, metavar="DIR", help="folder for images and label lists")
+    target.add_argument("--contact-sheet", type=Path, metavar="FILE.png", help="draw a sheet of samples instead")
+    parser.add_argument("--paintings", type=int, default=1200, help="number of paintings (default: 1200)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the paintings, 0 or more (default: 0)")
     args = parser.parse_args(argv)
     if args.seed < 0:
-        raise UserError(f"the seed {args.seed} is negative; give one from 0 up")
+        raise UserError(f"the seed {args.seed} is negative; give 0 or more")
     if args.contact_sheet:
         png = io.BytesIO()
         contact_sheet(args.seed).save(png, "PNG", optimize=True)

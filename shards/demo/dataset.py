@@ -1,8 +1,8 @@
-"""A data set to try everything with: procedural paintings laid out like WikiArt, with lists like ArtGAN's.
+"""The demo data set: procedural paintings laid out like WikiArt, with label lists like ArtGAN's.
 
-Styles, genres and artists are dealt independently of one another and long-tailed, about 6 to 1. Every
-painting has a style, four in five are in the genre lists, seven in ten in the artist lists; the others have a
-genre too, or a hand nobody else has, but no label says which. Three in ten are for validation, in all lists.
+Styles, genres and artists are independent of one another and long-tailed, about 6 to 1. Every painting has a style,
+four in five are in the genre lists, and seven in ten in the artist lists. The others have an unlisted genre, or an
+artist with no other painting. Three in ten are in the val lists of all tasks.
 """
 
 import io
@@ -18,14 +18,14 @@ from PIL import Image, ImageDraw, ImageFont
 from ..errors import UserError
 from ..files import atomic_write, locked_patiently, remove_leftovers
 from ..progress import progress
-from ..workers import each
+from ..workers import parallel_map
 from .artists import ARTISTS
 from .painting import STYLES, paint
 from .scene import GENRES
 
-FEWEST = 40  # with fewer, a rare class would have no painting at all
+MIN_PAINTINGS = 40  # with fewer, a rare class would have no painting at all
 SHORT_SIDES = (96, 128)  # pixels, both included
-TAIL = 6  # how many times commoner the commonest class is than the rarest
+IMBALANCE = 6  # size of the largest class over the size of the smallest
 SHEET_WIDTH = 1200  # pixels
 
 _ADJECTIVES = ("amber", "distant", "early", "gilded", "hushed", "last", "northern", "pale", "silver", "windy")
@@ -39,14 +39,14 @@ _NOUNS = {
 
 
 @dataclass(frozen=True)
-class Sketch:
-    """What one painting is to be; `artist` is None for a hand nobody knows."""
+class PaintingSpec:
+    """What to paint. `artist` is None for an unlisted artist with no other painting."""
 
     index: int
     style: str
     genre: str
     artist: str | None
-    genre_listed: bool  # whether the genre lists know it
+    genre_listed: bool  # whether it is in the genre lists
     split: str  # train or val
     title: str
 
@@ -57,33 +57,35 @@ class Sketch:
         return f"{self.style}/{artist}_{self.title}.jpg"
 
 
-def plan(paintings: int, seed: int) -> list[Sketch]:
-    """Return what each of the `paintings` is to be, the same for the same arguments.
+def plan(paintings: int, seed: int) -> list[PaintingSpec]:
+    """Return what each of `paintings` paintings shows, the same for the same arguments.
 
     Raises `UserError` for fewer than 40 paintings.
     """
-    if paintings < FEWEST:
-        raise UserError(f"{paintings} paintings are too few for every class to have one; ask for {FEWEST} or more")
-    # No painting's own generator is seeded like this one: their indices are below `paintings`.
+    if paintings < MIN_PAINTINGS:
+        raise UserError(
+            f"{paintings} paintings are too few for every class to have one; ask for {MIN_PAINTINGS} or more"
+        )
+    # The generators of single paintings have other seeds, as their indices are below `paintings`.
     rng = np.random.default_rng([seed, paintings])
     with_genre, with_artist = round(0.8 * paintings), round(0.7 * paintings)
-    genres = [(name, True) for name in _deal(GENRES, with_genre)]
-    genres += [(name, False) for name in _deal(GENRES, paintings - with_genre)]
-    artists = [*_deal(ARTISTS, with_artist), *[None] * (paintings - with_artist)]
-    styles, orders = _deal(STYLES, paintings), [rng.permutation(paintings) for _ in range(4)]
-    sketches = []
-    for index, (style, genre, artist, lot) in enumerate(zip(*orders, strict=True)):
+    genres = [(name, True) for name in _long_tailed(GENRES, with_genre)]
+    genres += [(name, False) for name in _long_tailed(GENRES, paintings - with_genre)]
+    artists = [*_long_tailed(ARTISTS, with_artist), *[None] * (paintings - with_artist)]
+    styles, orders = _long_tailed(STYLES, paintings), [rng.permutation(paintings) for _ in range(4)]
+    specs = []
+    for index, (style, genre, artist, rank) in enumerate(zip(*orders, strict=True)):
         name, listed = genres[genre]
         title = f"{rng.choice(_ADJECTIVES)}-{rng.choice(_NOUNS[name])}-{index + 1}"
-        split = "val" if lot < round(0.3 * paintings) else "train"
-        sketches.append(Sketch(index, styles[style], name, artists[artist], listed, split, title))
-    return sketches
+        split = "val" if rank < round(0.3 * paintings) else "train"
+        specs.append(PaintingSpec(index, styles[style], name, artists[artist], listed, split, title))
+    return specs
 
 
-def _deal(names: Iterable[str], count: int) -> list[str]:
+def _long_tailed(names: Iterable[str], count: int) -> list[str]:
     """Return `count` names, each at least once, the first about six times as often as the last."""
     names = list(names)
-    weights = TAIL ** -(np.linspace(0, 1, len(names)) ** 2)
+    weights = IMBALANCE ** -(np.linspace(0, 1, len(names)) ** 2)
     counts = np.maximum(1, (count * weights / weights.sum()).astype(int))
     counts[0] += count - counts.sum()
     return [name for name, times in zip(names, counts, strict=True) for _ in range(times)]
@@ -92,55 +94,57 @@ def _deal(names: Iterable[str], count: int) -> list[str]:
 def write(out: Path, paintings: int, seed: int) -> None:
     """Paint the data set into the folder `out`: `images`, `labels`, and its settings in `demo.json`.
 
-    What is there already stays, so a run that was stopped is finished by the next with the same bytes.
-    The paintings are spread over all cores by processes that
-    import the caller's main module. Raises `UserError` for too few paintings and for an `out` that is a
-    file or holds anything but this demo, `OSError` where it cannot write.
+    Existing files are kept: run again, it finishes a data set that was interrupted, with the same bytes. The paintings
+    are painted on all cores, in processes that import the caller's main module.
+
+    Raises `UserError` for too few paintings, and for an `out` that is a file or holds anything but this data set.
     """
-    sketches = plan(paintings, seed)
-    _claim(out, json.dumps({"paintings": paintings, "seed": seed}))
+    specs = plan(paintings, seed)
+    _write_settings(out, json.dumps({"paintings": paintings, "seed": seed}))
     with locked_patiently(out / ".lock", f"another process is painting into {out}"):
         remove_leftovers(out)
         images = out / "images"
-        todo = [sketch for sketch in sketches if not (images / sketch.path).exists()]
+        todo = [spec for spec in specs if not (images / spec.path).exists()]
         if todo:
-            with each(partial(_paint_file, images, seed), todo) as painted, progress("painting", len(todo)) as advance:
+            work = partial(_paint_file, images, seed)
+            with parallel_map(work, todo) as painted, progress("painting", len(todo)) as advance:
                 for _ in painted:
                     advance()
-        for name, content in _label_lists(sketches).items():
+        for name, content in _label_lists(specs).items():
             if not (out / "labels" / name).exists():
                 atomic_write(out / "labels" / name, content)
 
 
-def _claim(out: Path, settings: str) -> None:
+def _write_settings(out: Path, settings: str) -> None:
+    """Write `demo.json`. Raises `UserError` if `out` is a file or holds something else."""
     file = out / "demo.json"
     if out.is_file():
         raise UserError(f"{out} is a file; give a folder as --out")
     if file.exists():
         if file.read_text(encoding="utf-8") != settings:
-            raise UserError(f"{out} holds a demo of other settings; choose another --out or delete it")
+            raise UserError(f"{out} holds a demo with other settings; choose another --out or delete it")
     elif (out / "images").exists() or (out / "labels").exists():
-        raise UserError(f"{out} holds images or labels that are no demo; choose another --out")
+        raise UserError(f"{out} holds images or labels that are not a demo; choose another --out")
     else:
         atomic_write(file, settings)
 
 
-def _paint_file(images: Path, seed: int, sketch: Sketch) -> None:
-    """Paint one JPEG under `images`. Its generator is its own: the bytes do not depend on who paints when."""
-    rng = np.random.default_rng([seed, sketch.index])
+def _paint_file(images: Path, seed: int, spec: PaintingSpec) -> None:
+    """Paint one JPEG under `images`, with its own generator, so that the bytes do not depend on the order of work."""
+    rng = np.random.default_rng([seed, spec.index])
     short = int(rng.integers(*SHORT_SIDES, endpoint=True))
     jpeg = io.BytesIO()
-    paint(sketch.style, sketch.genre, sketch.artist, short, rng).save(jpeg, "JPEG", quality=90, subsampling="4:2:0")
-    atomic_write(images / sketch.path, jpeg.getvalue())
+    paint(spec.style, spec.genre, spec.artist, short, rng).save(jpeg, "JPEG", quality=90, subsampling="4:2:0")
+    atomic_write(images / spec.path, jpeg.getvalue())
 
 
-def _label_lists(sketches: Sequence[Sketch]) -> dict[str, str]:
-    """Return the content of each file under `labels`, in the form ArtGAN gave it."""
+def _label_lists(specs: Sequence[PaintingSpec]) -> dict[str, str]:
+    """Return the content of each file under `labels`, in ArtGAN's format."""
     styles, genres, artists = sorted(STYLES), sorted(GENRES), sorted(ARTISTS)
     classes = {"Style/style_class.txt": styles, "Genre/genre_class": genres, "Artist/artist_class": artists}
     lists = {file: "".join(f"{k} {name}\n" for k, name in enumerate(names)) for file, names in classes.items()}
     for split in ("train", "val"):
-        chosen = [sketch for sketch in sketches if sketch.split == split]
+        chosen = [spec for spec in specs if spec.split == split]
         style_rows = (f"{s.path},{styles.index(s.style)}\r\n" for s in chosen)
         genre_rows = (f"{s.path},{genres.index(s.genre)}\r\n" for s in chosen if s.genre_listed)
         artist_rows = (f"{s.path},,{artists.index(s.artist)}\n" for s in chosen if s.artist)
@@ -151,7 +155,7 @@ def _label_lists(sketches: Sequence[Sketch]) -> dict[str, str]:
 
 
 def contact_sheet(seed: int) -> Image.Image:
-    """Return a sheet 1200 pixels wide, of 256 colours: a row for each style, a column for each artist."""
+    """Return a sheet, 1200 pixels wide with 256 colours: one row per style, one column per artist."""
     left, top, gap = 34, 40, 8
     cell = (SHEET_WIDTH - left - gap) // len(ARTISTS)
     sheet = Image.new("RGB", (SHEET_WIDTH, top + cell * len(STYLES) + gap), "#faf8f4")
@@ -165,7 +169,7 @@ def contact_sheet(seed: int) -> Image.Image:
         ImageDraw.Draw(label).text((cell / 2, left / 2), text, "#444", font, anchor="mm")
         sheet.paste(label.transpose(Image.Transpose.ROTATE_90), (0, top + row * cell))
         for column, artist in enumerate(ARTISTS):
-            # Steps of 2 and 1 through the genres: neighbours differ along rows and columns alike.
+            # Steps of 2 and 1 through the genres, so that neighbours differ along both rows and columns.
             genre = list(GENRES)[(row + 2 * column) % len(GENRES)]
             picture = paint(style, genre, artist, (cell - gap) * 3 // 4, np.random.default_rng([seed, row, column]))
             x, y = left + column * cell, top + row * cell

@@ -1,40 +1,40 @@
-"""The scene of a painting: shapes laid over one another, and how each genre composes them."""
+"""The scene of a painting: shapes on top of one another, and how each genre composes them."""
 
 from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .artists import Hand
+from .artists import Artist
 
 
 def _ellipse(x: float, y: float, rx: float, ry: float, start: float = 0, end: float = 2) -> np.ndarray:
-    """Return 40 points of an ellipse around (x, y), or of its part between two angles in half turns."""
+    """Return 40 points (40, 2) of an ellipse around (x, y), or of an arc between two angles in half turns."""
     angle = np.linspace(start * np.pi, end * np.pi, 40)
     return np.stack([x + rx * np.cos(angle), y + ry * np.sin(angle)], axis=1)
 
 
 def _box(left: float, top: float, right: float, bottom: float) -> np.ndarray:
-    """Return the corners of an upright rectangle."""
+    """Return the corners (4, 2) of an axis-aligned rectangle."""
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
 
 
 def _band(middle: np.ndarray | float, half: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the outline of what reaches `half` (n,) to either side of `middle` at the heights `y` (n,)."""
+    """Return the outline (2n, 2) of a band that extends `half` (n,) to both sides of `middle` at heights `y` (n,)."""
     return np.concatenate([np.stack([middle - half, y], axis=1), np.stack([middle + half, y], axis=1)[::-1]])
 
 
 class Scene:
-    """The composition: shapes laid over one another, each with a colour in the light and one in the shade.
+    """A composition of up to 256 shapes on top of one another, each with a light and a shaded colour.
 
-    Points are in short sides of the picture: x from 0 (left) to `width`, y from 0 (top) to `height`, the
-    smaller of the two being 1. It has room for 256 shapes.
+    Coordinates are in short sides of the picture: x from 0 (left) to `width`, y from 0 (top) to `height`, the smaller
+    of which is 1.
     """
 
-    def __init__(self, width: float, height: float, pixels: int, hand: Hand, rng: np.random.Generator) -> None:
-        """Begin an empty scene whose short side is `pixels` long."""
+    def __init__(self, width: float, height: float, pixels: int, artist: Artist, rng: np.random.Generator) -> None:
+        """Create an empty scene whose short side has `pixels` pixels."""
         self.width, self.height, self.rng = width, height, rng
-        self._pixels, self._hand, self._accents = pixels, hand, rng.permutation(hand.accents)
+        self._pixels, self._artist, self._accents = pixels, artist, rng.permutation(artist.accents)
         self._shapes = Image.new("L", (round(width * pixels), round(height * pixels)))
         angle = rng.uniform(0.25, 0.75) * np.pi
         self._light = np.array([np.cos(angle), np.sin(angle)])
@@ -42,23 +42,22 @@ class Scene:
         self._spans: list[tuple[float, float]] = []
 
     def tone(self, value: float, *shapes: np.ndarray) -> None:
-        """Lay polygons (n, 2) as one shape in the palette's colour of a value from 0 (dark) to 1 (light)."""
+        """Draw polygons (n, 2) as one shape, in the colour of the palette for a value from 0 (dark) to 1 (light)."""
         value += self.rng.normal(0, 0.03)
-        ramp, steps = self._hand.ramp, np.linspace(0, 1, 5)
-        # A breath of an accent keeps large areas from being of one hue; it leaves their value alone.
+        ramp, steps = self._artist.ramp, np.linspace(0, 1, 5)
+        # A little of an accent varies the hue of large areas without changing their value.
         accent = self._accents[self.rng.integers(3)]
-        breath = self.rng.uniform(0, 0.3) * (accent - accent.mean())
+        tint = self.rng.uniform(0, 0.3) * (accent - accent.mean())
         light, shade = (
-            np.array([np.interp(at, steps, ramp[:, c]) for c in range(3)]) + breath
-            for at in (value + 0.09, value - 0.11)
+            np.array([np.interp(at, steps, ramp[:, c]) for c in range(3)]) + tint for at in (value + 0.09, value - 0.11)
         )
-        self._lay(light, shade, shapes)
+        self._draw(light, shade, shapes)
 
     def accent(self, which: int, *shapes: np.ndarray) -> None:
-        """Lay polygons (n, 2) as one shape in one of this picture's three accents."""
-        self._lay(self._accents[which] * 1.08, self._accents[which] * 0.8, shapes)
+        """Draw polygons (n, 2) as one shape, in one of the three accents of this picture."""
+        self._draw(self._accents[which] * 1.08, self._accents[which] * 0.8, shapes)
 
-    def _lay(self, light: np.ndarray, shade: np.ndarray, shapes: tuple[np.ndarray, ...]) -> None:
+    def _draw(self, light: np.ndarray, shade: np.ndarray, shapes: tuple[np.ndarray, ...]) -> None:
         along = np.concatenate(shapes) @ self._light
         draw = ImageDraw.Draw(self._shapes)
         for shape in shapes:
@@ -67,7 +66,7 @@ class Scene:
         self._colours.append((light, shade))
 
     def render(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return colours (height, width, 3) float32 from 0 to 1, and the shape seen (height, width) uint8."""
+        """Return colours (height, width, 3) float32 from 0 to 1, and the visible shapes (height, width) uint8."""
         shapes = np.asarray(self._shapes)
         y, x = np.ogrid[: shapes.shape[0], : shapes.shape[1]]
         along = ((x * self._light[0] + y * self._light[1]) / self._pixels).astype(np.float32)
@@ -198,7 +197,7 @@ def _cityscape(scene: Scene) -> None:
 
 
 def _abstract_painting(scene: Scene) -> None:
-    """Planes cut by a straight line, strewn with rings, half discs, bars and triangles."""
+    """Two planes with rings, half discs, bars and triangles on them."""
     rng, w, h = scene.rng, scene.width, scene.height
     scene.tone(rng.uniform(0.6, 0.95), _box(0, 0, w, h))
     a, b = rng.random(2)
@@ -223,7 +222,7 @@ def _abstract_painting(scene: Scene) -> None:
             scene.tone(rng.random(), _ellipse(x, y, r * 0.55, r * 0.55))
 
 
-# The commonest genre first.
+# The most frequent genre first.
 GENRES: dict[str, Callable[[Scene], None]] = {
     "landscape": _landscape,
     "portrait": _portrait,

@@ -5,18 +5,15 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from artnet.rundir import RunDir
-from tests.conftest import ROOT, TINY
+from tests.launch.tiny_grid import TinyGrid
 
 HERE = Path(__file__).resolve().parent
 
@@ -42,44 +39,35 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in ours[1:]]
 
 
-@dataclass
-class Sweep:
-    """A grid file and the sweep that the launcher makes of it, with programs put before the real ones on PATH."""
+class SlurmGrid(TinyGrid):
+    """A tiny grid, launched by `launch/slurm.py` with programs put before the real ones on PATH."""
 
-    grid: Path
-    programs: Path
-    environment: dict[str, str] = field(default_factory=dict)
+    def __init__(self, folder: Path, shards: str, programs: Path) -> None:
+        super().__init__(folder, shards)
+        self.programs = programs
+        self.environment: dict[str, str] = {}
 
     @property
     def folder(self) -> Path:
-        return self.grid.parent / "runs" / "tiny"
+        return self.sweep.folder
 
     @property
     def runs(self) -> list[RunDir]:
-        names = [run["name"] for run in json.loads((self.folder / "manifest.json").read_text())["runs"]]
-        return [RunDir(self.folder / name) for name in names]
+        return self.folders
 
     @property
     def arrays(self) -> list[dict[str, Any]]:
         return [json.loads(file.read_text()) for file in sorted((self.folder / "slurm").glob("artnet-*.json"))]
 
-    def launch(self, *options: object) -> subprocess.CompletedProcess[str]:
+    def submit(self, *options: object, **variables: str) -> subprocess.CompletedProcess[str]:
         """`launch/slurm.py` on the grid."""
-        command = [sys.executable, "launch/slurm.py", "--grid", self.grid, "--runs", self.grid.parent / "runs"]
-        return subprocess.run(
-            [*map(str, command), *map(str, options)],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "OMP_NUM_THREADS": "1",
-                "PATH": f"{self.programs}:{os.environ['PATH']}",
-                "PYTHONPATH": str(ROOT),
-                **self.environment,
-            },
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        path = f"{self.programs}:{os.environ['PATH']}"
+        return self.launch("slurm", *options, **{"PATH": path, **self.environment, **variables})
+
+    def queue(self) -> set[str]:
+        """The ids of all jobs in the queue."""
+        command = ["squeue", "--noheader", "--array", "--me", "--format=%i"]
+        return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
     def wrap(self, program: str, script: str) -> None:
         """Put a shell script before a program; in it, $REAL is the program. What only tests a submission passes."""
@@ -104,30 +92,21 @@ class Sweep:
 
 
 @pytest.fixture
-def sweep(tmp_path: Path, shards: Path):
+def sweep(tmp_path: Path, shards: Path) -> Iterator[Callable[..., SlurmGrid]]:
     """Write a grid of tiny runs, one for each of `seeds`; its jobs are cancelled when the test ends."""
-    made: list[Sweep] = []
+    made: list[SlurmGrid] = []
 
-    def make(seeds: int = 1, slurm: dict[str, object] | None = None, within: str = ".", **blocks: object) -> Sweep:
-        fixed = {**TINY, "data.shards": str(shards), **dict(blocks.pop("fixed", {}))}
-        grid = {
-            "name": "tiny",
-            "fixed": fixed,
-            "parameters": {"seed": list(range(seeds))},
-            "slurm": {"time": "0:10:00", **(slurm or {})},
-            **blocks,
-        }
-        file = tmp_path / within / "grid.yaml"
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(yaml.safe_dump(grid, sort_keys=False))
+    def make(seeds: int = 1, slurm: dict[str, object] | None = None, within: str = ".", **blocks: object) -> SlurmGrid:
         programs = tmp_path / "bin"
         programs.mkdir(exist_ok=True)
-        made.append(Sweep(file, programs))
-        return made[-1]
+        tiny = SlurmGrid(tmp_path / within, str(shards), programs)
+        tiny.write(seeds, slurm={"time": "0:10:00", **(slurm or {})}, **blocks)
+        made.append(tiny)
+        return tiny
 
     yield make
-    for each in made:
-        names = ",".join(array["name"] for array in each.arrays)
+    for tiny in made:
+        names = ",".join(array["name"] for array in tiny.arrays)
         if names:
             subprocess.run(["scancel", "--full", "--signal=KILL", f"--name={names}"], capture_output=True)
             subprocess.run(["scancel", f"--name={names}"], capture_output=True)

@@ -4,14 +4,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.conftest import ROOT, environment
+from tests.launch.tiny_grid import TinyGrid
 
 
 @pytest.fixture
@@ -28,20 +27,14 @@ def tree(tmp_path):
 
 @pytest.fixture
 def submit(tree, tmp_path, shards):
-    """Submit a grid of one tiny run, with a `slurm:` block and options."""
+    """Submit a grid of one tiny run from the tree, with a `slurm:` block and options."""
 
-    def run(slurm: dict, *options: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        fixed = {
-            "task": "style", "data.shards": str(shards), "model.backbone": "resnet18", "data.size": 33,
-            "data.threads": 1, "augment.policy": "none", "train.epochs": 1, "train.batch_size": 16,
-        }  # fmt: skip
-        grid = tmp_path / "grid.yaml"
-        grid.write_text(yaml.safe_dump({"name": "tiny", "slurm": slurm, "fixed": fixed}, sort_keys=False))
-        command = [sys.executable, "launch/slurm.py", "--grid", grid, "--runs", tmp_path / "runs", *options]
+    def run(slurm: dict, *options: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        tiny = TinyGrid(tmp_path, str(shards))
+        tiny.write(1, slurm=slurm)
         return subprocess.run(
-            list(map(str, command)), cwd=tree, capture_output=True, text=True,
-            env={**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1",
-                 "PYTHONDONTWRITEBYTECODE": "", **environment},
+            tiny.command("slurm", *options), cwd=tree, capture_output=True, text=True,
+            env=environment(PYTHONPATH=str(tree), PYTHONDONTWRITEBYTECODE="", **variables),
         )  # fmt: skip
 
     return run
@@ -62,31 +55,36 @@ def wait_for(what, seconds: float = 240):
 @pytest.mark.parametrize(
     ("slurm", "options", "said"),
     [
-        ({"partition": "nosuch"}, (), ["grid.yaml:3: no partition 'nosuch'; this cluster has high, low, main"]),
+        ({"partition": "nosuch"}, (), ["grid.yaml:{0}: no partition 'nosuch'; this cluster has high, low, main"]),
         (
             {"nodes": 99, "gpus_per_node": 9},
             ("--time", "2-00:00:00"),
             [
                 "--time: time 2-00:00:00 is more than partition main allows, 1-00:00:00",
-                "grid.yaml:3: nodes 99 is more than partition main gives a job, 4",
-                "grid.yaml:4: gpus_per_node 9 is more than any node of partition main has, 2",
+                "grid.yaml:{0}: nodes 99 is more than partition main gives a job, 4",
+                "grid.yaml:{1}: gpus_per_node 9 is more than any node of partition main has, 2",
             ],
         ),
-        ({"mem": "64G"}, (), ["grid.yaml:3: 64 GiB of memory is more than any node of partition main has, 62.5 GiB"]),
-        ({"account": "nosuch"}, (), ["grid.yaml:3: no account 'nosuch'; those that you may use are root"]),
-        ({"qos": "nosuch"}, (), ["grid.yaml:3: no QOS 'nosuch'; those that you may use are normal"]),
-        ({"constraint": "a100"}, (), ["grid.yaml:3: SLURM refuses these resources: Invalid feature specification"]),
-        ({"reservation": "x"}, (), ["grid.yaml:3: SLURM refuses these resources: Requested reservation is invalid"]),
-        ({"exclude": "moon7"}, (), ["grid.yaml:3: SLURM refuses these resources: Invalid node name specified"]),
+        ({"mem": "64G"}, (), ["grid.yaml:{0}: 64 GiB of memory is more than any node of partition main has, 62.5 GiB"]),
+        ({"account": "nosuch"}, (), ["grid.yaml:{0}: no account 'nosuch'; those that you may use are root"]),
+        ({"qos": "nosuch"}, (), ["grid.yaml:{0}: no QOS 'nosuch'; those that you may use are normal"]),
+        ({"constraint": "a100"}, (), ["grid.yaml:{0}: SLURM refuses these resources: Invalid feature specification"]),
+        ({"reservation": "x"}, (), ["grid.yaml:{0}: SLURM refuses these resources: Requested reservation is invalid"]),
+        ({"exclude": "moon7"}, (), ["grid.yaml:{0}: SLURM refuses these resources: Invalid node name specified"]),
     ],
 )
 def test_what_can_never_run_is_refused_and_nothing_is_submitted(submit, tmp_path, slurm, options, said):
     ended = submit(slurm, *options)
     assert ended.returncode == 2
+    first = (tmp_path / "grid.yaml").read_text().splitlines().index("slurm:") + 2  # the line of the first resource
     lines = ended.stderr.splitlines()
     assert len(lines) == len(said)
     for line, sentence in zip(lines, said, strict=True):
-        assert line.removeprefix(f"error: {tmp_path}/").removeprefix("error: ").startswith(sentence)
+        assert (
+            line.removeprefix(f"error: {tmp_path}/")
+            .removeprefix("error: ")
+            .startswith(sentence.format(first, first + 1))
+        )
     assert not list((tmp_path / "runs").glob("tiny/*/state.json"))
     assert "artnet-t" not in jobs()
 

@@ -1,0 +1,138 @@
+"""Engine 2: runs as jobs of SLURM."""
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from artnet.rundir import RunDir, read_json
+from shards.errors import UserError
+
+from ..console import say
+from ..grid import Expansion, Grid, Run, expand
+from ..sweep.attempt import end_processes
+from ..sweep.backend import Launch, Leftovers
+from ..sweep.cost import cost, estimate
+from ..sweep.folder import SweepDir, note_state
+from ..sweep.plan import Action, to_start
+from ..sweep.state import ENDED_BADLY, LIVE, Found, Observation, State
+from . import job_array, observe, preflight, programs, snapshot
+from .resources import Request, Resources, SlurmBlock
+from .submit import submit
+
+
+class ClusterBackend:
+    """Submits runs as job arrays; SLURM, or on `cluster` `local` or `debug` this machine, does the rest."""
+
+    name = "slurm"
+    is_scheduled = True
+    draws = False
+
+    def __init__(
+        self, overrides: Mapping[str, Any] | None = None, cluster: str = "slurm", with_snapshot: bool = True
+    ) -> None:
+        """`overrides` are the values of the command line, over the grid's `slurm:` block; None where there is none.
+
+        `with_snapshot`: jobs run a copy of the code as it is now, not the code as it is when they start.
+        """
+        self._overrides = overrides or {}
+        self._cluster, self._with_snapshot = cluster, with_snapshot
+        self._code: Path | None = None
+        self._submitted = 0
+
+    def configure(self, grid: Grid, everything: Sequence[Run], sets: Sequence[str]) -> None:
+        """Read the `slurm:` block. Raises `UserError` for what is wrong in it."""
+        self._block = grid.read_block(SlurmBlock, "slurm", grid.slurm, self._overrides)
+        self._request = Request(grid, self._block, self._overrides, os.environ)
+        if not sets:
+            self._request.check_matches(everything)
+        self._wanted: dict[str, Resources] = {run.config.name: self._request.of(run) for run in everything}
+
+    def expand(self, grid: Grid, sets: Sequence[str], only: Sequence[str]) -> Expansion:
+        """The runs of a grid."""
+        return expand(grid, sets, only)
+
+    def check(self, launch: Launch, dry_run: bool) -> None:
+        """Say what there is to know about the jobs, and copy the code for them.
+
+        Raises `UserError` with all that would go wrong, and if the work tree holds more than code.
+        """
+        if self._cluster == "slurm" and not shutil.which("sbatch"):
+            no_slurm = f"no sbatch on this machine; without SLURM use: python launch/local.py --grid {launch.grid.file}"
+            if not dry_run:
+                raise UserError(no_slurm)
+            return say(f"note: {no_slurm}")
+        if self._cluster == "slurm":
+            self._check_jobs(launch)
+        if self._with_snapshot and to_start(launch.decisions) and not dry_run:
+            self._code = snapshot.take(launch.sweep.code, launch.sweep.folder.parent)
+        return None
+
+    def _check_jobs(self, launch: Launch) -> None:
+        decisions, sweep = launch.decisions, launch.sweep
+        chosen = [decision.run for decision in to_start(decisions)]
+        new = [decision.run for decision in decisions if decision.action in (Action.START, Action.FROM_SCRATCH)]
+        found = preflight.check(self._request, chosen, new, sweep.folder)
+        for warning in found.warnings:
+            say(f"warning: {warning}")
+        if found.problems:
+            raise UserError("\nerror: ".join(found.problems))
+        complete = [decision.run for decision in decisions if decision.state is State.COMPLETE]
+        finished = [(run, spent) for run in complete if (spent := cost(sweep.run(run), run.config.signature))]
+        if estimated := estimate(finished, chosen):
+            say(estimated)
+
+    def start(self, launch: Launch) -> bool:
+        """Submit what the plan says. Raises `UserError` with SLURM's words if it refuses."""
+        self._submitted = submit(launch.sweep, self._block, self._wanted, launch.decisions, self._code, self._cluster)
+        return True
+
+    def conclude(self, launch: Launch, console: Console) -> int:
+        """Returns the exit code: 1 if runs have ended badly and are left."""
+        if self._submitted:
+            jobs = f"{self._submitted} job{'s' * (self._submitted > 1)}"
+            console.print(f"submitted {jobs}; --status or --watch shows where they are", highlight=False)
+        return int(any(d.action is Action.LEAVE and d.state in ENDED_BADLY for d in launch.decisions))
+
+    def find(self, sweep: SweepDir, runs: Sequence[Run], fresh: bool) -> Observation:
+        """How runs are found, with what SLURM says of their jobs; a fresh answer is noted in their state."""
+        observed = observe.find(sweep, runs, fresh)
+        if fresh and not observed.is_silent:
+            observe.note(sweep, runs, observed)
+        return observed
+
+    def cancel(self, folders: Sequence[RunDir], found: Mapping[str, Found], reason: str) -> None:
+        """End the jobs of runs with scancel, and those that are processes of this machine with a signal."""
+        jobs = {folder.name: job for folder in folders if (job := found[folder.name].job)}
+        others = [folder for folder in folders if folder.name not in jobs]
+        if jobs:
+            programs.cancel(list(jobs.values()))
+        for folder in others:  # before their jobs, which do not begin with a run that is cancelled
+            note_state(folder, State.CANCELLED, reason, cancelled=time.time())
+        end_processes(others)
+        programs.wait_for(list(jobs.values()))
+        for folder in folders:  # last: a run that is found cancelled is not asked about any more
+            note_state(folder, State.CANCELLED, reason, cancelled=time.time())
+
+    def log(self, folder: RunDir) -> Path | None:
+        """The log of the run's job, if the job has come to no attempt of its own."""
+        state, jobs = folder.state(), folder.path.parent / "slurm"
+        log = jobs / f"{state.job}.log"
+        array = read_json(jobs / f"{state.job_name}.json")
+        try:
+            first = int(array["attempts"][state.position])
+        except (KeyError, IndexError, TypeError, ValueError):
+            first = 1
+        has_attempt = any(int(path.name) >= first for path in folder.attempts.glob("[0-9]*") if path.name.isdecimal())
+        return log if log.exists() and not has_attempt else None
+
+    def leftovers(self, sweep: SweepDir, folders: Sequence[RunDir], found: Mapping[str, Found]) -> Leftovers:
+        """Files of jobs that only complete runs had, and copies of the code if no run is alive."""
+        kinds = {"files of jobs of complete runs": job_array.unneeded_files(sweep.folder, folders, found)}
+        if not any(now.state in LIVE for now in found.values()):
+            kinds["copies of the code of jobs that have ended"] = sorted(sweep.code.glob("[0-9a-f]*"))
+        return kinds

@@ -1,0 +1,278 @@
+"""Engine 1: runs on this machine, as many at a time as fit."""
+
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from artnet.rundir import RunDir
+from shards.workers import cores
+
+from .console import say
+from .grid import Expansion, Grid, Run, expand
+from .sweep.attempt import TrainingProcess, attempt_folder, end_processes, next_attempt, training_command
+from .sweep.backend import Launch, Leftovers
+from .sweep.folder import SweepDir, cancelled_since, find_run, note_state
+from .sweep.plan import Decision, to_start
+from .sweep.state import Found, Observation, State
+
+POLL_S = 0.2
+HERE = ("local", "tune")  # the engines that train on this machine themselves
+PLAIN_EVERY_S = 30.0  # between two lines about progress, without a terminal
+
+
+class LocalBlock(BaseModel):
+    """The grid's `local:` block."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_parallel: int | None = Field(
+        None, ge=1, description="runs at a time; default: as many as the GPUs allow, else 1"
+    )
+    processes: int = Field(1, ge=1, description="ranks of a run: one GPU each, or a share of the cores")
+
+
+@dataclass
+class Slots:
+    """Slots for runs on this machine: `parallel` of them, each with `processes` ranks.
+
+    `gpus` are device numbers as CUDA_VISIBLE_DEVICES names them.
+    """
+
+    parallel: int
+    processes: int
+    gpus: list[str]
+
+    def environment(self, slot: int) -> dict[str, str]:
+        """The environment of a run in this slot: its own GPUs, its share of the cores."""
+        threads = max(1, cores() // (self.parallel * self.processes))
+        environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
+        if self.gpus:
+            own = self.gpus[slot * self.processes :][: self.processes]
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(own)
+        return environment
+
+
+def slots(block: LocalBlock, gpus: Sequence[str]) -> Slots:
+    """How many runs train at a time: as the block says, but never two on one GPU."""
+    if not gpus:
+        return Slots(block.max_parallel or 1, block.processes, [])
+    room = max(1, len(gpus) // block.processes)
+    return Slots(min(block.max_parallel or room, room), block.processes, list(gpus))
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return named[:count] if named else [str(number) for number in range(count)]
+
+
+@dataclass
+class Active:
+    """A run in a slot. `process` is None for one that an earlier launcher left running."""
+
+    decision: Decision
+    folder: RunDir
+    process: TrainingProcess | None = None
+    bar: TaskID | None = None
+
+    def stop(self) -> None:
+        """Ask the training to stop, if it is ours to stop."""
+        if self.process:
+            self.process.stop()
+
+
+@dataclass
+class Pool:
+    """Runs the trainings of a plan on this machine, each in a slot."""
+
+    sweep: SweepDir
+    slots: Slots
+    bars: Progress
+    total: int
+    stopping: bool = False
+    active: dict[int, Active] = field(default_factory=dict)
+    ended: list[Active] = field(default_factory=list)
+    began: float = field(default_factory=time.time)
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        """Handle SIGINT and SIGTERM: let every run stop at its next step."""
+        if not self.stopping:
+            say("stopping: every run saves a checkpoint at its next step")
+        self.stopping = True
+        for active in self.active.values():
+            active.stop()
+
+    def carry_out(self, decisions: Sequence[Decision]) -> None:
+        """Train all runs to be started or resumed, and wait for those that an earlier launcher left running."""
+        running = [decision for decision in decisions if is_left_running(decision)]
+        waiting = to_start(decisions)
+        for number, decision in enumerate(running, start=1):
+            folder = self.sweep.run(decision.run)
+            # A run of an unknown slot gets a negative number: it takes no slot of ours.
+            slot = folder.state().slot
+            self.active[-number if slot is None or slot in self.active else slot] = Active(decision, folder)
+            say(f"{folder.name}: still running since an earlier launch, waiting for it")
+        overall = self.bars.add_task("all runs", total=self.total, shown=f"0 of {self.total}")
+        last_line = time.monotonic()
+        while self.active or (waiting and not self.stopping):
+            for slot in range(self.slots.parallel):
+                while waiting and self._was_cancelled(self.sweep.run(waiting[0].run)):
+                    say(f"{waiting.pop(0).run.config.name}: cancelled before it began")
+                if slot not in self.active and waiting and not self.stopping:
+                    self.active[slot] = self._start(waiting.pop(0), slot)
+                    if self.stopping:  # the signal came while it was being started
+                        self.active[slot].stop()
+            for slot, active in list(self.active.items()):
+                self._show(active)
+                if self.stopping and active.process is None:
+                    del self.active[slot]  # it is not ours to stop
+                elif self._has_ended(active):
+                    del self.active[slot]
+                    found = find_run(active.folder, active.decision.run.config.signature)
+                    if active.process is None and found.state is State.INTERRUPTED:
+                        waiting.insert(0, active.decision)
+                    self.ended.append(active)
+                    self.bars.update(overall, completed=self._done, shown=f"{self._done} of {self.total}")
+            if not self.bars.console.is_terminal and time.monotonic() - last_line > PLAIN_EVERY_S:
+                last_line = time.monotonic()
+                say(", ".join(map(self._progress_line, self.active.values())))
+            time.sleep(POLL_S)
+
+    def _start(self, decision: Decision, slot: int) -> Active:
+        config, folder = decision.run.config, self.sweep.run(decision.run)
+        logs = attempt_folder(folder, next_attempt(folder))
+        note_state(folder, State.RUNNING, launcher="local", slot=slot)
+        process = TrainingProcess.start(
+            folder,
+            training_command(folder, self.slots.processes),
+            logs / "stdout",
+            logs / "stderr",
+            self.slots.environment(slot),
+            start_new_session=True,  # Ctrl-C reaches the launcher alone, which passes it on once
+        )
+        bar = self.bars.add_task(folder.name, total=config.train.epochs, shown="starting")
+        return Active(decision, folder, process, bar)
+
+    def _has_ended(self, active: Active) -> bool:
+        if active.process is None:
+            return not active.folder.is_locked()
+        code = active.process.exit_code
+        if code is None:
+            return False
+        state, reason = active.process.judge(active.decision.run.config.signature)
+        if state is not State.COMPLETE:
+            if active.folder.is_locked():
+                active.process = None  # a process of an earlier launch was faster: wait for that one
+                return False
+            if self.stopping:
+                state, reason = State.INTERRUPTED, "stopped on request"
+            if self._was_cancelled(active.folder):
+                state, reason = State.CANCELLED, active.folder.state().reason
+        note_state(active.folder, state, reason, exit_code=code)
+        if active.bar is not None:
+            self.bars.remove_task(active.bar)
+        ended = state.replace("_", " ") + (f", {reason}" if reason else "")
+        say(f"{self._progress_line(active)}: {ended} ({self._done + 1} of {self.total})")
+        return True
+
+    def _was_cancelled(self, folder: RunDir) -> bool:
+        """Whether another process has cancelled the run since this launcher started."""
+        return cancelled_since(folder, self.began)
+
+    @property
+    def _done(self) -> int:
+        """How many runs of this launcher have ended; those of earlier launches are not in the total."""
+        return sum(active.process is not None for active in self.ended)
+
+    def _show(self, active: Active) -> None:
+        if active.bar is None or not self.bars.console.is_terminal:
+            return
+        epochs = active.folder.epochs()
+        if epochs:
+            self.bars.update(active.bar, completed=epochs[-1]["epoch"], shown=_epoch_line(epochs[-1]))
+
+    def _progress_line(self, active: Active) -> str:
+        epochs = active.folder.epochs()
+        return f"{active.folder.name} {_epoch_line(epochs[-1]) if epochs else 'starting'}"
+
+
+def _epoch_line(epoch: Mapping[str, float]) -> str:
+    return f"epoch {epoch['epoch']} val top-1 {100 * epoch['val/top1']:.1f} %"
+
+
+def is_left_running(decision: Decision) -> bool:
+    """Whether a run is being trained by a process of this machine that an earlier launcher has left behind."""
+    return decision.state is State.RUNNING and decision.found.engine in HERE
+
+
+class MachineBackend:
+    """Trains runs on this machine and waits until they have ended."""
+
+    name = "local"
+    is_scheduled = False
+    draws = False
+
+    def __init__(self, overrides: Mapping[str, int | None] | None = None) -> None:
+        """`overrides` are the values of the command line, over the grid's `local:` block; None: not given."""
+        self._overrides = overrides or {}
+
+    def configure(self, grid: Grid, everything: Sequence[Run], sets: Sequence[str]) -> None:
+        """Read the `local:` block. Raises `UserError` for what is wrong in it."""
+        self._block = grid.read_block(LocalBlock, "local", grid.local, self._overrides)
+
+    def expand(self, grid: Grid, sets: Sequence[str], only: Sequence[str]) -> Expansion:
+        """The runs of a grid."""
+        return expand(grid, sets, only)
+
+    def check(self, launch: Launch, dry_run: bool) -> None:
+        """Nothing to check: a run that cannot be trained here fails with a sentence of its own."""
+
+    def start(self, launch: Launch) -> bool:
+        """Train the runs of the plan, and wait for those that an earlier launcher left running. False after Ctrl-C."""
+        columns = (TextColumn("{task.description}"), BarColumn(10), TextColumn("{task.fields[shown]}"))
+        total = len(to_start(launch.decisions))
+        if not total and not any(map(is_left_running, launch.decisions)):
+            return True
+        with Progress(*columns, console=Console(stderr=True)) as bars:
+            pool = Pool(launch.sweep, slots(self._block, visible_gpus()), bars, total)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, pool.stop)
+            pool.carry_out(launch.decisions)
+        return not pool.stopping
+
+    def conclude(self, launch: Launch, console: Console) -> int:
+        """Returns the exit code: 0 if all runs are complete, 1 if not."""
+        runs = [decision.run for decision in launch.decisions]
+        found = self.find(launch.sweep, runs, fresh=True).found.values()
+        return 0 if all(now.state is State.COMPLETE for now in found) else 1
+
+    def find(self, sweep: SweepDir, runs: Sequence[Run], fresh: bool) -> Observation:
+        """How runs are found, by their folders alone."""
+        return Observation({run.config.name: find_run(sweep.run(run), run.config.signature) for run in runs})
+
+    def cancel(self, folders: Sequence[RunDir], found: Mapping[str, Found], reason: str) -> None:
+        """End the processes that train these runs, and note it before, so that no launcher goes on with them."""
+        for folder in folders:
+            note_state(folder, State.CANCELLED, reason, cancelled=time.time())
+        end_processes(folders)
+        for folder in folders:
+            note_state(folder, State.CANCELLED, reason, cancelled=time.time())
+
+    def log(self, folder: RunDir) -> Path | None:
+        """None: all logs are in the attempts of the run."""
+        return None
+
+    def leftovers(self, sweep: SweepDir, folders: Sequence[RunDir], found: Mapping[str, Found]) -> Leftovers:
+        """Nothing: all files are in the folders of the runs."""
+        return {}

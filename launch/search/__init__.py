@@ -1,0 +1,1 @@
+"""Engine 3: searches with Ray Tune."""

@@ -1,0 +1,183 @@
+"""Engine 3: a search with Ray Tune, on this machine.
+
+The configurations are drawn here, from the seed, so that a dry run shows them and a second launch knows them: a run
+that is complete is read, not trained again. Each is an ordinary run in an ordinary run directory.
+"""
+
+import dataclasses
+import logging
+import math
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console
+
+from artnet import config as run_config
+from shards.errors import UserError
+from shards.files import atomic_write
+
+from ..console import say, show_value
+from ..grid import Expansion, Grid, Run, sample
+from ..machine import MachineBackend, is_left_running
+from ..sweep.backend import Launch
+from ..sweep.folder import SweepDir, note_state
+from ..sweep.plan import STARTS, Action, Decision
+from ..sweep.state import State
+from .trial import Trial
+
+
+class TuneBlock(BaseModel):
+    """The grid's `tune:` block."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    samples: int = Field(10, ge=1, le=100_000, description="configurations drawn at each point of the grid's lists")
+    seed: int = Field(0, ge=0, description="of the drawing")
+    max_parallel: int | None = Field(None, ge=1, description="runs at a time; default: as many as the resources allow")
+    cpus_per_run: float = Field(1, gt=0)
+    gpus_per_run: float = Field(0, ge=0)
+    grace_epochs: int = Field(1, ge=1, description="epochs before ASHA may stop a run")
+    reduction_factor: int = Field(3, ge=2, description="ASHA keeps one of so many at each rung")
+
+
+class SearchBackend(MachineBackend):
+    """Trains runs on this machine under Ray Tune, ASHA stopping what falls behind."""
+
+    name = "tune"
+    draws = True  # another number of samples or another seed draws other runs
+
+    def configure(self, grid: Grid, everything: Sequence[Run], sets: Sequence[str]) -> None:
+        """Make sure that every run reports the grid's metric. Raises `UserError`."""
+        check_metric(grid, everything)
+
+    def expand(self, grid: Grid, sets: Sequence[str], only: Sequence[str]) -> Expansion:
+        """The runs of a grid, drawn. Raises `UserError` also for what is wrong in the `tune:` block."""
+        self._search = grid.read_block(TuneBlock, "tune", grid.tune, self._overrides)
+        return sample(grid, self._search.samples, self._search.seed, sets, only)
+
+    def start(self, launch: Launch) -> bool:
+        """Let Ray Tune train the runs of the plan, and wait for those left running. False after Ctrl-C."""
+        decisions = [
+            # It is reported like any other run; should it end without a result, it is resumed.
+            dataclasses.replace(decision, action=Action.RESUME) if is_left_running(decision) else decision
+            for decision in launch.decisions
+        ]
+        if not any(decision.action in STARTS for decision in decisions):
+            return True
+        return search(launch.sweep, self._search, launch.grid.metric, decisions)
+
+    def conclude(self, launch: Launch, console: Console) -> int:
+        """Print which run is the best and write its configuration. Raises `UserError` if no run is complete."""
+        sweep, metric = launch.sweep, launch.grid.metric
+        winner = best(sweep, metric, launch.everything)
+        if winner is None:
+            raise UserError(f"no run of {sweep.folder} is complete; its runs' attempts/*/stderr say why")
+        run, value = winner
+        atomic_write(sweep.folder / "best.yaml", run_config.dump(run.config))
+        values = ", ".join(f"{key}={show_value(value)}" for key, value in run.values.items())
+        console.print(f"best: {run.config.name}, {metric['name']} {value:.4f}: {values}", highlight=False)
+        console.print(f"its configuration: {sweep.folder / 'best.yaml'}", highlight=False)
+        return 0
+
+
+def check_metric(loaded: Grid, runs: Sequence[Run]) -> None:
+    """Make sure that every run reports the grid's metric. Raises `UserError`."""
+    for run in runs:
+        scores = ("top1", "top5", "macro_f1", "nll", "ece")
+        heads = [f"val/{task}/{score}" for task in run.config.task for score in scores]
+        reported = ("val/top1", "val/nll", "train/loss", *heads)
+        if loaded.metric["name"] not in reported:
+            raise UserError(
+                f"{loaded.where('metric', 'name')}: no run reports {loaded.metric['name']!r}; "
+                f"{run.config.name} reports {', '.join(reported)}"
+            )
+
+
+def search(sweep: SweepDir, block: TuneBlock, metric: Mapping[str, str], decisions: Sequence[Decision]) -> bool:
+    """Let Ray Tune run the plan. What is left as it is takes part with what it reported, so that ASHA can compare.
+
+    Returns whether every run came to its end, its own or ASHA's: not so after Ctrl-C.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the run directories hold the curves already
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # which would point to a folder of Ray's that is gone when it ends
+    import ray
+    from ray import tune
+
+    class RayTrial(Trial, tune.Trainable):  # type: ignore[misc]
+        pass
+
+    class Speaker(tune.Callback):
+        def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
+            name = Path(trial.config["run"]["folder"]).name
+            say(f"{name} epoch {result['epoch']} {metric['name']} {result['metric']:.4f}")
+
+        def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+            ended.add(Path(trial.config["run"]["folder"]).name)
+
+    ended: set[str] = set()
+    known = [d for d in decisions if d.action not in STARTS and sweep.run(d.run).epochs()]
+    wanted = [d for d in decisions if d.action in STARTS]
+    space = [
+        {
+            "folder": str(sweep.run(decision.run).path.resolve()),
+            "train": decision.action in STARTS,
+            "metric": metric["name"],
+            "worst": -math.inf if metric["goal"] == "maximize" else math.inf,
+            "threads": max(1, int(block.cpus_per_run)),
+            "began": time.time(),
+        }
+        for decision in [*known, *wanted]
+    ]
+    storage = tempfile.TemporaryDirectory(prefix="artnet-ray-")  # Ray's own notes; ours are in the run directories
+    context = ray.init(
+        include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=False, logging_level=logging.ERROR
+    )
+    try:
+        say(f"Ray dashboard: http://{context.dashboard_url}   curves: tensorboard --logdir {sweep.folder}")
+        scheduler = tune.schedulers.ASHAScheduler(
+            time_attr="epoch",
+            max_t=max(decision.run.config.train.epochs for decision in decisions),
+            grace_period=block.grace_epochs,
+            reduction_factor=block.reduction_factor,
+        )
+        tuner = tune.Tuner(
+            tune.with_resources(RayTrial, {"cpu": block.cpus_per_run, "gpu": block.gpus_per_run}),
+            param_space={"run": tune.grid_search(space)},
+            tune_config=tune.TuneConfig(
+                metric="metric",
+                mode="max" if metric["goal"] == "maximize" else "min",
+                scheduler=scheduler,
+                max_concurrent_trials=block.max_parallel,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(storage_path=storage.name, callbacks=[Speaker()], verbose=0),
+        )
+        tuner.fit()
+    finally:
+        ray.shutdown()
+        storage.cleanup()
+    cut_off = [folder for d in wanted if (folder := sweep.run(d.run)).name not in ended]
+    for folder in cut_off:
+        note_state(folder, State.INTERRUPTED, "stopped on request")
+    return not cut_off
+
+
+def best(sweep: SweepDir, metric: Mapping[str, str], runs: Sequence[Run]) -> tuple[Run, float] | None:
+    """The complete run with the best metric, and that; None if no run is complete."""
+    better = max if metric["goal"] == "maximize" else min
+    scored = []
+    for run in runs:
+        folder = sweep.run(run)
+        values = [epoch[metric["name"]] for epoch in folder.epochs() if metric["name"] in epoch]
+        if folder.result(run.config.signature) and values:
+            scored.append((better(values) if metric["scope"] == "best" else values[-1], run))
+    if not scored:
+        return None
+    value, run = better(scored, key=lambda pair: pair[0])
+    return run, value

@@ -1,0 +1,156 @@
+"""An attempt at a run: its folder, its logs, and the process that trains."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from artnet.rundir import RunDir
+from shards.errors import UserError
+
+from .state import State, after_exit
+
+PATIENCE_S = 90  # a training on CPUs may take long for a step
+POLL_S = 0.2
+
+
+def training_command(folder: RunDir, processes: int = 1) -> list[str]:
+    """The program that trains a run, torchrun where there are several `processes` to keep together.
+
+    With `-P` it is the same code wherever it is started.
+    """
+    program = ["-m", "artnet.train", "--config", str(folder.config_file), "--run-dir", str(folder.path)]
+    if processes > 1:
+        program = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *program]
+    return [sys.executable, "-P", *program]
+
+
+@dataclass
+class TrainingProcess:
+    """A run in training: a process of its own, which a signal asks to stop at its next step.
+
+    `attempts_before` is how many attempts at training the run had noted before.
+    """
+
+    run: RunDir
+    stderr: Path
+    attempts_before: int
+    process: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(
+        cls,
+        run: RunDir,
+        command: Sequence[str],
+        stdout: Path,
+        stderr: Path,
+        environment: Mapping[str, str],
+        **options: Any,
+    ) -> Self:
+        """Start `command`, adding what it prints to the logs. `options` are those of `subprocess.Popen`."""
+        attempts_before = len(run.run().get("attempts", []))
+        with stdout.open("ab") as out, stderr.open("ab") as err:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, **options
+            )
+        return cls(run, stderr, attempts_before, process)
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code, negative for a signal; None as long as the process runs."""
+        return self.process.poll()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Ask for a checkpoint at the next step and the end after it. Several requests mean the same as one."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    def judge(self, signature: str) -> tuple[State, str]:
+        """The state of the run, of this `signature`, after the process has ended, and the reason for it."""
+        code = self.process.wait()
+        if self.run.result(signature):
+            return State.COMPLETE, ""
+        return after_exit(code, self.outcome, last_words(self.stderr))
+
+    @property
+    def outcome(self) -> str:
+        """What the training noted about its end; empty if it noted nothing."""
+        return last_outcome(self.run, self.attempts_before)
+
+
+def next_attempt(folder: RunDir) -> int:
+    """The number of a new attempt, from 1."""
+    numbers = [int(path.name) for path in folder.attempts.glob("[0-9]*") if path.name.isdecimal()]
+    return max(numbers, default=0) + 1
+
+
+def attempt_folder(folder: RunDir, number: int) -> Path:
+    """The folder of an attempt, made if need be."""
+    path = folder.attempts / f"{number:03d}"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def last_words(file: Path) -> str:
+    """The last line of a log that is not empty, without the `error: ` in front of it."""
+    lines = last_lines(file)
+    return lines[-1].removeprefix("error: ") if lines else ""
+
+
+def last_lines(file: Path) -> list[str]:
+    """The last lines of a log that are not empty, each cut to 500 characters; no line if it cannot be read."""
+    try:
+        with file.open("rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - 8192))
+            lines = log.read().decode(errors="replace").split("\n")
+    except OSError:
+        return []
+    return [line.strip()[:500] for line in lines if line.strip()]
+
+
+def last_outcome(folder: RunDir, after: int) -> str:
+    """What the training noted about the end of its last attempt, if it began one after the first `after`."""
+    attempts = folder.run().get("attempts", [])
+    return str(attempts[-1].get("outcome", "")) if len(attempts) > after else ""
+
+
+def end_processes(folders: Sequence[RunDir]) -> None:
+    """Ask the processes of this machine that train these runs to stop, and wait until they have ended.
+
+    Raises `UserError` if one does not end in time.
+    """
+    until, asked = time.monotonic() + PATIENCE_S, set()
+    while folders := [folder for folder in folders if folder.is_locked()]:
+        for folder in folders:
+            process = training_process(folder)
+            if process is not None and process not in asked:  # one that has just begun has not noted itself yet
+                asked.add(process)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGTERM)
+        if time.monotonic() > until:
+            raise UserError(f"{folders[0].path} is still being trained; end its process, then run this again")
+        time.sleep(POLL_S)
+
+
+def training_process(folder: RunDir) -> int | None:
+    """The id of the process on this machine that trains the run, as its last attempt noted it; None if it is gone."""
+    attempts = folder.run().get("attempts") or [{}]
+    process = attempts[-1].get("pid")
+    if not isinstance(process, int) or attempts[-1].get("host") != socket.gethostname():
+        return None
+    try:  # the number may belong to another program by now
+        command = Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        ps = ["ps", "-o", "args=", "-p", str(process)]
+        try:
+            command = subprocess.run(ps, capture_output=True).stdout
+        except OSError:
+            return None
+    return process if b"artnet.train" in command and folder.name.encode() in command else None

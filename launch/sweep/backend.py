@@ -1,0 +1,124 @@
+"""What an engine is, and which engine a run belongs to."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from rich.console import Console
+
+from artnet.rundir import RunDir
+
+from ..grid import Expansion, Grid, Run
+from .folder import SweepDir
+from .plan import Decision
+from .state import LIVE, Found, Observation
+
+Leftovers = dict[str, list[Path]]  # what files are, and their paths
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What there is to launch: `decisions` about the selected runs of a grid, of which `everything` is the whole."""
+
+    grid: Grid
+    everything: Sequence[Run]
+    sweep: SweepDir
+    decisions: Sequence[Decision]
+
+
+class Backend(Protocol):
+    """An engine: one way to run trainings. `launch/NAME.py` is its door.
+
+    The first group of methods launches runs, the second is about the runs that it has launched.
+    """
+
+    name: str  # what `state.json` calls it
+    is_scheduled: bool  # whether a scheduler runs its jobs, so that a launch ends when they are submitted
+    draws: bool  # whether the grid's runs are drawn: then other runs in the folder are no sign of an edited grid
+
+    def configure(self, grid: Grid, everything: Sequence[Run], sets: Sequence[str]) -> None:
+        """Read this engine's block of the grid. Raises `UserError` for what is wrong in it."""
+
+    def expand(self, grid: Grid, sets: Sequence[str], only: Sequence[str]) -> Expansion:
+        """The runs of a grid."""
+
+    def check(self, launch: Launch, dry_run: bool) -> None:
+        """Say what there is to know before a launch. Raises `UserError` for what would go wrong.
+
+        With `dry_run` what is wrong with this machine alone is said too, not raised.
+        """
+
+    def start(self, launch: Launch) -> bool:
+        """Carry out the plan. Returns False if it was stopped on request."""
+
+    def conclude(self, launch: Launch, console: Console) -> int:
+        """Say what the launch came to. Returns the exit code of the command."""
+
+    def find(self, sweep: SweepDir, runs: Sequence[Run], fresh: bool) -> Observation:
+        """How runs are found. If `fresh`, an answer of some seconds ago is too old; hold the sweep's lock for that."""
+
+    def cancel(self, folders: Sequence[RunDir], found: Mapping[str, Found], reason: str) -> None:
+        """End runs that are alive, note it and wait until they have ended. Raises `UserError` if one does not."""
+
+    def log(self, folder: RunDir) -> Path | None:
+        """The log of a run's job where the job has come to no attempt of its own; None if there is no such log."""
+
+    def leftovers(
+        self, sweep: SweepDir, folders: Sequence[RunDir], found: Mapping[str, Found]
+    ) -> dict[str, list[Path]]:
+        """What it has left beside the runs of a sweep, all `folders` of it, and no run needs any more."""
+
+
+@dataclass(frozen=True)
+class Engines:
+    """The engine of a door, `own`, and the `others`: each run is found and ended by the engine that it belongs to."""
+
+    own: Backend
+    others: Sequence[Backend] = ()
+
+    def of(self, folder: RunDir) -> Backend:
+        """The engine of a run: the one that launched it, by its `state.json`, or the door's."""
+        return self.by_name(folder.state().launcher) or self.own
+
+    def by_name(self, name: str | None) -> Backend | None:
+        """The engine of this name."""
+        return next((engine for engine in (self.own, *self.others) if engine.name == name), None)
+
+    def find(self, sweep: SweepDir, runs: Sequence[Run], fresh: bool) -> Observation:
+        """How runs are found, each by its own engine; they stay in order."""
+        found: dict[str, Found] = {}
+        trouble, is_silent = "", False
+        for engine, group in _grouped(runs, lambda run: self.of(sweep.run(run))):
+            part = engine.find(sweep, group, fresh)
+            found |= {name: dataclasses.replace(now, engine=engine.name) for name, now in part.found.items()}
+            trouble, is_silent = trouble or part.trouble, is_silent or part.is_silent
+        return Observation({run.config.name: found[run.config.name] for run in runs}, trouble, is_silent)
+
+    def cancel(self, folders: Sequence[RunDir], found: Mapping[str, Found], reason: str) -> list[RunDir]:
+        """End those of the runs that are alive, each by its own engine. Returns those. Raises as `Backend.cancel`."""
+        living = [folder for folder in folders if found[folder.name].state in LIVE]
+        for engine, group in _grouped(living, self.of):
+            engine.cancel(group, found, reason)
+        return living
+
+    def leftovers(
+        self, sweep: SweepDir, folders: Sequence[RunDir], found: Mapping[str, Found]
+    ) -> dict[str, list[Path]]:
+        """What all engines have left beside the runs."""
+        merged: Leftovers = {}
+        for engine in (self.own, *self.others):
+            merged |= engine.leftovers(sweep, folders, found)
+        return merged
+
+
+Item = TypeVar("Item")
+
+
+def _grouped(items: Sequence[Item], engine_of: Callable[[Item], Backend]) -> list[tuple[Backend, list[Item]]]:
+    groups: dict[str, tuple[Backend, list[Item]]] = {}
+    for item in items:
+        engine = engine_of(item)
+        groups.setdefault(engine.name, (engine, []))[1].append(item)
+    return list(groups.values())

@@ -1,0 +1,72 @@
+"""What becomes of a run by what SLURM says of its job."""
+
+from pathlib import Path
+
+import pytest
+
+from artnet.rundir import RunDir, write_json
+from launch.cluster import observe
+from launch.cluster.queue import Answer, QueueEntry
+from launch.sweep.folder import note_state
+from launch.sweep.state import Found, State
+
+
+def judge(path: Path, job: QueueEntry | None, answer: Answer) -> Found:
+    return observe.judge(RunDir(path), RunDir(path).state(), job, answer)
+
+
+@pytest.mark.parametrize(
+    ("noted", "job", "answer", "expected"),
+    [
+        ("running", QueueEntry("1_0", "RUNNING", "node1"), Answer({}), State.RUNNING),
+        ("requeued", QueueEntry("1_0", "PENDING", reason="BeginTime"), Answer({}), State.PENDING),
+        ("running", None, Answer({}, "down", queue_known=False, history_known=False), State.UNKNOWN),
+        ("running", None, Answer({}, "down", history_known=False), State.UNKNOWN),
+        ("running", None, Answer({}), State.INTERRUPTED),
+        ("submitting", None, Answer({}), State.PLANNED),
+        ("submitting", None, Answer({}, "down", history_known=False), State.UNKNOWN),
+        ("interrupted", QueueEntry("1_0", "FAILED", exit_code="1:0"), Answer({}), State.INTERRUPTED),
+        ("interrupted", QueueEntry("1_0", "OUT_OF_MEMORY"), Answer({}), State.OUT_OF_MEMORY),
+        ("running", QueueEntry("1_0", "COMPLETED"), Answer({}), State.FAILED),
+    ],
+)
+def test_a_run_is_judged_by_slurm_and_by_what_its_job_noted(tmp_path, noted, job, answer, expected):
+    note_state(RunDir(tmp_path), State(noted), launcher="slurm", job_name="artnet-x", position=0)
+    assert judge(tmp_path, job, answer).state is expected
+
+
+def test_a_run_that_says_it_failed_has_failed_where_slurm_has_forgotten_it(tmp_path):
+    note_state(RunDir(tmp_path), State.RUNNING, launcher="slurm", job_name="artnet-x", position=0)
+    write_json(tmp_path / "run.json", {"attempts": [{"outcome": "failed: no more"}]})
+    assert judge(tmp_path, None, Answer({})) == Found(State.FAILED, "no more")
+
+
+def test_a_run_whose_job_slurm_holds_for_good_is_resumed_by_a_new_one(tmp_path):
+    note_state(RunDir(tmp_path), State.REQUEUED, "preempted", launcher="slurm", job_name="artnet-x", position=0)
+    held = QueueEntry("7_0", "REQUEUE_HOLD", reason="JobHoldMaxRequeue")
+    assert judge(tmp_path, held, Answer({})).state is State.INTERRUPTED
+    assert judge(tmp_path, QueueEntry("7_0", "REQUEUE_HOLD"), Answer({})).state is State.REQUEUED
+
+
+@pytest.mark.parametrize(
+    ("log", "found"),
+    [
+        (["0: error: no such module", "srun: error: node1: task 0: Exited"], (State.FAILED, ", no such module")),
+        (
+            [
+                "0: 12: a number",
+                "srun: error: Unable to create step for job 7: Job/step already completing or completed",
+            ],
+            (State.INTERRUPTED, "completed"),
+        ),
+        ([], (State.FAILED, "FAILED (exit code 1:0)")),
+    ],
+)
+def test_a_job_without_an_outcome_tells_it_by_its_log(tmp_path, log, found):
+    run = RunDir(tmp_path / "run")
+    note_state(run, State.PENDING, launcher="slurm", job_name="artnet-x", position=0)
+    (tmp_path / "slurm").mkdir()
+    (tmp_path / "slurm" / "7_0.log").write_text("\n".join(log))
+    judged = judge(run.path, QueueEntry("7_0", "FAILED", exit_code="1:0"), Answer({}))
+    assert judged.state is found[0]
+    assert judged.reason.endswith(found[1])

@@ -1,0 +1,37 @@
+"""Whether a job goes on."""
+
+import time
+from datetime import datetime
+
+from launch.cluster.requeue import Start, Stop, read_stop, refusal
+from launch.sweep.state import State
+
+
+def test_time_outs_and_lost_nodes_use_up_the_budget_and_preemptions_do_not():
+    starts = [Start("timed out", 0), Start("preempted", 1), Start("", 2)]
+    assert refusal(starts, 3, budget=2) is None
+    state, reason = refusal(starts, 3, budget=1)
+    assert state is State.NODE_FAILED
+    assert reason.startswith("ran out of time 1 time and was lost with its node 1 time, and `requeue: 1` is used up")
+    assert refusal(starts[:1], 1, budget=0)[0] is State.TIMED_OUT
+    assert refusal([Start("preempted", n) for n in range(9)], 9, budget=0) is None
+
+
+def test_a_job_that_never_begins_to_train_goes_on_once_only():
+    assert refusal([Start("timed out", 2)], 2, budget=9) is None
+    assert refusal([Start("timed out", 2), Start("asked to stop", 2)], 2, budget=9) == (
+        State.FAILED, "never began to train, 2 times in a row",
+    )  # fmt: skip
+    assert refusal([Start("timed out", 0), Start("", 0), Start("timed out", 0)], 1, budget=9) is None
+    assert refusal([Start("preempted", 0), Start("", 0)] * 2, 0, budget=9) is None
+
+
+def test_why_a_job_was_stopped():
+    soon = datetime.fromtimestamp(time.time() + 100).isoformat(timespec="seconds")
+    late = datetime.fromtimestamp(time.time() + 9999).isoformat(timespec="seconds")
+    running = "JobState=RUNNING Restarts=1 PreemptTime=None EndTime="
+    assert read_stop(running + soon, 1, 180) == Stop("timed out")
+    assert read_stop(running + late, 1, 180) == Stop("asked to stop")
+    assert read_stop(f"JobState=RUNNING Restarts=1 EndTime={soon} PreemptTime={soon}", 1, 180) == Stop("preempted")
+    assert read_stop("JobState=COMPLETING Restarts=2", 1, 180) == Stop("preempted", in_queue=True)
+    assert read_stop("JobState=COMPLETING Restarts=1", 1, 180) == Stop("cancelled")

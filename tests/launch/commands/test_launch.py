@@ -1,0 +1,92 @@
+"""What a launch may take away, and which input starts nothing."""
+
+import pytest
+
+from artnet.rundir import write_json
+from launch.commands.launch import agreed, clear
+from launch.machine import MachineBackend
+from launch.sweep.backend import Engines
+from launch.sweep.folder import note_state
+from launch.sweep.plan import Action, Policy, decide
+from launch.sweep.state import State
+
+from ..tiny_grid import complete
+
+ENGINES = Engines(MachineBackend())
+
+
+def test_what_an_edited_grid_dropped_is_named_until_it_is_pruned(tiny, capsys):
+    folders = tiny.plan()
+    for folder in folders:
+        note_state(folder, State.FAILED, "why")
+    tiny.write(seeds=2)
+    tiny.call("local", "--dry-run")
+    told = capsys.readouterr().out
+    assert "1 run is in the folder but not in the grid (1 failed" in told
+    assert folders[2].name in told
+    tiny.call("local", "--status")
+    assert f"in its folder: 1 run ({folders[2].name})" in capsys.readouterr().out
+
+    runs = tiny.expand()
+    gone = tiny.sweep.dropped(runs)
+    found = ENGINES.find(tiny.sweep, [*runs, *gone], False).found
+    left = clear(ENGINES, tiny.sweep, decide(runs, found, Policy(prune=True), gone), found)
+    assert [one.run for one in left] == runs
+    assert tiny.sweep.dropped(runs) == []
+    assert folders[2].config_file.exists()
+    tiny.write(seeds=3)
+    assert ENGINES.find(tiny.sweep, tiny.expand(), False).found[folders[2].name].state is State.FAILED
+
+
+def test_force_asks_and_keeps_what_the_runs_had(tiny, capsys):
+    for number in (1, 2):
+        folders = tiny.plan(seeds=2)
+        runs = tiny.expand()
+        complete(folders[0])
+        folders[0].run_file.write_text(str(number))
+        note_state(folders[0], State.COMPLETE)
+        found = ENGINES.find(tiny.sweep, runs, False).found
+        decisions = decide(runs, found, Policy(force=True))
+        with pytest.raises(Exception, match=r"starts 1 run: 1 complete from scratch.*--yes"):
+            agreed(tiny.sweep, decisions, yes=False)
+        after = clear(ENGINES, tiny.sweep, decisions, found)
+        assert [one.action for one in after] == [Action.START, Action.START]
+        assert not folders[0].path.exists()
+        assert (tiny.sweep.folder / "replaced" / f"{folders[0].name}.{number}" / "run.json").read_text() == str(number)
+    assert tiny.sweep.dropped(runs) == []
+
+
+@pytest.mark.parametrize(
+    ("door", "blocks", "options", "said"),
+    [
+        ("local", {"local": {"max_paralel": 2}}, (), "grid.yaml:18: unknown key 'max_paralel'"),
+        ("local", {"local": {"max_parallel": 0}}, (), "grid.yaml:18: local.max_parallel"),
+        ("local", {}, ("--max-parallel", "0"), "--max-parallel: local.max_parallel"),
+        ("local", {}, ("--data", "/nowhere"), "/nowhere holds no index.parquet"),
+        ("local", {"parameters": {"optim.lr": {"uniform": [0.1, 0.2]}}}, (), "launch/tune.py"),
+        ("slurm", {}, (), "launch/local.py"),
+        ("slurm", {"slurm": {"time": 28800}}, ("--dry-run",), "in quotes"),
+        ("slurm", {"slurm": {"overrides": [{"when": {"model.depth": 1}, "nodes": 2}]}}, ("--dry-run",), "model.depth"),
+        ("tune", {"tune": {"samples": 0}}, (), "tune.samples"),
+        ("tune", {"metric": {"name": "val/genre/top1"}}, (), "no run reports 'val/genre/top1'"),
+        ("local", {"env_from": ["NOT_SET_ANYWHERE"]}, (), "NOT_SET_ANYWHERE is not set"),
+    ],
+)
+def test_wrong_input_ends_in_one_sentence_and_starts_nothing(
+    trainable, monkeypatch, capsys, door, blocks, options, said
+):
+    if door == "slurm" and not options:
+        monkeypatch.setenv("PATH", "/nowhere")
+    trainable.write(**blocks)
+    assert trainable.call(door, *options) == 2
+    ended = capsys.readouterr().err
+    assert said in ended
+    assert len(ended.strip().splitlines()) == 1
+    assert not trainable.root.exists() or {path.name for path in trainable.sweep.folder.iterdir()} == {".lock"}
+
+
+def test_data_that_changed_under_a_sweep_is_noticed(trainable, capsys):
+    run, *_ = trainable.plan(seeds=1)
+    write_json(run.run_file, {"attempts": [], "data": {"fingerprint": "another"}})
+    assert trainable.call("local") == 2
+    assert f"{run.path} was trained on other data" in capsys.readouterr().err

@@ -1,0 +1,61 @@
+"""What a run said."""
+
+import subprocess
+
+from artnet.rundir import write_json
+from launch.cluster.backend import ClusterBackend
+from launch.commands.logs import files
+from launch.machine import MachineBackend
+from launch.sweep.attempt import attempt_folder
+from launch.sweep.backend import Engines
+from launch.sweep.folder import note_state
+from launch.sweep.state import State
+from tests.conftest import ROOT, environment
+
+from ..tiny_grid import complete
+
+ENGINES = Engines(MachineBackend(), [ClusterBackend()])
+
+
+def test_logs_are_those_of_the_last_attempt_of_every_rank(tiny, capfdbinary):
+    folder, *_ = tiny.plan()
+    note_state(folder, State.RUNNING, launcher="slurm", job="7_0", job_name="artnet-a_b", position=0)
+    jobs = tiny.sweep.folder / "slurm"
+    jobs.mkdir()
+    write_json(jobs / "artnet-a_b.json", {"attempts": [1]})
+    (jobs / "7_0.log").write_bytes(b"no module named torch")
+    assert tiny.call("local", "--logs", folder.name) == 0
+    assert capfdbinary.readouterr().out == b"no module named torch\n"
+    for number, text in ((1, b"old\n"), (2, b"new\n")):
+        (attempt_folder(folder, number) / "stdout").write_bytes(text)
+    (folder.attempts / "002" / "stderr").write_bytes(b"\xffwarned\n")
+    tiny.call("local", "--logs", folder.config().signature[:9])
+    assert capfdbinary.readouterr().out == b"new\n\xffwarned\n"
+    (folder.attempts / "002" / "stderr.1").write_bytes(b"other\n")
+    tiny.call("local", "--logs", folder.name)
+    assert capfdbinary.readouterr().out == b"rank 0 | new\nrank 0 | \xffwarned\nrank 1 | other\n"
+    write_json(jobs / "artnet-a_b.json", {"attempts": [3]})  # a third job has come to nothing
+    assert [file.name for file in files(folder, ENGINES)] == ["7_0.log"]
+
+
+def test_following_a_log_goes_on_into_the_next_attempt_until_the_run_ends(tiny):
+    folder, *_ = tiny.plan()
+    first = attempt_folder(folder, 1) / "stdout"
+    first.write_text("one\ntw")
+    with folder.locked():
+        command = tiny.command("local", "-f", "--logs", folder.name)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        assert process.stdout.readline() == b"one\n"
+        with first.open("a") as file:
+            file.write("o\n")
+        assert process.stdout.readline() == b"two\n"
+        with first.open("a") as file:
+            file.write("last of one")
+        (attempt_folder(folder, 2) / "stdout").write_text("three\nno end")
+        assert process.stdout.readline() == b"last of one\n"
+        assert process.stdout.readline() == b"three\n"
+        complete(folder)
+    assert process.communicate(timeout=60)[0] == b"no end\n"
+    assert process.returncode == 0

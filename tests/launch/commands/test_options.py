@@ -1,0 +1,75 @@
+"""What contradicts, matches nothing or was never launched is one sentence; doors have the same commands."""
+
+import pytest
+
+from launch.sweep.folder import note_state
+from launch.sweep.state import State
+
+from ..tiny_grid import DOORS
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_door_has_the_same_commands_and_selectors(door, capsys):
+    with pytest.raises(SystemExit):
+        DOORS[door].main(["--help"])
+    told = capsys.readouterr().out
+    for name in ("--only", "--id", "--state", "--dry-run", "--limit", "--retry", "--force", "--yes", "--status"):
+        assert name in told
+    for name in ("--watch", "--logs", "--follow", "--cancel", "--collect", "--clean"):
+        assert name in told
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--status", "--cancel"), "--status and --cancel are 2 things to do"),
+        (("--watch", "--logs", "x"), "--status and --logs are 2 things to do"),
+        (("--status", "--retry"), "--retry says how to launch"),
+        (("--collect", "--dry-run"), "--dry-run"),
+        (("--retry", "--force"), "give one"),
+        (("--prune", "--only", "seed=0"), "--prune is about runs that are not in the grid, --only"),
+        (("--limit", "0"), "--limit 0 would start nothing"),
+        (("-f",), "give --logs ID"),
+        (("--watch", "0"), "--watch 0"),
+        (("--state", "fialed"), "did you mean failed?"),
+        (("--state", "qqq"), "the states are planned, submitting"),
+        (("--status", "--only", "sed=1"), "did you mean 'seed'?"),
+        (("--status", "--only", "seed=7"), "seed 0, 1, 2"),
+        (("--status", "--id", "resnet19"), "the nearest is resnet18"),
+        (("--logs", "resnet"), "3 runs begin so"),
+        (("--logs", "qqq"), "none of 3 runs"),
+        (("--cancel", "--only", "seed=0"), "give --yes"),
+    ],
+)
+def test_what_contradicts_or_matches_nothing_ends_in_one_sentence(tiny, capsys, options, said):
+    first, *_ = tiny.plan()
+    first.run_file.write_text("{}")
+    with first.locked():  # a run that lives, so that cancelling has something to ask
+        assert tiny.call("local", *options) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert len(told.strip().splitlines()) == 1
+
+
+def test_acting_on_what_was_never_launched_says_so(tiny, capsys):
+    tiny.write()
+    assert tiny.call("local", "--collect") == 2
+    assert "holds no runs yet" in capsys.readouterr().err
+    assert not tiny.root.exists()
+
+
+def test_selectors_of_one_kind_are_or_and_of_different_kinds_and(tiny, capsys):
+    folders = tiny.plan()
+    note_state(folders[0], State.FAILED, "why")
+    note_state(folders[1], State.TIMED_OUT)
+
+    def shown(*options: str) -> list[bool]:
+        tiny.call("local", "--status", *options)
+        told = capsys.readouterr().out
+        return [folder.name in told for folder in folders]
+
+    signature = folders[2].config().signature
+    assert shown("--state", "failed", "--state", "timed-out") == [True, True, False]
+    assert shown("--id", signature[:6], "--id", folders[0].name) == [True, False, True]
+    assert shown("--id", signature[:6], "--id", folders[0].name, "--state", "failed") == [True, False, False]
+    assert shown("--only", "!seed=0", "--state", "failed") == [False, False, False]

@@ -1,0 +1,83 @@
+"""Where the runs are."""
+
+import json
+import threading
+import time
+
+from artnet.rundir import write_json
+from launch.commands.status import Row, most_telling, rows, tail
+from launch.sweep.folder import note_state
+from launch.sweep.state import Found, State
+
+from ..tiny_grid import complete, log_epoch
+
+
+def test_status_shows_where_each_run_is(tiny, capsys):
+    folders = tiny.plan(seeds=4)
+    complete(folders[0])
+    log_epoch(folders[0], 1, **{"val/top1": 0.5, "images_per_s": 100.0})
+    note_state(folders[1], State.RUNNING)
+    write_json(folders[1].run_file, {"attempts": [{"host": "somewhere"}]})
+    note_state(folders[2], State.OUT_OF_MEMORY, "no\nmore " * 50)
+    with folders[1].locked():
+        log_epoch(folders[1], 1, **{"val/top1": 0.25, "images_per_s": 77.4})
+        assert tiny.call("local", "--status") == 1
+        told = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+        assert tiny.call("local", "--status", "--only", "seed=1") == 0
+        one = capsys.readouterr().out
+    assert told[0] == "run state node epoch last val/top1 images/s to go reason"
+    assert told[1] == f"{folders[0].name} complete 1/1 0.5000 100"
+    assert told[2] == f"{folders[1].name} running somewhere 1/1 0.2500 77 0:00:00"
+    assert told[3] == f"{folders[2].name} out of memory{' no more' * 50}"
+    assert told[4] == f"{folders[3].name} planned"
+    assert told[5] == "tiny: 4 runs: 1 planned, 1 running, 1 complete, 1 out of memory"
+    assert "tiny: 1 run: 1 running of 4" in one
+
+
+def test_a_scheduler_knows_the_node_and_the_time_left(tiny):
+    tiny.write(seeds=3)
+    run, *_ = tiny.expand()
+    found = {run.config.name: Found(State.RUNNING, node="node7", left="1:01:01")}
+    (row,) = rows(tiny.sweep.folder, [run], found, "val/top1")
+    assert (row.node, row.limit) == ("node7", "1:01:01")
+
+
+def test_the_last_epoch_is_found_far_behind_its_steps(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    epoch = {"kind": "epoch", "time": 1.0, "epoch": 3, "seconds": 5.0}
+    steps = "".join(json.dumps({"kind": "step", "time": 2.0, "epoch": 4, "step": n}) + "\n" for n in range(5000))
+    file.write_text("\n" * 2_000_000 + json.dumps(epoch) + "\n" + steps + '{"kind": "step", "cut')
+    last, closed = tail(file)
+    assert (last["step"], closed) == (4999, epoch)
+    assert tail(tmp_path / "none") == ({}, {})
+
+
+def test_where_not_all_rows_fit_those_that_run_or_failed_are_shown():
+    every = [Row(str(number), state) for number, state in enumerate(State)]
+    told = [row.state for row in most_telling(every, 5)]
+    assert told == [State.RUNNING, State.FAILED, State.OUT_OF_MEMORY, State.TIMED_OUT, State.NODE_FAILED]
+
+
+def test_watching_ends_when_nothing_lives(tiny, capsys):
+    folder, *_ = tiny.plan(seeds=1)
+    with folder.locked():
+        watcher = threading.Thread(target=lambda: codes.append(tiny.call("local", "--watch", "0.1")))
+        codes: list[int] = []
+        watcher.start()
+        while "1 running" not in (told := capsys.readouterr().out):
+            time.sleep(0.05)
+        assert not codes
+        note_state(folder, State.FAILED, "why")
+    watcher.join(timeout=60)
+    assert codes == [1]
+    assert "1 failed" in told + capsys.readouterr().out
+
+
+def test_collecting_writes_the_table_and_starts_nothing(tiny, capsys):
+    folders = tiny.plan()
+    complete(folders[0])
+    assert tiny.call("local", "--collect") == 0
+    assert "ResNet18" in capsys.readouterr().out
+    for name in ("results.csv", "results.md", "report.html"):
+        assert (tiny.sweep.folder / name).stat().st_size
+    assert not any(folder.attempts.exists() for folder in folders)

@@ -1,0 +1,284 @@
+"""The grid language: what a file expands into, and what is said of a file that is wrong."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from launch.grid import Grid, expand, load, sample
+from shards.errors import UserError
+from tests.conftest import ROOT
+
+SWEEPS = ROOT / "sweeps"
+
+BASE = """\
+name: demo
+fixed: {task: style}
+parameters:
+  model.attention: [none, se, eca, cbam]
+  optim.lr: {values: [0.1, 2e-1, 0.4]}
+  seed: [0, 1, 2]
+"""
+SEARCH = """\
+name: search
+fixed: {task: style}
+parameters:
+  optim.lr: {loguniform: [1e-3, 1]}
+  train.batch_size: {uniform: [64, 512]}
+  model.attention: {choice: [none, se]}
+  seed: [0, 1]
+conditional:
+  - when: {model.attention: se}
+    parameters: {model.se_reduction: {choice: [4, 8]}}
+"""
+
+
+def grid(folder: Path, text: str) -> Grid:
+    file = folder / "grid.yaml"
+    file.write_text(text)
+    return load(file)
+
+
+def fails(*parts: str) -> pytest.RaisesExc[UserError]:
+    """A `UserError` of one sentence that holds these parts in this order."""
+    return pytest.raises(UserError, match=".*".join(map(re.escape, parts)) + r"[^\n]*\Z")
+
+
+def test_product_runs_last_axis_fastest(tmp_path: Path) -> None:
+    expansion = expand(grid(tmp_path, BASE))
+    assert expansion.arithmetic == "4 x 3 x 3 = 36 runs"
+    assert [run.values for run in expansion.runs[2:4]] == [
+        {"model.attention": "none", "optim.lr": 0.1, "seed": 2},
+        {"model.attention": "none", "optim.lr": 0.2, "seed": 0},
+    ]
+    assert list(expansion.runs[0].values) == ["model.attention", "optim.lr", "seed"]
+    assert expansion.runs[-1].config.model.attention == "cbam"
+
+
+@pytest.mark.parametrize(
+    ("blocks", "arithmetic"),
+    [
+        ("exclude: [{model.attention: cbam, optim.lr: 4e-1, seed: 2}]", "36, - 1 excluded = 35 runs"),
+        ("exclude: [{task: style, optim.schedule: cosine, seed: 2}]", "36, - 12 excluded = 24 runs"),
+        ("include: [{seed: 7}]", "36, + 1 included = 37 runs"),
+        (
+            "conditional: [{when: {model.attention: se}, parameters: {model.se_reduction: [8, 16]}}]\n"
+            "exclude: [{model.se_reduction: 8, seed: 0}]\ninclude: [{seed: 7}]",
+            "36, + 9 conditional - 3 excluded + 1 included = 43 runs",
+        ),
+    ],
+)
+def test_arithmetic(tmp_path: Path, blocks: str, arithmetic: str) -> None:
+    expansion = expand(grid(tmp_path, BASE + blocks))
+    assert expansion.arithmetic == f"4 x 3 x 3 = {arithmetic}"
+    assert expansion.arithmetic.endswith(f"= {len(expansion.runs)} runs")
+
+
+def test_small_grids(tmp_path: Path) -> None:
+    assert expand(grid(tmp_path, "name: one\nfixed: {task: [genre, artist]}")).arithmetic == "1 run"
+    zipped = "name: z\nfixed: {task: style}\nzip: [{train.batch_size: [128, 256], optim.lr: [0.1, 0.2]}]"
+    expansion = expand(grid(tmp_path, zipped), only=["batch_size=256"])
+    assert expansion.arithmetic == "2 runs; 1 selected"
+    assert expansion.runs[0].values == {"train.batch_size": 256, "optim.lr": 0.2}
+
+
+def test_included_runs_are_fixed_and_their_own_keys(tmp_path: Path) -> None:
+    text = BASE.replace("task: style", "task: style, train.epochs: 5") + "include: [{seed: 7, data.size: 96}]"
+    run = expand(grid(tmp_path, text), sets=["optim.momentum=0.8"]).runs[-1]
+    assert run.values == {"model.attention": "none", "optim.lr": 0.1, "seed": 7, "data.size": 96}
+    assert (run.config.train.epochs, run.config.optim.momentum) == (5, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("name", "arithmetic", "first", "last"),
+    [
+        ("ablation", "6 x 3 x 3 = 54 runs", "resnet50_artist_s0-", "resnet50-lstm-cbam_genre_s2-"),
+        (
+            "combined",
+            "2 x 3 = 6 runs",
+            "resnet50_artist+style+genre_s0-",
+            "resnet50-lstm-se_artist+style+genre_s2-",
+        ),
+    ],
+)
+def test_sweeps_in_the_repository(name: str, arithmetic: str, first: str, last: str) -> None:
+    sweep = load(SWEEPS / f"{name}.yaml")
+    expansion = expand(sweep)
+    assert (sweep.name, expansion.arithmetic) == (name, arithmetic)
+    assert expansion.runs[0].config.name.startswith(first)
+    assert expansion.runs[-1].config.name.startswith(last)
+    models = {(run.values["model.recurrence"], run.values["model.attention"]) for run in expansion.runs}
+    published = {(ref["when"]["model.recurrence"], ref["when"]["model.attention"]) for ref in sweep.reference}
+    assert models == published
+    assert all({"artist", "style", "genre"} < ref.keys() for ref in sweep.reference)
+    slurm_time = next(line for line in sweep.file.read_text().splitlines() if line.startswith("  time:"))
+    line = int(sweep.where("slurm", "time").rpartition(":")[2])
+    assert sweep.file.read_text().splitlines()[line - 1] == slurm_time
+
+
+def test_launchers_blocks_keep_times_as_text_and_know_their_lines(tmp_path: Path) -> None:
+    sweep = grid(tmp_path, BASE + "slurm:\n  time: 8:00:00\n  overrides: [{nodes: 2}]\nenv_from: [TOKEN]")
+    assert sweep.slurm == {"time": "8:00:00", "overrides": [{"nodes": 2}]}
+    assert (sweep.local, sweep.tune, sweep.env_from) == ({}, {}, ["TOKEN"])
+    assert sweep.where("slurm", "overrides", 0, "nodes") == f"{sweep.file}:9"
+    assert sweep.where("slurm", "partition") == f"{sweep.file}:7"
+    assert sweep.metric == {"name": "val/top1", "goal": "maximize", "scope": "best"}
+
+
+@pytest.mark.parametrize(
+    ("only", "count"),
+    [
+        (["attention=se"], 9),
+        (["model.attention=se, seed=0"], 3),
+        (["!attention=se,lr=1e-1"], 9),
+        (["attention=se", "attention=eca,seed=1"], 12),
+        (["task=style"], 36),
+    ],
+)
+def test_only(tmp_path: Path, only: list[str], count: int) -> None:
+    expansion = expand(grid(tmp_path, BASE), only=only)
+    assert len(expansion.runs) == count
+    assert expansion.arithmetic == f"4 x 3 x 3 = 36 runs; {count} selected"
+
+
+def test_only_names_several_tasks_with_plus() -> None:
+    assert len(expand(load(SWEEPS / "combined.yaml"), only=["task=genre+artist+style,seed=1"]).runs) == 2
+
+
+@pytest.mark.parametrize(
+    ("sets", "only", "parts"),
+    [
+        (["seed=1"], [], ("grid.yaml:6: seed is in `parameters`", "--only")),
+        (["data.size=96"], [], ("grid.yaml:7: data.size is in `include`", "--only")),
+        (["train.epoch=2"], [], ("--set train.epoch=2", "did you mean 'train.epochs'?")),
+        (["train.epochs=two"], [], ("--set train.epochs=two", "valid integer")),
+        (["train.epochs"], [], ("no KEY=VALUE",)),
+        (["train.epochs=["], [], ("--set train.epochs", "not YAML")),
+        ([], ["attention=se,seed=9"], ("selects none of 37 runs", "seed 0, 1, 2")),
+        ([], ["attenton=se"], ("--only attenton=se", "did you mean 'model.attention'?")),
+        ([], ["attention"], ("no KEY=VALUE",)),
+        ([], ["attention=sea"], ("--only attention=sea", "should be 'none', 'se'")),
+    ],
+)
+def test_wrong_sets_and_selections(tmp_path: Path, sets: list[str], only: list[str], parts: tuple[str, ...]) -> None:
+    with fails(*parts):
+        expand(grid(tmp_path, BASE + "include: [{data.size: 96}]"), sets, only)
+
+
+def test_set_lies_over_fixed_and_may_leave_a_match_without_runs(tmp_path: Path) -> None:
+    text = BASE + "reference: [{when: {task: style}, style: 58.4}]"
+    runs = expand(grid(tmp_path, text), sets=["task=genre", "recipe=paper"]).runs
+    assert {(run.config.task, run.config.optim.schedule) for run in runs} == {(("genre",), "step")}
+
+
+def test_search_draws_within_bounds_and_the_same_again(tmp_path: Path) -> None:
+    search = grid(tmp_path, SEARCH)
+    drawn = sample(search, 20, seed=1)
+    assert drawn.arithmetic == "2 x 20 samples = 40 runs"
+    assert sample(search, 20, seed=1) == drawn
+    assert sample(search, 20, seed=2).runs[0] != drawn.runs[0]
+    fewer = [run.config for run in sample(search, 5, seed=1).runs]
+    assert all(config in [run.config for run in drawn.runs] for config in fewer)
+    assert all(1e-3 <= run.config.optim.lr <= 1 for run in drawn.runs)
+    small = sum(run.config.optim.lr < 10**-1.5 for run in drawn.runs)
+    assert 10 < small < 30  # half of them, by the logarithm
+    assert all(64 <= run.config.train.batch_size <= 512 for run in drawn.runs)
+    reductions = {(run.config.model.attention, run.config.model.se_reduction) for run in drawn.runs}
+    assert reductions == {("none", 16), ("se", 4), ("se", 8)}
+
+
+def test_a_configuration_drawn_again_is_not_run_again(tmp_path: Path) -> None:
+    text = "name: s\nfixed: {task: style}\nparameters: {model.attention: {choice: [none, se]}}"
+    assert sample(grid(tmp_path, text), 10, seed=0).arithmetic == "10, - 8 drawn again = 2 runs"
+
+
+def test_points_without_draws_are_sampled_once(tmp_path: Path) -> None:
+    text = BASE + ("conditional: [{when: {model.attention: se}, parameters: {train.epochs: {uniform: [1, 9999]}}}]")
+    assert sample(grid(tmp_path, text), 3, seed=0).arithmetic == "4 x 3 x 3 = 36, + 18 conditional = 54 runs"
+
+
+def test_only_a_search_draws(tmp_path: Path) -> None:
+    with fails("grid.yaml:4: optim.lr", "launch/tune.py, or list its values"):
+        expand(grid(tmp_path, SEARCH))
+
+
+HEAD = "name: demo\nfixed: {task: style}\n"  # what follows begins on line 3
+BOMB = "\n".join(f"  a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 0}]" for i in range(9))
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("", (":1: not a mapping",)),
+        ("- a", (":1: not a mapping",)),
+        (HEAD + "parameters: {seed: [0, 1}", (":3: not YAML",)),
+        (HEAD + "parameters:\n\tseed: [0]", (":4: not YAML", "indent with spaces")),
+        (HEAD + "a: \x07", (":3: character", "not allowed in YAML")),
+        (HEAD + "name: again", (":3: 'name' stands here and on line 1",)),
+        (HEAD + "local: {1: 2}", (":3: keys are plain text",)),
+        (HEAD + "local: !!python/name:os.system 1", (":3: the tag !!python/name:os.system",)),
+        (HEAD + "local: " + "[\n" * 1000, (": nested too deeply",)),
+        (HEAD + "local:\n" + BOMB, (": over 100,000 values",)),
+        (HEAD + "local: &a [*a]", (":3: nested too deeply",)),
+        (HEAD + 'local: {a: "\\UFFFFFFFF"}', (":3: an escape here is no character",)),
+        (HEAD + 'data: {a: "\\ud800"}', (":3: '\\ud800' cannot be read as str",)),
+        (HEAD + f"local: {{a: 0x{'f' * 5000}}}", (":3: a number of more than 64 bits",)),
+        (HEAD + "paramters: {}", (":3: unknown key 'paramters'; did you mean 'parameters'?",)),
+        ("fixed: {task: style}", (":1: the grid has no name",)),
+        ("name: ../up\nfixed: {task: style}", (":1: '../up' cannot name a folder",)),
+        ("name: demo\nparameters: {seed: [0]}", (":1: task is missing",)),
+        ("name: demo\nfixed:\n  task: [style, style]", (":3: task", "twice")),
+        (HEAD + "metric: {goal: max}", (":3: goal is maximize or minimize, not 'max'",)),
+        (HEAD + "env_from: [KEY=secret]", (":3: env_from lists names",)),
+        (HEAD + "parameters:\n  model.atention: [se]", (":4: unknown key", "'model.attention'?")),
+        (HEAD + "parameters:\n  seed:\n    - 0\n    - one", (":6: seed: input should be a valid integer",)),
+        (HEAD + "parameters: {seed: []}", (":3: seed has no values",)),
+        (HEAD + "parameters: {seed: 1}", (":3: seed wants a list of values, not 1",)),
+        (HEAD + "parameters: {seed: {value: [1]}}", (":3: unknown key 'value'; did you mean 'values'?",)),
+        (HEAD + "parameters: {optim.lr: [0.1, 1e-1]}", (":3: 0.1 is listed twice",)),
+        (HEAD + f"parameters: {{seed: {list(range(1001))}}}", (":3: seed has 1,001 values",)),
+        (
+            HEAD + f"parameters: {{seed: {list(range(101))}, train.epochs: {list(range(1, 101))}}}",
+            ("over 10,000 runs",),
+        ),
+        (HEAD + "parameters: {optim.lr: {uniform: [0.2, 0.1]}}", (":3: uniform wants two bounds",)),
+        (HEAD + "parameters: {optim.momentum: {loguniform: [0, 0.9]}}", (":3: loguniform", "above 0")),
+        (HEAD + "parameters: {task: {uniform: [style, genre]}}", (":3: task is not a number",)),
+        (HEAD + "parameters: {task: [style]}", (":3: task stands here and in `fixed` on line 2",)),
+        (HEAD + "zip: [{seed: [0, 1], data.size: [96]}]", (":3:", "seed has 2, data.size has 1")),
+        (HEAD + "zip: [{seed: [0, 0], data.size: [96, 96]}]", (":3:", "seed=0, data.size=96 twice")),
+        (HEAD + "parameters: {data.threads: [1, 2]}", (":3:", "twice", "data.threads alone")),
+        (HEAD + "exclude: [{seed: 1}]", (":3: this exclude matches no run",)),
+        (HEAD + "exclude: [{seed: 0}]", (":3: the excludes leave no run",)),
+        (HEAD + "include:\n  - {seed: 0}", (":4: this include is the same run as resnet50_style_s0",)),
+        (HEAD + "include:\n  - {seed: 1}\n  - {seed: 1}", (":5:", "same run as the include on line 4")),
+        (HEAD + "reference: [{when: {seed: 1}, style: 50}]", (":3: this `when` matches no run",)),
+        (HEAD + "reference: [{when: {seed: 0}}]", (":3: a reference gives a figure",)),
+        (HEAD + "reference: [{when: {seed: 0}, style: 0.5%}]", (":3: style wants per cent",)),
+        (
+            HEAD + "conditional: [{when: {seed: 1}, parameters: {data.size: [96]}}]",
+            (":3: this `when` matches no run of the product",),
+        ),
+        (
+            HEAD + "conditional:\n  - {when: {seed: 0}, parameters: {data.size: [96]}}\n"
+            "  - {when: {task: style}, parameters: {data.size: [64]}}",
+            (":5: data.size is set for the same runs by the conditional on line 4",),
+        ),
+        (
+            HEAD + "conditional:\n  - {when: {seed: 0}, parameters: {data.size: [96]}}\n"
+            "  - {when: {data.size: 96}, parameters: {optim.lr: [1]}}",
+            (":5: data.size is set by a conditional",),
+        ),
+    ],
+)
+def test_wrong_files_are_told_in_one_sentence_with_the_line(tmp_path: Path, text: str, parts: tuple[str, ...]) -> None:
+    with fails(str(tmp_path / "grid.yaml"), *parts):
+        expand(grid(tmp_path, text))
+
+
+def test_what_is_no_text_file_is_refused(tmp_path: Path) -> None:
+    with fails("is not a file"):
+        load(tmp_path)
+    (tmp_path / "binary").write_bytes(b"name: demo\n\xff\xfe")
+    with fails("binary:2: not text in UTF-8"):
+        load(tmp_path / "binary")

@@ -1,0 +1,118 @@
+"""Runs on this machine: nothing is trained twice, and no end goes unnoticed."""
+
+import csv
+import os
+import signal
+import time
+
+from artnet.rundir import EXIT_STOPPED
+from launch import machine
+from launch.machine import LocalBlock, slots
+
+
+def test_a_grid_ends_in_results_and_a_second_launch_trains_nothing(trainable):
+    trainable.write(seeds=1, include=[{"train.batch_size": 5000}])
+    ended = trainable.launch("local")
+    assert ended.returncode == 1, ended.stderr
+    assert "2 runs" in ended.stdout
+    good, bad = trainable.folders
+    result = good.result_file.stat().st_mtime_ns
+    assert good.state().state == "complete"
+    assert (good.attempts / "001" / "stdout").read_text()
+    for name in ("grid.yaml", "results.csv", "results.md", "report.html"):
+        assert (trainable.sweep.folder / name).stat().st_size
+    again = trainable.launch("local")
+    assert again.returncode == 1
+    assert "1 complete, 1 failed" in again.stdout
+    assert result == good.result_file.stat().st_mtime_ns
+    assert not any((run.attempts / "002").exists() for run in (good, bad))
+
+    # A run that fails is a row, which says why and waits for --retry.
+    assert bad.state().state == "failed"
+    assert "train.batch_size 5000" in bad.state().reason
+    with (trainable.sweep.folder / "results.csv").open() as file:
+        rows = {row["run"]: row["state"] for row in csv.DictReader(file)}
+    assert rows == {good.name: "complete", bad.name: "failed"}
+    assert trainable.launch("local", "--retry").returncode == 1
+    assert (bad.attempts / "002").exists()
+    assert not (good.attempts / "002").exists()
+
+
+def test_a_launch_killed_with_everything_goes_on_where_it_was(trainable):
+    trainable.write(seeds=1, fixed={"train.epochs": 3})
+    process = trainable.start("local")
+    while not any((run.checkpoints / "last.pt").exists() for run in trainable.folders):
+        assert process.poll() is None
+        time.sleep(0.02)
+    (run,) = trainable.folders
+    for pid in (process.pid, run.run()["attempts"][0]["pid"]):
+        os.kill(pid, signal.SIGKILL)
+    process.wait()
+    ended = trainable.launch("local")
+    assert ended.returncode == 0, ended.stderr
+    assert "1 to resume" in ended.stdout
+    assert run.result()
+    assert [attempt["from_step"] > 0 for attempt in run.run()["attempts"]] == [False, True]
+
+
+def test_a_launcher_killed_alone_leaves_its_runs_to_the_next_one(trainable):
+    trainable.write(seeds=1)
+    process = trainable.start("local")
+    while not any(run.is_locked() for run in trainable.folders):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    ended = trainable.launch("local")
+    assert ended.returncode == 0, ended.stderr
+    assert "still running since an earlier launch" in ended.stderr
+    (run,) = trainable.folders
+    assert len(run.run()["attempts"]) == 1
+
+
+def test_stopping_a_launch_stops_its_runs_at_a_step(trainable):
+    trainable.write(seeds=2, fixed={"train.epochs": 1000}, local={"max_parallel": 1})
+    process = trainable.start("local")
+    while not any(run.metrics() for run in trainable.folders):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == EXIT_STOPPED
+    assert "run the same command again" in said
+    first, second = trainable.folders
+    assert (first.checkpoints / "last.pt").exists()
+    assert (first.state().state, second.state().state) == ("interrupted", "")
+
+
+def test_runs_of_a_launcher_at_work_are_cancelled_and_stay_so(trainable):
+    trainable.write(seeds=2, fixed={"train.epochs": 1000}, local={"max_parallel": 1})
+    launcher = trainable.start("local")
+    while not any(run.metrics() for run in trainable.folders):
+        assert launcher.poll() is None
+        time.sleep(0.02)
+    ended = trainable.launch("local", "--cancel", "--yes")
+    assert ended.returncode == 0, ended.stderr
+    assert "cancelled 2" in ended.stdout
+    launcher.communicate(timeout=120)
+    assert launcher.returncode == 1
+    first, second = trainable.folders
+    assert [folder.state().state for folder in (first, second)] == ["cancelled", "cancelled"]
+    assert (first.checkpoints / "last.pt").exists()
+
+
+def test_two_processes_train_one_run_of_a_grid(trainable):
+    trainable.write(seeds=1, local={"processes": 2})
+    ended = trainable.launch("local")
+    assert ended.returncode == 0, ended.stderr
+    assert trainable.folders[0].run()["attempts"][0]["world_size"] == 2
+
+
+def test_each_run_gets_its_own_gpus_and_its_share_of_the_cores(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(machine, "cores", lambda: 8)
+    places = slots(LocalBlock(processes=2, max_parallel=9), ["4", "5", "6", "7"])
+    assert places.parallel == 2
+    assert [places.environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in (0, 1)] == ["4,5", "6,7"]
+    assert places.environment(0)["OMP_NUM_THREADS"] == "2"
+    assert slots(LocalBlock(), []).parallel == 1

@@ -1,0 +1,97 @@
+"""A grid of tiny runs in a folder, and the sweep that the launchers make of it: for all tests of launch/."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from artnet.rundir import RunDir, write_json
+from launch import local, slurm, tune
+from launch.grid import Run, expand, load
+from launch.sweep.folder import SweepDir
+from tests.conftest import ROOT, TINY, environment
+
+DOORS = {"slurm": slurm, "local": local, "tune": tune}
+
+
+class TinyGrid:
+    """`grid.yaml` in a folder, with runs that differ in the seed, and `runs/tiny` beside it."""
+
+    def __init__(self, folder: Path, shards: str = "/nowhere") -> None:
+        self.file = folder / "grid.yaml"
+        self.root = folder / "runs"
+        self.sweep = SweepDir(self.root / "tiny")
+        self._shards = shards
+
+    def write(self, seeds: int = 2, fixed: dict[str, object] | None = None, **blocks: object) -> None:
+        """Write the file, some blocks of it changed."""
+        grid = {
+            "name": "tiny",
+            "fixed": {**TINY, "data.shards": self._shards, **(fixed or {})},
+            "parameters": {"seed": list(range(seeds))},
+            "local": {"max_parallel": seeds},
+            **blocks,
+        }
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(yaml.safe_dump(grid, sort_keys=False))
+
+    def expand(self) -> list[Run]:
+        """The runs that the file states."""
+        return expand(load(self.file)).runs
+
+    def plan(self, seeds: int = 3, **blocks: object) -> list[RunDir]:
+        """Write the file and the sweep's folder, as a launch does that starts nothing. Returns the runs' folders."""
+        self.write(seeds, **blocks)
+        loaded = load(self.file)
+        expansion = expand(loaded)
+        self.sweep.commit(loaded, expansion, expansion.runs)
+        return [self.sweep.run(run) for run in expansion.runs]
+
+    @property
+    def folders(self) -> list[RunDir]:
+        """The runs' folders, as the manifest names them; none before there is one."""
+        manifest = self.sweep.folder / "manifest.json"
+        if not manifest.exists():
+            return []
+        return [RunDir(self.sweep.folder / run["name"]) for run in json.loads(manifest.read_text())["runs"]]
+
+    def call(self, door: str, *options: object) -> int:
+        """A launcher in this process."""
+        return DOORS[door].main(["--grid", str(self.file), "--runs", str(self.root), *map(str, options)])
+
+    def command(self, door: str, *options: object) -> list[str]:
+        """A launcher as a command."""
+        command = [sys.executable, f"launch/{door}.py", "--grid", self.file, "--runs", self.root, *options]
+        return list(map(str, command))
+
+    def launch(self, door: str, *options: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        """A launcher as a process, to its end."""
+        return subprocess.run(
+            self.command(door, *options), cwd=ROOT, env=environment(**variables),
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+
+    def start(self, door: str, *options: object) -> "subprocess.Popen[str]":
+        """A launcher as a process at work, its stderr in a pipe."""
+        return subprocess.Popen(
+            self.command(door, *options), cwd=ROOT, env=environment(),
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+
+def complete(folder: RunDir) -> None:
+    """Give a run a valid result."""
+    scores = {"top1": 0.5, "top5": 0.9, "macro_f1": 0.4, "nll": 1.0, "ece": 0.1, "recall": [0.5], "n": 10}
+    task = {"classes": 5, "majority": 0.3, "val": scores, "test": scores}
+    result = {"signature": folder.config().signature, "data": "x", "best_epoch": 1, "epochs": 1, "steps": 4}
+    write_json(folder.result_file, {**result, "parameters": 9, "seconds": 1.0, "tasks": {"style": task}})
+
+
+def log_epoch(folder: RunDir, epoch: int, **more: float) -> None:
+    """Add a line that closes an epoch to a run's metrics."""
+    line = {"kind": "epoch", "time": time.time(), "epoch": epoch, "step": epoch, "seconds": 10.0 * epoch, **more}
+    with folder.metrics_file.open("a") as file:
+        file.write(json.dumps(line) + "\n")

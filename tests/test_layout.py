@@ -1,0 +1,96 @@
+"""The structure: who may import whom, as CONTRIBUTING says it, and how long a file may be."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+# A room, and the rooms of the project that it may import beside itself. The first room that a module begins with is
+# its own; imports go from a room to those below it.
+ROOMS = {
+    "launch.local": ("launch", "shards.errors"),
+    "launch.slurm": ("launch", "shards.errors"),
+    "launch.tune": ("launch", "shards.errors"),
+    "launch.commands": ("launch.sweep", "launch.grid", "launch.console", "artnet", "shards"),
+    "launch.search": (
+        "launch.cluster", "launch.machine", "launch.sweep", "launch.grid", "launch.console", "artnet", "shards",
+    ),
+    "launch.cluster": ("launch.sweep", "launch.grid", "launch.console", "artnet", "shards"),
+    "launch.machine": ("launch.sweep", "launch.grid", "launch.console", "artnet", "shards"),
+    "launch.sweep": ("launch.grid", "artnet", "shards"),
+    "launch.grid": ("artnet.config", "artnet.formats", "shards.errors"),
+    "launch.console": ("shards.errors",),
+    "artnet.train": ("artnet", "shards"),
+    "artnet.report": ("artnet", "shards"),
+    "artnet.training": ("artnet.inference", "artnet.data", "artnet.models", *(CORE := (
+        "artnet.checkpoint", "artnet.config", "artnet.distributed", "artnet.errors", "artnet.formats",
+        "artnet.provenance", "artnet.recipes", "artnet.rundir", "artnet.sections", "artnet.stop",
+    )), "shards"),
+    "artnet.inference": ("artnet.data", "artnet.models", *CORE, "shards"),
+    "artnet.analysis": ("artnet.config", "artnet.formats", "artnet.provenance", "artnet.rundir", "shards"),
+    "artnet.models": ("artnet.checkpoint", "artnet.config", "artnet.errors", "shards.errors"),
+    "artnet.data": ("artnet.config", "artnet.sections", "shards"),
+    "artnet": (*CORE, "shards"),
+    "shards.demo": ("shards",),
+    "shards": (),
+}  # fmt: skip
+BARRED = {"launch": ("ray", "submitit", "torch")}  # run as a script, launch/ is first on the path and would shadow them
+PACKAGES = ("artnet", "launch", "shards")
+
+# Launchers know nothing of how a run is trained, only its configuration, its directory and its report.
+LAUNCH_MAY = ("artnet.config", "artnet.formats", "artnet.provenance", "artnet.report", "artnet.rundir")
+
+
+def modules() -> dict[str, Path]:
+    files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]
+    return {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+
+
+def imports(module: str, file: Path) -> set[str]:
+    """The modules of the project that a module imports, those within functions too."""
+    known, found = modules(), set()
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            found |= {f"{base}.{alias.name}" if f"{base}.{alias.name}" in known else base for alias in node.names}
+    return {name for name in found if name.partition(".")[0] in PACKAGES}
+
+
+def is_in(name: str, room: str) -> bool:
+    return name == room or name.startswith(f"{room}.")
+
+
+@pytest.mark.parametrize(("module", "file"), modules().items())
+def test_imports_go_one_way(module, file):
+    room = next((room for room in ROOMS if is_in(module, room)), "launch")
+    allowed = ROOMS.get(room, ())
+    for name in imports(module, file):
+        assert is_in(name, room) or any(is_in(name, other) for other in allowed), f"{module} imports {name}"
+        if module.startswith("launch.") and name.startswith("artnet."):
+            assert any(is_in(name, other) for other in LAUNCH_MAY), f"{module} imports {name}"
+
+
+def test_no_modules_import_one_another():
+    graph = {module: imports(module, file) - {module} for module, file in modules().items()}
+
+    def reaches(start: str, goal: str, passed: frozenset[str] = frozenset()) -> bool:
+        return any(
+            name == goal or (name not in passed and reaches(name, goal, passed | {name}))
+            for name in graph.get(start, ())
+            if name not in PACKAGES
+        )
+
+    assert [module for module in graph if reaches(module, module)] == []
+
+
+def test_no_module_shadows_a_library():
+    for package, names in BARRED.items():
+        assert not [
+            name for name in names if (ROOT / package / f"{name}.py").exists() or (ROOT / package / name).exists()
+        ]
