@@ -58,4 +58,6 @@ def test_schedules_follow_their_formulas():
     assert [learning_rate(step, 80, 10, 256, steps) for step in (0, 29, 30, 60)] == pytest.approx(
         [0.1, 0.1, 0.01, 0.001]
     )
-    assert learning_rate(79, 80, 10, 256, OptimConfig(lr=0.1, schedule="constant", warmup=0)) == 0.1
+    assert learning_rate(79, 80, 1, 256, OptimConfig(lr=0.1, schedule="constant", warmup=0)) == 0.1
+    one_step = OptimConfig(lr=0.1, schedule="one_cycle", warmup=1, warmup_unit="steps")
+    assert learning_rate(0, 100, 10, 256, one_step) == pytest.approx(0.1)

@@ -1,0 +1,45 @@
+"""Means and intervals against tables and values computed by hand."""
+
+import math
+
+import pytest
+
+from artnet.analysis.statistics import Estimate, estimate, t_quantile, wilson_interval
+
+
+def test_errors_are_those_of_the_textbooks() -> None:
+    # Tables of Student's t, two-sided 95 %, and R: binom::binom.wilson(8, 10)
+    for freedom, expected in {1: 12.7062, 2: 4.3027, 3: 3.1824, 10: 2.2281, 31: 2.0395, 1000: 1.9623}.items():
+        assert t_quantile(freedom) == pytest.approx(expected, abs=5e-5)
+    assert wilson_interval(0.8, 10) == pytest.approx((0.4901625, 0.9433178), abs=1e-7)
+    three = estimate([0.60, 0.62, 0.64], images=1000)
+    assert (three.n, three.mean, three.std) == (3, pytest.approx(0.62), pytest.approx(0.02))
+    assert (three.low, three.high) == pytest.approx((0.570317, 0.669683), abs=1e-6)  # 4.3027 * 0.02 / sqrt(3)
+
+
+def test_intervals_are_cut_to_what_a_share_can_be() -> None:
+    assert estimate([0.99, 1.0], images=1000).high == 1
+    assert estimate([0.0, 0.01], images=1000).low == 0
+    assert estimate([0.0, 1.0], images=1000).mean == 0.5
+    # 95 % of the normal distribution lie within z = 1.959964; the interval of 0 of n ends at z^2 / (n + z^2).
+    low, high = wilson_interval(0.0, 10)
+    assert (low, high) == (0, pytest.approx(1.959964**2 / (10 + 1.959964**2), abs=1e-6))
+    assert wilson_interval(1.0, 10) == pytest.approx((1 - high, 1), abs=1e-12)
+    assert wilson_interval(1.0, 10)[1] <= 1
+
+
+def test_one_seed_has_no_spread_and_the_interval_of_its_images() -> None:
+    one = estimate([0.8], images=10)
+    assert (one.n, one.mean, one.std) == (1, 0.8, None)
+    assert (one.low, one.high) == wilson_interval(0.8, 10)
+
+
+def test_intervals_overlap_where_they_have_a_point_in_common() -> None:
+    def between(low: float, high: float) -> Estimate:
+        return Estimate(3, (low + high) / 2, 0.1, low, high)
+
+    first = between(0.4, 0.6)
+    for low, high, expected in ((0.6, 0.7, True), (0.3, 0.4, True), (0.5, 0.55, True), (0.3, 0.7, True),
+                                (math.nextafter(0.6, 1), 0.7, False), (0.3, 0.39, False)):  # fmt: skip
+        assert first.overlaps(between(low, high)) is expected
+        assert between(low, high).overlaps(first) is expected
