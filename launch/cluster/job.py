@@ -18,7 +18,7 @@ from artnet.provenance import now
 from artnet.rundir import EXIT_STOPPED, RunDir, read_json, write_json
 from shards.workers import cores
 
-from ..sweep.attempt import TrainingProcess, attempt_folder, last_words, training_command
+from ..sweep.attempt import TrainingProcess, attempt_folder, last_line, training_command
 from ..sweep.folder import cancelled_since, note_state
 from ..sweep.state import State, after_exit
 from .job_array import Array
@@ -200,7 +200,7 @@ class Job:
 
     def _report_end(self, code: int, has_begun: bool) -> int:
         """Leave to the first rank how this one's training ended, where the training could not do so itself."""
-        state, reason = after_exit(code, "", last_words(self._log("stderr")))
+        state, reason = after_exit(code, "", last_line(self._log("stderr")))
         if code < 0 or not has_begun:
             write_json(self.logs / f"ended.{self.peers.rank}", {"state": state, "reason": reason})
         return code if code >= 0 else 128 - code
