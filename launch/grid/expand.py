@@ -176,7 +176,7 @@ def _distinct(grid: Grid, candidates: list[_Candidate]) -> list[_Candidate]:
             line = grid.document.lines[other.position]
             same = f"the include on line {line}" if other.position else f"{other.config.name} of the product"
             raise grid.document.error(run.position, f"this include is the same run as {same}{why}; remove it")
-        position = next((at for key, at in grid.stated if key in differing and at[0] != "fixed"), ())
+        position = next((at for key, at in grid.stated if key in differing), ())
         raise grid.document.error(position, f"{run.config.name} is in the product twice{why}; keep one of the values")
     return list(first.values())
 

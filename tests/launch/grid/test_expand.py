@@ -1,6 +1,7 @@
 """The grid language: what a file expands into, and what is said of a file that is wrong."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,28 @@ def test_small_grids(tmp_path: Path) -> None:
     expansion = expand(grid(tmp_path, zipped), only=["batch_size=256"])
     assert expansion.arithmetic == "2 runs; 1 selected"
     assert expansion.runs[0].values == {"train.batch_size": 256, "optim.lr": 0.2}
+
+
+def test_conditionals_may_set_the_same_key_for_different_runs(tmp_path: Path) -> None:
+    text = (
+        BASE
+        + "conditional:\n"
+        + "".join(
+            f"  - {{when: {{model.attention: {attention}}}, parameters: {{data.size: [{size}]}}}}\n"
+            for attention, size in (("se", 96), ("eca", 64))
+        )
+    )
+    sizes = {run.config.model.attention: run.config.data.size for run in expand(grid(tmp_path, text)).runs}
+    assert (sizes["se"], sizes["eca"]) == (96, 64)
+    assert sizes["none"] == sizes["cbam"]
+
+
+def test_a_grid_has_up_to_a_largest_number_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[expand.__module__], "MAX_RUNS", 36)
+    assert len(expand(grid(tmp_path, BASE)).runs) == 36
+    conditional = "conditional: [{when: {model.attention: se}, parameters: {model.se_reduction: [8, 16]}}]"
+    with fails("grid.yaml:1: over 36 runs"):
+        expand(grid(tmp_path, BASE + conditional))
 
 
 def test_included_runs_are_fixed_and_their_own_keys(tmp_path: Path) -> None:
@@ -163,6 +186,13 @@ def test_search_draws_within_bounds_and_the_same_again(tmp_path: Path) -> None:
     assert reductions == {("none", 16), ("se", 4), ("se", 8)}
 
 
+@pytest.mark.parametrize(("samples", "seed"), [(0, 0), (1, -1)])
+def test_a_search_needs_a_sample_and_a_seed(tmp_path: Path, samples: int, seed: int) -> None:
+    with fails(f"at least 1 sample and a seed of at least 0, not {samples} and {seed}"):
+        sample(grid(tmp_path, SEARCH), samples, seed)
+    assert sample(grid(tmp_path, SEARCH), 1, 0).arithmetic == "2 x 1 samples = 2 runs"
+
+
 def test_a_configuration_drawn_again_is_not_run_again(tmp_path: Path) -> None:
     text = "name: s\nfixed: {task: style}\nparameters: {model.attention: {choice: [none, se]}}"
     assert sample(grid(tmp_path, text), 10, seed=0).arithmetic == "10, - 8 drawn again = 2 runs"
@@ -223,7 +253,10 @@ BOMB = "\n".join(f"  a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 0}]" 
         (HEAD + "parameters: {task: [style]}", (":3: task is given here and in `fixed` on line 2",)),
         (HEAD + "zip: [{seed: [0, 1], data.size: [96]}]", (":3:", "seed has 2, data.size has 1")),
         (HEAD + "zip: [{seed: [0, 0], data.size: [96, 96]}]", (":3:", "seed=0, data.size=96 twice")),
-        (HEAD + "parameters: {data.threads: [1, 2]}", (":3:", "twice", "differ only in data.threads")),
+        (
+            HEAD + "parameters:\n  seed: [0, 1]\n  data.threads: [1, 2]",
+            (":5: resnet50_style_s0", "is in the product twice (they differ only in data.threads, which"),
+        ),
         (HEAD + "exclude: [{seed: 1}]", (":3: this exclude matches no run",)),
         (HEAD + "exclude: [{seed: 0}]", (":3: the excludes leave no run",)),
         (HEAD + "include:\n  - {seed: 0}", (":4: this include is the same run as resnet50_style_s0",)),
