@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from artnet.rundir import RunDir
+from tests.conftest import ROOT, environment
 from tests.launch.tiny_grid import TinyGrid
 
 HERE = Path(__file__).resolve().parent
@@ -61,8 +62,15 @@ class SlurmGrid(TinyGrid):
 
     def submit(self, *options: object, **variables: str) -> subprocess.CompletedProcess[str]:
         """`launch/slurm.py` on the grid."""
-        path = f"{self.programs}:{os.environ['PATH']}"
-        return self.launch("slurm", *options, **{"PATH": path, **self.environment, **variables})
+        variables = {"PATH": f"{self.programs}:{os.environ['PATH']}", **self.environment, **variables}
+        return self.run("slurm", *options, **variables)
+
+    def run(self, door: str, *options: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        """A launcher as people start it, with some variables set."""
+        return subprocess.run(
+            self.command(door, *options), cwd=ROOT, env=environment(**variables),
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
 
     def queue(self) -> set[str]:
         """The ids of all jobs in the queue."""

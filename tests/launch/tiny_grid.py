@@ -7,8 +7,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
+from unittest import mock
 
 import yaml
 
@@ -18,6 +19,8 @@ from launch.grid import Run, expand, load
 from launch.sweep.attempt import training_process
 from launch.sweep.folder import SweepDir
 from tests.conftest import ROOT, TINY, environment
+
+_CONTEXT = multiprocessing.get_context("forkserver")
 
 DOORS = {"slurm": slurm, "local": local, "tune": tune}
 
@@ -75,7 +78,7 @@ class TinyGrid:
 
     def start(self, door: str, *options: object) -> "Launcher":
         """A launcher as a process."""
-        self._launchers.append(Launcher(lambda: self.call(door, *options), self.file.parent))
+        self._launchers.append(Launcher(door, self.command(door, *options)[2:], self.file.parent))
         return self._launchers[-1]
 
     def launch(self, door: str, *options: object) -> "Launcher":
@@ -95,23 +98,17 @@ class TinyGrid:
 
 
 class Launcher:
-    """A launcher in a process of its own, forked from one that has imported what it needs."""
+    """A launcher in a process of its own, forked from one without threads that has imported torch."""
 
-    def __init__(self, call: Callable[[], int], folder: Path) -> None:
-        import torch  # noqa: F401  # here, as every launcher would import it
-
+    def __init__(self, door: str, arguments: list[str], folder: Path) -> None:
         self._out, self._err = (Path(tempfile.mkstemp(dir=folder)[1]) for _ in range(2))
-        self._process = multiprocessing.get_context("fork").Process(target=self._run, args=(call,), daemon=True)
+        _CONTEXT.set_forkserver_preload(["torch", __name__])
+        with mock.patch.dict(os.environ, environment()):
+            forkserver.ensure_running()
+        given = (door, arguments, self._out, self._err, environment())
+        self._process = _CONTEXT.Process(target=_launch, args=given, daemon=True)
         self._process.start()
         self.pid = self._process.pid or 0
-
-    def _run(self, call: Callable[[], int]) -> None:
-        sys.stdout, sys.stderr = self._out.open("w"), self._err.open("w")
-        os.dup2(sys.stdout.fileno(), 1)
-        os.dup2(sys.stderr.fileno(), 2)
-        os.chdir(ROOT)
-        os.environ.update(environment())
-        sys.exit(call())
 
     @property
     def returncode(self) -> int | None:
@@ -135,6 +132,16 @@ class Launcher:
     @property
     def stderr(self) -> str:
         return self._err.read_text()
+
+
+def _launch(door: str, arguments: list[str], out: Path, err: Path, variables: dict[str, str]) -> None:
+    for file, number in ((out, 1), (err, 2)):
+        with file.open("ab") as log:
+            os.dup2(log.fileno(), number)
+    os.environ.clear()
+    os.environ.update(variables)
+    os.chdir(ROOT)
+    sys.exit(DOORS[door].main(arguments))
 
 
 def complete(folder: RunDir) -> None:

@@ -1,11 +1,25 @@
 """What contradicts, matches nothing or was never launched is one sentence; doors have the same commands."""
 
+import subprocess
+import sys
+
 import pytest
 
 from launch.sweep.folder import note_state
 from launch.sweep.state import State
+from tests.conftest import ROOT, environment
 
 from ..tiny_grid import DOORS
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_door_is_a_program_that_needs_no_more_than_its_path(tiny, tmp_path, door):
+    tiny.write(seeds=2)
+    command = [sys.executable, str(ROOT / "launch" / f"{door}.py"), "--grid", str(tiny.file), "--dry-run"]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment(PATH="/nowhere"), capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert "2 to start" in ended.stdout
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("door", DOORS)
