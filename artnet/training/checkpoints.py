@@ -143,7 +143,10 @@ class CheckpointManager:
         return state if state and state["progress"]["best_epoch"] == epoch else None
 
     def ensure_best(self, progress: dict[str, Any], model: dict[str, torch.Tensor], is_it: bool) -> None:
-        """Write `best.pt` if it is missing after a resume: `model` is what is resumed, `is_it` whether it is the best."""
+        """Write `best.pt` if it is missing after a resume: `model` is what is resumed, `is_it` whether it is the best.
+
+        Only the first rank writes; it warns if the best weights are lost.
+        """
         if not self._ranks.is_first or not progress["best_epoch"] or self.best(progress["best_epoch"]):
             return
         if is_it:
