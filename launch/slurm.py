@@ -18,16 +18,16 @@ from shards.errors import command
 NUMBERS = {"nodes", "gpus_per_node", "tasks_per_node", "cpus_per_task", "max_parallel", "requeue"}
 METAVARS = {"time": "HH:MM:SS", "setup": "LINE", "mem": "SIZE", "mem_per_gpu": "SIZE", "exclude": "NODES"}
 HELP = {
-    "partition": "where its job waits (default: the cluster's)",
-    "account": "whom it is billed to",
+    "partition": "partition of its job (default: the cluster's default)",
+    "account": "account that is charged",
     "qos": "quality of service",
-    "time": "its time limit (default: 1:00:00)",
-    "nodes": "nodes for each run (default: 1)",
+    "time": "time limit of its job (default: 1:00:00)",
+    "nodes": "number of nodes (default: 1)",
     "gpus_per_node": "GPUs of each node, one rank each (default: 0, CPUs)",
-    "gpu_type": "which GPUs, as the cluster names them, such as a100 (default: any)",
+    "gpu_type": "type of GPU as the cluster names it, such as a100 (default: any)",
     "cpus_per_task": "CPUs of each rank",
     "mem_per_gpu": 'instead of --mem, such as "16G"',
-    "reservation": "nodes that were set aside for you",
+    "reservation": "reservation to run in",
 }
 
 

@@ -128,6 +128,12 @@ class CheckpointManager:
         if found is None:
             return None
         state, wrong = found
+        version = state.get("version")
+        if isinstance(version, int) and version > CHECKPOINT_VERSION:
+            raise UserError(
+                f"{folder} was made by a newer artnet (format {version}; this one reads up to {CHECKPOINT_VERSION}); "
+                "update artnet"
+            )
         if {key: state.get(key) for key in self._identity} != self._identity:
             raise UserError(f"{folder} belongs to another configuration or other shards; choose another --run-dir")
         if wrong:

@@ -1,4 +1,4 @@
-"""submitit's executors, dispatching jobs that read an array's file instead of a pickle."""
+"""submitit's executors with jobs that read an array's file instead of a pickle."""
 
 import os
 import shlex
@@ -13,28 +13,28 @@ from .programs import run, scrubbed
 
 
 def task_command(array_file: Path) -> str:
-    """The program of a job in shell words: this interpreter, on the code of PYTHONPATH wherever it is started."""
+    """The shell command of a job: this interpreter with the code on PYTHONPATH, in every working directory."""
     return shlex.join([sys.executable, "-u", "-P", "-m", "launch.cluster.task", str(array_file.absolute())])
 
 
 class SlurmArrayExecutor(submitit.SlurmExecutor):
     """Submits the runs of an array's file as one SLURM job array.
 
-    Every option is given to sbatch as an argument, where no quoting is needed, and which counts more than SBATCH_*
-    variables. All variables of the environment go to the job, as is sbatch's custom: those that `env_from` names
-    must, and so must what `module load` and virtual environments have set. SLURM keeps them, no file of ours does.
+    Options are passed to sbatch as arguments, which need no quoting and take precedence over SBATCH_* variables. The
+    whole environment is exported to the job, as by default in sbatch: the job needs the variables of `env_from` and
+    those set by `module load` and virtual environments. They are stored by SLURM only, never in a file of the sweep.
     """
 
     def submit_runs(self, array_file: Path, count: int, code: Path) -> str:
-        """Submit `count` jobs (0: one job that is no array) and return the id of the array.
+        """Submit `count` jobs (0: a single job without an array) and return the id.
 
-        Raises `SchedulerError` with SLURM's words if it refuses, submitit's `FailedSubmissionError` if it answers
-        with no id.
+        Raises `SchedulerError` with SLURM's message if it refuses, submitit's `FailedSubmissionError` if its answer
+        contains no id.
         """
         return self._submit(array_file.with_suffix(".sh"), task_command(array_file), count, code)
 
     def submit_report(self, sweep: Path, code: Path) -> str:
-        """Submit one job that makes the sweep's table and page, and return its id. Raises the same."""
+        """Submit a job that writes the sweep's table and page, and return its id. Raises like `submit_runs`."""
         command = [sys.executable, "-P", "-m", "artnet.report", str(sweep.absolute())]
         return self._submit(self.folder / "report.sh", shlex.join(command), 0, code)
 
@@ -50,10 +50,10 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
             [
                 "#!/bin/bash",
                 *self.parameters.get("setup", []),
-                # After the user's own lines, which may load modules that come with a PYTHONPATH.
+                # After the user's setup lines: modules may set PYTHONPATH.
                 f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}" SUBMITIT_EXECUTOR=slurm',
-                "export TERM=dumb",  # unbuffered, srun gives its tasks a terminal, and what they write goes to a file
-                # Since 22.05 srun does not ask for what sbatch was asked for.
+                "export TERM=dumb",  # --unbuffered gives tasks a terminal, but their output goes to a file
+                # Since 22.05, srun does not inherit --cpus-per-task from sbatch.
                 '[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK',
                 f"exec srun --unbuffered --label --kill-on-bad-exit=1 {command}",
                 "",
@@ -64,7 +64,7 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
         given = {**self.parameters, **self.parameters.get("additional_parameters", {})}
         own = ("setup", "additional_parameters", "signal_delay_s", "array_parallelism")
         options: dict[str, Any] = {key: value for key, value in given.items() if key not in own}
-        folder = str(self.folder).replace("%", "%%")  # which has a meaning in a pattern for file names
+        folder = str(self.folder).replace("%", "%%")  # % is special in file name patterns
         options |= {
             "signal": f"USR2@{self.parameters['signal_delay_s']}",  # to the tasks, not to the shell around them
             "requeue": True,
@@ -82,10 +82,10 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
 
 
 class LocalArrayExecutor(submitit.LocalExecutor):
-    """Starts the runs of an array's file as processes of this machine, all at once."""
+    """Starts the runs of an array's file as processes on this machine, all at once."""
 
     def submit_runs(self, array_file: Path, count: int, code: Path) -> list[str]:
-        """Start `count` jobs and return their ids, which are process numbers."""
+        """Start `count` jobs and return their ids, which are process ids."""
         self.folder.mkdir(parents=True, exist_ok=True)
         command = task_command(array_file)
         path = os.pathsep.join([str(code.absolute()), *filter(None, [os.environ.get("PYTHONPATH")])])

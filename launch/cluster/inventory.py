@@ -1,4 +1,4 @@
-"""What the cluster is: partitions, nodes, limits. Asked once for each submission; reading the answers is pure."""
+"""The cluster's partitions, nodes and limits. Queried once per submission; parsing the answers is pure."""
 
 import getpass
 import re
@@ -11,14 +11,14 @@ from shards.errors import UserError
 from .programs import SchedulerError, run
 from .times import read_seconds
 
-# The word before `=`; what an administrator wrote as a comment or a reason may hold spaces, and comes last.
+# The word before `=`. Values may contain spaces: comments and reasons are free text.
 _KEY = re.compile(r"(?:^|\s)([A-Za-z][\w/:]*)=")
 _OUT_OF_SERVICE = ("DOWN", "DRAIN", "FAIL", "MAINT", "NO_RESPOND", "NOT_RESPONDING", "POWERING_DOWN", "UNKNOWN")
 
 
 @dataclass(frozen=True)
 class Node:
-    """A machine of the cluster. `host` is the name that it calls itself, `gpus` are their numbers by type."""
+    """A machine of the cluster. `host` is its own host name, `gpus` the number of its GPUs by type."""
 
     name: str
     host: str
@@ -29,13 +29,13 @@ class Node:
     partitions: frozenset[str]
 
     def gpus_of(self, kind: str | None) -> int:
-        """The GPUs of one type, or all of them."""
+        """The number of GPUs of one type, or of all types for None."""
         return self.gpus.get(kind, 0) if kind else sum(self.gpus.values())
 
 
 @dataclass(frozen=True)
 class Partition:
-    """A queue of jobs. None: no limit, or everybody is allowed."""
+    """A partition of the cluster. None means no limit, or that everybody is allowed."""
 
     name: str
     state: str  # UP, DOWN, DRAIN or INACTIVE
@@ -52,7 +52,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster as it is now. `accounts` and `qos` are those that a job may name, None where nobody can tell."""
+    """The state of the cluster. `accounts` and `qos` are those that jobs may use; None if they are not known."""
 
     partitions: dict[str, Partition]
     nodes: tuple[Node, ...]
@@ -61,18 +61,18 @@ class Cluster:
 
     @property
     def default(self) -> str | None:
-        """The partition of jobs that name none."""
+        """The default partition; None if the cluster has none."""
         return next((name for name, partition in self.partitions.items() if partition.is_default), None)
 
     def nodes_of(self, partition: str) -> list[Node]:
-        """The nodes of a partition, whatever they do now."""
+        """The nodes of a partition, in any state."""
         return [node for node in self.nodes if partition in node.partitions]
 
 
 def ask(with_accounts: bool) -> Cluster:
-    """Ask SLURM what the cluster is: two commands, and three more for accounts and QOS.
+    """Query SLURM: two commands, and three more for accounts and QOS.
 
-    Raises `UserError` if SLURM does not answer. Without its accounting, accounts and QOS are not known.
+    Raises `UserError` if SLURM does not answer. Without accounting, accounts and QOS are None.
     """
     try:
         partitions = read_partitions(run("scontrol", "--all", "--oneliner", "show", "partition"))
@@ -87,13 +87,13 @@ def ask(with_accounts: bool) -> Cluster:
             who = ["assoc", "where", f"user={getpass.getuser()}"] if enforced else ["account"]
             accounts = frozenset(run("sacctmgr", "-nP", "show", *who, "format=account").split())
             qos = frozenset(run("sacctmgr", "-nP", "show", "qos", "format=name").split())
-        except SchedulerError:  # accounting is off or down, which does not keep jobs from being submitted
+        except SchedulerError:  # accounting is off or down; jobs can be submitted nevertheless
             pass
     return Cluster(partitions, nodes, accounts, qos)
 
 
 def read_partitions(text: str) -> dict[str, Partition]:
-    """The partitions in what `scontrol --oneliner show partition` says, by name."""
+    """Parse the output of `scontrol --oneliner show partition`. Returns the partitions by name."""
     found = {}
     for fields in _records(text, "PartitionName"):
         found[fields["PartitionName"]] = Partition(
@@ -113,7 +113,7 @@ def read_partitions(text: str) -> dict[str, Partition]:
 
 
 def read_nodes(text: str) -> tuple[Node, ...]:
-    """The nodes in what `scontrol --oneliner show node` says."""
+    """Parse the output of `scontrol --oneliner show node`."""
     return tuple(
         Node(
             name=fields["NodeName"],
@@ -129,13 +129,16 @@ def read_nodes(text: str) -> tuple[Node, ...]:
 
 
 def settings(text: str) -> dict[str, str]:
-    """The settings in what `scontrol show config` says."""
+    """Parse the output of `scontrol show config`."""
     pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def read_gpus(gres: str) -> dict[str, int]:
-    """The GPUs among a node's generic resources: 4 of `a100` for `gpu:a100:4(S:0-1),nvme:1`, of no type for `gpu:4`."""
+    """The GPUs by type in a node's generic resources: `{"a100": 4}` for `gpu:a100:4(S:0-1),nvme:1`.
+
+    GPUs without a type have the empty string as type.
+    """
     found: Counter[str] = Counter()
     for part in re.sub(r"\([^)]*\)", "", gres).split(","):
         name, *rest = part.strip().split(":")
@@ -164,6 +167,6 @@ def _names(text: str | None) -> frozenset[str] | None:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names for a sentence, the first 20 of them."""
+    """Names joined for a message: the first 20 of them, and how many more."""
     known = sorted(names)
     return ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")

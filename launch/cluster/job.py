@@ -1,4 +1,4 @@
-"""A run inside a SLURM job: each task is a rank, the first one keeps the run's state and decides how it goes on."""
+"""A run inside a SLURM job: each task is a rank; the first rank records the run's state and decides on requeueing."""
 
 import contextlib
 import ctypes
@@ -18,7 +18,7 @@ from artnet.provenance import now
 from artnet.rundir import EXIT_STOPPED, RunDir, read_json, write_json
 from shards.workers import cores
 
-from ..sweep.attempt import TrainingProcess, attempt_folder, last_words, training_command
+from ..sweep.attempt import TrainingProcess, attempt_folder, last_line, training_command
 from ..sweep.folder import cancelled_since, note_state
 from ..sweep.state import State, after_exit
 from .job_array import Array
@@ -26,16 +26,16 @@ from .programs import SchedulerError, requeue
 from .requeue import Start, Stop, refusal, why_stopped
 from .stop import SIGNALS, StopRelay
 
-LOCK_WAIT_S = 60  # for a process that a lost node has left behind
-PORTS = range(20_000, 32_000)  # below those that systems give to outgoing connections
+LOCK_WAIT_S = 60  # for a process left behind by a lost node
+PORTS = range(20_000, 32_000)  # below the range for outgoing connections
 PR_SET_PDEATHSIG = 1  # of Linux's prctl()
-LOOK_EVERY_S = 1.0  # at what the other ranks say, while the training runs
-PATIENCE_S = 2.0  # with a training that does not stop, when another rank has failed
-LOCAL_REQUEUE = 144  # submitit's local executor starts a job again that ends so
+CHECK_EVERY_S = 1.0  # how often the ends of other ranks are checked while the training runs
+PATIENCE_S = 2.0  # for a training that does not stop after another rank has failed
+LOCAL_REQUEUE = 144  # the exit code with which submitit's local executor starts a job again
 
 
 def _stop_with_parent() -> None:
-    """In a child: be asked to stop when the parent dies. SLURM may not find what a killed task has left running."""
+    """In a child: receive SIGUSR2 when the parent dies. SLURM may not find the children of a killed task."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGUSR2)
 
 
@@ -52,10 +52,10 @@ def environment_id() -> str:
 
 
 class Job:
-    """Carries out one job as one of its ranks.
+    """One rank of a job.
 
-    The training is a process of its own: a signal finds it between two steps, while this process waits for its end and
-    then has the job put back into the queue, if it is to go on.
+    The training runs in a separate process, which handles signals between two steps. This process waits for its end
+    and then requeues the job if the run is to be resumed.
     """
 
     def __init__(self, file: Path, place: int, stop: StopRelay) -> None:
@@ -66,7 +66,7 @@ class Job:
         self.id = environment_id()
         self.on_slurm = "SLURM_JOB_ID" in os.environ
         if self.on_slurm:
-            # Of jobs that run at one time no two have it: their numbers are close together.
+            # Distinct for jobs that run at the same time, as their ids are close together.
             os.environ["MASTER_PORT"] = str(PORTS[int(os.environ["SLURM_JOB_ID"]) % len(PORTS)])
         self.peers = TorchDistributedEnvironment()
         self.restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0) if self.on_slurm else len(self._ended_starts())
@@ -74,7 +74,7 @@ class Job:
         self.is_first = self.peers.rank == 0
 
     def carry_out(self) -> int:
-        """Train the run, or go on with it. Returns the exit code."""
+        """Train or resume the run. Returns the exit code."""
         signature = self.run.config().signature
         if self.run.result(signature):
             self._note(State.COMPLETE)
@@ -86,7 +86,7 @@ class Job:
         earlier = self._earlier_starts()
         if refused := refusal(earlier, attempts, self.array.requeue):
             self._note(*refused)
-            return int(self.is_first)  # an error of another rank would end the first one's before it has noted it
+            return int(self.is_first)  # an error of another rank would end the first rank before it has recorded this
         self._note(State.RUNNING, f"job {self.id} on {socket.gethostname()}")
         self._record(attempts_before=attempts, outcome="", job=self.id, node=socket.gethostname(), started=now())
         training = self._start()
@@ -95,13 +95,13 @@ class Job:
             self._record(outcome="complete", ended=now())
             self._note(State.COMPLETE)
             return 0
-        if self._was_cancelled():  # by a launcher that has told the training alone
+        if self._was_cancelled():  # by a launcher that has signalled the training alone
             self._record(outcome="cancelled", ended=now())
             return EXIT_STOPPED
         begun = len(self.run.run().get("attempts", []))
         by_request = bool(self.stop) and (code in (0, EXIT_STOPPED) or -code in (*SIGNALS, signal.SIGKILL))
         if self.peers.world_size > 1 and self.is_first:
-            time.sleep(1)  # ranks fall together
+            time.sleep(1)  # ranks fail at about the same time
         other = self._other_rank_ended()
         if by_request and not (other and self.is_first):
             return self._stopped(earlier, attempts, begun)
@@ -117,13 +117,13 @@ class Job:
         return code if code >= 0 else 128 - code
 
     def _start(self) -> TrainingProcess | None:
-        """Start the training as this rank; None if the job has been asked to stop before."""
+        """Start the training of this rank; None if the job was asked to stop before."""
         waited_until = time.monotonic() + LOCK_WAIT_S
         while self.is_first and self.run.is_locked() and not self.stop and time.monotonic() < waited_until:
             time.sleep(0.2)
         if self.stop:
             return None
-        # SLURM has set CUDA_VISIBLE_DEVICES already; which of these a rank takes is the training's to choose.
+        # SLURM has set CUDA_VISIBLE_DEVICES already; the training selects the device of its rank.
         self.peers.export(set_cuda_visible_devices=False, overwrite=True)
         threads = os.environ.get("SLURM_CPUS_PER_TASK") or str(max(1, cores() // self.peers.local_world_size))
         training = TrainingProcess.start(
@@ -138,27 +138,27 @@ class Job:
         return training
 
     def _watch(self, training: TrainingProcess) -> int:
-        """Wait for the training's end and return its exit code.
+        """Wait for the end of the training and return its exit code.
 
-        A kill may follow a request to stop at once: why it came is noted before.
+        The reason for a request to stop is recorded at once, as a kill may follow.
         """
         ended_since, noted = 0.0, False
         while True:
             with contextlib.suppress(TimeoutExpired):
-                return training.process.wait(LOOK_EVERY_S)
+                return training.process.wait(CHECK_EVERY_S)
             if self.stop and self.is_first and not noted:
                 noted = True
                 self._record(outcome=self._why().why)
-            # Ranks that have not found one another yet do not notice that one is gone, nor that they were asked.
+            # Before the ranks have connected, they notice neither a lost rank nor a request to stop.
             if self.stop and self._other_rank_ended():
                 ended_since = ended_since or time.monotonic()
                 if time.monotonic() - ended_since > PATIENCE_S:
                     training.process.kill()
 
     def _stopped(self, earlier: list[Start], attempts: int, begun: int) -> int:
-        """The training has stopped because it was asked to: find out why, and go on later if there is a reason to."""
+        """Find out why the training was asked to stop, and requeue the job if it is to be resumed."""
         if not self.is_first:
-            return 0  # the first rank has the job put back; an error of this one would end it before
+            return 0  # an error would end the first rank before it has requeued the job
         stop = self._why()
         self._record(outcome=stop.why, ended=now())
         if stop.why == "cancelled":
@@ -176,7 +176,7 @@ class Job:
         return EXIT_STOPPED
 
     def _why(self) -> Stop:
-        margin = self.array.signal_s + 60  # SLURM may be so much early with its signal
+        margin = self.array.signal_s + 60  # SLURM may send its signal up to 60 s early
         with contextlib.suppress(SchedulerError):
             if self.on_slurm:
                 return why_stopped(self.id, self.restarts, margin)
@@ -184,7 +184,7 @@ class Job:
         return Stop("timed out" if left < (margin if self.on_slurm else self.array.signal_s + 2) else "asked to stop")
 
     def _requeue(self) -> None:
-        """Have SLURM put the job back, which ends it; keep trying for as long as it lets this process live."""
+        """Requeue the job, which ends it; retry until shortly before the time limit."""
         until = time.monotonic() + self.array.signal_s
         while True:
             try:
@@ -199,18 +199,18 @@ class Job:
         return self.logs / (name if self.is_first else f"{name}.{self.peers.rank}")
 
     def _report_end(self, code: int, has_begun: bool) -> int:
-        """Leave to the first rank how this one's training ended, where the training could not do so itself."""
-        state, reason = after_exit(code, "", last_words(self._log("stderr")))
+        """Report to the first rank how this rank's training ended, if the training could not do so itself."""
+        state, reason = after_exit(code, "", last_line(self._log("stderr")))
         if code < 0 or not has_begun:
             write_json(self.logs / f"ended.{self.peers.rank}", {"state": state, "reason": reason})
         return code if code >= 0 else 128 - code
 
     def _was_cancelled(self) -> bool:
-        """Whether a launcher has cancelled the run since it was submitted, and noted that."""
+        """Whether a launcher has cancelled the run since it was submitted."""
         return cancelled_since(self.run, datetime.fromisoformat(self.array.submitted).timestamp())
 
     def _other_rank_ended(self) -> tuple[State, str] | None:
-        """How the training of another rank ended, if that rank has left it."""
+        """How the training of another rank ended, if one has reported it."""
         for file in sorted(self.logs.glob("ended.*")):
             left = read_json(file)
             if left.get("state") in set(State):
@@ -223,7 +223,7 @@ class Job:
             note_state(self.run, state, reason, job=self.id, **details)
 
     def _record(self, **values: Any) -> None:
-        """Keep in the attempt's folder how this start of the job went."""
+        """Record values about this start of the job in the attempt's folder."""
         if self.is_first:
             file = self.logs / "job.json"
             write_json(file, {"job_name": self.array.name, **read_json(file), **values})
@@ -232,7 +232,7 @@ class Job:
         return [file for file, record in self._records() if "ended" in record]
 
     def _records(self) -> list[tuple[Path, dict[str, Any]]]:
-        """What the starts of this job so far have noted, in order."""
+        """The records of all starts of this job so far, in order."""
         found = [(file, read_json(file)) for file in sorted(self.run.attempts.glob("[0-9]*/job.json"))]
         return [(file, record) for file, record in found if record.get("job_name") == self.array.name]
 

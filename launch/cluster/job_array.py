@@ -1,6 +1,6 @@
-"""A job array: its runs by place, in a file that is there before SLURM hears of them.
+"""A job array: its runs by place, in a file that is written before the array is submitted.
 
-A job finds its run in this file alone, so that a launcher may die at any moment after sbatch and the jobs lack nothing.
+Jobs find their runs in this file alone, so that they need nothing from a launcher that dies after sbatch.
 """
 
 import re
@@ -18,10 +18,10 @@ from ..sweep.state import Found, State
 
 @dataclass
 class Array:
-    """`SWEEP/slurm/NAME.json`. The name holds a random token: by it, SLURM's jobs are known.
+    """`SWEEP/slurm/NAME.json`. The name contains a random token, which identifies the jobs in SLURM.
 
     `attempts` are the numbers of the runs' next attempts, `minutes` the time limit, `signal_s` the seconds between
-    the signal to stop and that limit, `requeue` how often a job that ran out of time or lost its node goes on.
+    the signal to stop and that limit, `requeue` how often a job is requeued after a time-out or a node failure.
     """
 
     name: str
@@ -34,40 +34,40 @@ class Array:
 
     @staticmethod
     def new_name(sweep: Path) -> str:
-        """A name for the jobs of a sweep that no other jobs have."""
+        """A unique name for jobs of a sweep."""
         return f"artnet-{re.sub(r'[^A-Za-z0-9_.-]', '_', sweep.name)[:100]}-{secrets.token_hex(4)}"
 
     @staticmethod
     def file(sweep: Path, name: str) -> Path:
-        """Where an array of this name is written."""
+        """The file of the array with this name."""
         return sweep / "slurm" / f"{name}.json"
 
     def write(self, sweep: Path) -> Path:
-        """Write it into the sweep's folder."""
+        """Write the array's file into the sweep's folder and return its path."""
         file = self.file(sweep, self.name)
         write_json(file, {"format": FORMAT, **asdict(self)})
         return file
 
     @classmethod
     def read(cls, file: Path) -> "Array":
-        """Raises `UserError` if the file is missing or broken."""
+        """Read an array's file. Raises `UserError` if it is missing or broken."""
         content = read_json(file)
         check_format(file, content)
         content.pop("format", None)
         try:
             return cls(**content)
         except TypeError:
-            raise UserError(f"{file} is missing or broken, and with it what these jobs are to do") from None
+            raise UserError(f"{file} is missing or broken; submit the grid again") from None
 
     def run(self, file: Path, place: int) -> RunDir:
-        """The run at a place, when this was read from `file`. Raises `UserError` if there is none."""
+        """The run at a place of this array, which was read from `file`. Raises `UserError` if there is none."""
         if not 0 <= place < len(self.runs):
             raise UserError(f"{file} has no run at place {place}; submit the grid again")
         return RunDir(file.parents[1] / self.runs[place])
 
 
 def unneeded_files(sweep: Path, folders: Sequence[RunDir], found: Mapping[str, Found]) -> list[Path]:
-    """What was written for jobs in the folder of a sweep, and only complete runs needed; `folders` are all its runs."""
+    """The files of jobs in a sweep's folder that only complete runs needed; `folders` are all its runs."""
     over = (State.COMPLETE, State.PLANNED)
     recorded = [folder.state() for folder in folders if found[folder.name].state not in over]
     needed = {str(state.job).partition("_")[0] for state in recorded} | {str(state.job_name) for state in recorded}
@@ -76,7 +76,7 @@ def unneeded_files(sweep: Path, folders: Sequence[RunDir], found: Mapping[str, F
 
 
 def _owner(file: Path) -> str:
-    """The job or array of jobs that a file is of, by its name: `12_3.log`, `12.log`, `artnet-colours-6f1e.json`."""
+    """The job or array that a file belongs to, by its name: `12_3.log`, `12.log`, `artnet-colours-6f1e.json`."""
     if file.stem.startswith("artnet-"):
         return file.stem
     number = file.stem.partition("_")[0]

@@ -1,4 +1,4 @@
-"""How runs that have jobs in SLURM are found: by what their folders hold, and what SLURM says of the jobs."""
+"""The states of runs with SLURM jobs, from their folders and from what SLURM reports about the jobs."""
 
 import contextlib
 import dataclasses
@@ -18,18 +18,18 @@ from ..sweep.state import LIVE, Found, Observation, State, after_exit
 from . import queue
 from .queue import QueueEntry, from_slurm
 
-# SLURM holds a job that it has requeued `max_batch_requeue` times (default: 5) until somebody releases it. A new job
-# may take the run over: the held one has nothing to do any more.
+# SLURM holds a job that it has requeued `max_batch_requeue` times (default: 5) until it is released by hand. A new job
+# may take over the run; the held one then ends at once.
 HELD = "JobHoldMaxRequeue"
 
-# srun's last words in a job that was given a node before SLURM was done with what had run there.
+# srun's last line in a job that got a node on which SLURM was still cleaning up the previous one.
 NO_STEP = re.compile(r"srun: error: Unable to create step .*: Job/step already completing or completed")
 
 
 def find(sweep: SweepDir, runs: Sequence[Run], fresh: bool = False) -> Observation:
-    """How each run is found: by its folder if that says it all, by asking SLURM if a job is or was there.
+    """Find the state of each run: from its folder if that suffices, from SLURM if it has or had a job.
 
-    Unless `fresh`, what SLURM said within the last 30 s is good enough.
+    Unless `fresh`, an answer of SLURM from the last 30 s is accepted.
     """
     found: dict[str, Found] = {}
     asked: dict[str, queue.Place] = {}
@@ -74,11 +74,11 @@ def _ask(sweep: SweepDir, asked: dict[str, queue.Place], since: datetime, fresh:
 
 
 def note(sweep: SweepDir, runs: Sequence[Run], observed: Observation) -> None:
-    """Record what SLURM said of the runs, for those who cannot ask it: the table and the page."""
+    """Record the observed states in `state.json`, for the table and the page, which do not query SLURM."""
     for run in runs:
         folder, now = sweep.run(run), observed.found[run.config.name]
         recorded = folder.state()
-        is_settled = recorded.state not in {*LIVE, State.INTERRUPTED}  # its job has had the last word since
+        is_settled = recorded.state not in {*LIVE, State.INTERRUPTED}  # the job has recorded its end meanwhile
         if is_settled or now.state in (State.PLANNED, State.UNKNOWN):
             continue
         job = {"job": now.job} if now.job else {}
@@ -87,26 +87,26 @@ def note(sweep: SweepDir, runs: Sequence[Run], observed: Observation) -> None:
 
 
 def process(number: str, folder: Path) -> QueueEntry | None:
-    """A job of submitit's local executor, if its process still runs: numbers of processes are used again."""
+    """The job of submitit's local executor with this process id, if it is still running: ids are reused."""
     try:
         command = Path("/proc", number, "cmdline").read_bytes().split(b"\0")
     except OSError:
         return None
-    # With lines of `setup` the program is a shell, and the folder a part of what it is to run.
+    # With `setup` lines the program is a shell, and the folder is a part of its script.
     is_ours = any(os.fsencode(folder.absolute()) in word for word in command)
     return QueueEntry(number, "RUNNING") if is_ours else None
 
 
 def _is_unsettled(folder: RunDir, run: Run) -> bool:
-    """Whether there is or was a job about which the folder has not the last word."""
+    """Whether the run has or had a job whose end its folder does not show."""
     recorded = folder.state()
     may_go_on = recorded.launcher == "slurm" and recorded.state in {*LIVE, State.INTERRUPTED}
     return may_go_on and recorded.job_name is not None and folder.result(run.config.signature) is None
 
 
 def judge(folder: RunDir, recorded: RunState, entry: QueueEntry | None, answer: queue.Answer) -> Found:
-    """How a run without a result is found, from what is `recorded` of it and what SLURM says of its job."""
-    own = Found(State(recorded.state), recorded.reason)  # as the job or a launcher noted it
+    """The state of a run without a result, from its `recorded` state and SLURM's `entry` of its job."""
+    own = Found(State(recorded.state), recorded.reason)  # as recorded by the job or a launcher
     if not answer.queue_known:
         return Found(State.UNKNOWN, "SLURM does not answer")
     if entry is None:
@@ -114,7 +114,7 @@ def judge(folder: RunDir, recorded: RunState, entry: QueueEntry | None, answer: 
     state = from_slurm(entry.word, entry.exit_code)
     where = f"job {entry.id}" + (f" on {entry.node}" if entry.node else "")
     if entry.reason == HELD:
-        return Found(State.INTERRUPTED, f"{where} is held: SLURM requeues a job no more often")
+        return Found(State.INTERRUPTED, f"{where} is held: SLURM has requeued it as often as it allows")
     if not entry.has_ended:
         why = own.reason if own.state is State.REQUEUED else entry.reason
         return Found(state, where + (f": {why}" if why else ""))
@@ -123,7 +123,7 @@ def judge(folder: RunDir, recorded: RunState, entry: QueueEntry | None, answer: 
     if entry.word == "COMPLETED" and last_outcome(folder, 0) == "stopped":
         return Found(State.INTERRUPTED, "stopped on request")
     if entry.word == "COMPLETED":
-        return Found(state, f"{where} ended well, but left no valid result.json")
+        return Found(state, f"{where} ended with exit code 0, but left no valid result.json")
     code = f" (exit code {entry.exit_code})" if state in (State.FAILED, State.INTERRUPTED) else ""
     said = last_lines(folder.path.parent / "slurm" / f"{entry.id}.log") if state is State.FAILED else []
     if said and NO_STEP.match(said[-1]):
@@ -134,7 +134,7 @@ def judge(folder: RunDir, recorded: RunState, entry: QueueEntry | None, answer: 
 
 
 def _without_entry(folder: RunDir, own: Found, answer: queue.Answer) -> Found:
-    """How a run is found whose job SLURM does not know, or not any more."""
+    """The state of a run whose job SLURM does not know, or no longer knows."""
     if own.state is State.INTERRUPTED:
         return own
     if not answer.history_known:
@@ -142,8 +142,8 @@ def _without_entry(folder: RunDir, own: Found, answer: queue.Answer) -> Found:
     if own.state is State.SUBMITTING:
         return Found(State.PLANNED, "its job never reached SLURM")
     if own.state is State.PENDING:
-        return Found(State.FAILED, "its job has left the queue without a word")
+        return Found(State.FAILED, "its job left the queue before it started")
     outcome = last_outcome(folder, 0)
     if outcome.startswith("failed"):
         return Found(*after_exit(1, outcome, ""))
-    return Found(State.INTERRUPTED, outcome or "SLURM knows its job no more")
+    return Found(State.INTERRUPTED, outcome or "SLURM no longer knows its job")

@@ -1,6 +1,6 @@
-"""What would go wrong with jobs, said before they are submitted: one sentence each, all of them at once.
+"""Checks before jobs are submitted: every problem in one sentence, all of them at once.
 
-SLURM itself accepts much that can never run, such as 99 nodes of a cluster that has four, and lets it wait for ever.
+SLURM accepts jobs that can never run, such as 99 nodes of a cluster that has four, and leaves them in the queue.
 """
 
 import os
@@ -21,9 +21,9 @@ from .programs import SchedulerError
 from .resources import Request, Resources
 from .times import write_minutes
 
-# Trainable parameters of a trunk without its classifier, in millions.
+# Trainable parameters of a backbone without its classifier, in millions.
 _TRUNKS = {"resnet18": 11.2, "resnet34": 21.3, "resnet50": 23.5, "resnet101": 42.5}
-_EXTRAS = 1.15  # what recurrence, attention and heads add in the study's models
+_EXTRAS = 1.15  # the factor by which recurrence, attention and heads enlarge the study's models
 _LOGS = 10_000_000  # bytes
 _NODE_LOCAL = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108  # nothing is written there
 _IN_MEMORY = ("tmpfs", "ramfs", "devtmpfs")
@@ -33,14 +33,14 @@ Where = Callable[[str], str]  # a resource's key -> FILE:LINE
 
 @dataclass
 class Findings:
-    """What keeps the jobs from being submitted, and what is only worth knowing."""
+    """Problems, which prevent a submission, and warnings, which do not."""
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
 def check(request: Request, runs: Sequence[Run], new: Sequence[Run], sweep: Path) -> Findings:
-    """Check what `runs`, those to be submitted, ask for; `new` are those of them that have no checkpoint yet.
+    """Check the resources of `runs`, which are to be submitted; `new` are those of them without a checkpoint.
 
     `sweep` is the sweep's folder. Raises `UserError` if SLURM does not answer.
     """
@@ -75,7 +75,7 @@ def check(request: Request, runs: Sequence[Run], new: Sequence[Run], sweep: Path
 
 
 def resource_problems(asked: Resources, slurm: Cluster, where: Where) -> list[str]:
-    """Why a job can never start, or would be refused; empty if nothing is wrong."""
+    """The reasons why a job can never start or would be refused; empty if there are none."""
     names = (asked.partition or slurm.default or "").split(",")
     if names == [""]:
         return [
@@ -85,12 +85,12 @@ def resource_problems(asked: Resources, slurm: Cluster, where: Where) -> list[st
     if unknown := [name for name in names if name not in slurm.partitions]:
         return [f"{where('partition')}: no partition {unknown[0]!r}; this cluster has {listed(slurm.partitions)}"]
     each = [_partition_problems(asked, slurm, slurm.partitions[name], where) for name in names]
-    # Of several partitions one that takes the job is enough.
+    # One of several partitions is enough.
     problems = [] if not all(each) else each[0]
     for key, kind, known in (("account", "account", slurm.accounts), ("qos", "QOS", slurm.qos)):
         name = getattr(asked, key)
         if name and known is not None and name not in known:
-            yours = f"those that you may use are {listed(known)}" if known else "there is none that you may use"
+            yours = f"those that you may use are {listed(known)}" if known else "you may use none on this cluster"
             problems.append(f"{where(key)}: no {kind} {name!r}; {yours}")
     return problems
 
@@ -105,7 +105,7 @@ def _partition_problems(asked: Resources, slurm: Cluster, partition: Partition, 
     if partition.max_minutes is not None and asked.time > partition.max_minutes:
         problems.append(
             f"{where('time')}: time {write_minutes(asked.time)} is more than partition {name} allows, "
-            f"{write_minutes(partition.max_minutes)}; ask for less (an interrupted run goes on where it was)"
+            f"{write_minutes(partition.max_minutes)}; ask for less (an interrupted run resumes)"
         )
     most = min(len(nodes), len(nodes) if partition.max_nodes is None else partition.max_nodes)
     if asked.nodes > most:
@@ -118,7 +118,7 @@ def _partition_problems(asked: Resources, slurm: Cluster, partition: Partition, 
     fitting = sum(_fits(asked, partition, node) for node in nodes)
     if not lacking and fitting < asked.nodes <= most:
         problems.append(
-            f"{where('nodes')}: only {fitting} of the {len(nodes)} nodes of partition {name} have {_told(asked)}, "
+            f"{where('nodes')}: only {fitting} of the {len(nodes)} nodes of partition {name} have {_described(asked)}, "
             f"and {asked.nodes} are asked for; ask for less"
         )
     for key, kind, allowed, denied in (
@@ -133,7 +133,7 @@ def _partition_problems(asked: Resources, slurm: Cluster, partition: Partition, 
 
 
 def _room(asked: Resources, partition: Partition, node: Node) -> tuple[int, int, int]:
-    """GPUs (of the type that is asked for), CPUs and MiB that one job can have of a node."""
+    """The GPUs (of the type that is asked for), CPUs and MiB that one job can have on a node."""
     cpus, mib = partition.max_cpus_per_node or node.cpus, partition.max_mib_per_node or node.memory_mib
     return node.gpus_of(asked.gpu_type), min(node.cpus, cpus), min(node.memory_mib, mib)
 
@@ -147,7 +147,7 @@ def _fits(asked: Resources, partition: Partition, node: Node) -> bool:
 
 
 def _lacking(asked: Resources, partition: Partition, nodes: Sequence[Node]) -> list[tuple[str, str, str]]:
-    """What no node has enough of: the key, what is asked for, and the most that there is."""
+    """The resources that no node has enough of: the key, what is asked for, and the largest amount on a node."""
     rooms = [_room(asked, partition, node) for node in nodes] or [(0, 0, 0)]
     gpus, cpus, mib = (max(column) for column in zip(*rooms, strict=True))
     cpu_key = "cpus_per_task" if asked.cpus_per_task else "tasks_per_node"
@@ -163,7 +163,7 @@ def _lacking(asked: Resources, partition: Partition, nodes: Sequence[Node]) -> l
     return found
 
 
-def _told(asked: Resources) -> str:
+def _described(asked: Resources) -> str:
     wants = [" ".join(filter(None, [str(asked.gpus_per_node), asked.gpu_type, "GPUs"]))] if asked.gpus_per_node else []
     wants.append(f"{asked.cpus_per_node} CPUs")
     if asked.mib_per_node:
@@ -176,7 +176,7 @@ def _gib(mib: int) -> str:
 
 
 def resource_warnings(asked: Resources, slurm: Cluster, where: Where) -> list[str]:
-    """What a job can live with, but its owner should know."""
+    """Problems that delay a job but do not prevent it."""
     warnings = []
     for name in (asked.partition or slurm.default or "").split(","):
         if partition := slurm.partitions.get(name):
@@ -191,7 +191,7 @@ def resource_warnings(asked: Resources, slurm: Cluster, where: Where) -> list[st
 
 
 def try_out(asked: Resources) -> str:
-    """What SLURM says when it would refuse a job with these resources; empty if it would not, or does not answer."""
+    """SLURM's message if it would refuse a job with these resources; empty if it would not or does not answer."""
     options = asked.parameters()
     options |= options.pop("additional_parameters", {})
     options.pop("setup", None)
@@ -204,55 +204,56 @@ def try_out(asked: Resources) -> str:
 
 
 def refusal(said: str, all_in_service: bool) -> str:
-    """The reason in what `sbatch --test-only` said, unless it is one that passes.
+    """The reason in the output of `sbatch --test-only`; empty if it is a temporary one.
 
-    Of nodes that are down it says the same as of nodes that do not exist, yet jobs may wait for them.
+    Its message is the same for nodes that are down, for which jobs may wait, and for nodes that do not exist.
     """
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     reason = lines[-1] if lines else ""
     for prefix in ("sbatch: ", "error: ", "allocation failure: ", "Batch job submission failed: "):
         reason = reason.removeprefix(prefix)
-    passing = ["not available (down", "busy", "temporarily", "unable to contact", "try again", "timed out"]
-    passing += [] if all_in_service else ["configuration is not available"]
-    return "" if any(words in reason.lower() for words in passing) else reason.rstrip(".")
+    temporary = ["not available (down", "busy", "temporarily", "unable to contact", "try again", "timed out"]
+    temporary += [] if all_in_service else ["configuration is not available"]
+    return "" if any(words in reason.lower() for words in temporary) else reason.rstrip(".")
 
 
 def _key_in(reason: str) -> str:
-    """The resource that a refusal is about, as far as its words tell."""
+    """The resource that a refusal is about, guessed from its words."""
     words = {"feature": "constraint", "reservation": "reservation", "node name": "exclude", "account": "account"}
     words |= {"qos": "qos", "time": "time", "memory": "mem", "gres": "gpus_per_node"}
     return next((key for word, key in words.items() if word in reason.lower()), "partition")
 
 
 def checkpoint_bytes(config: RunConfig) -> tuple[int, int]:
-    """About the size of a run's last checkpoint and of its best, bytes: weights, and what the optimizer keeps."""
+    """The estimated size in bytes of a run's last checkpoint (with the optimizer's state) and of its best one."""
     weights = _TRUNKS[config.model.backbone] * _EXTRAS * 4e6
     moments = 2 if config.optim.name == "adamw" else 1
     return int(weights * (1 + moments + (config.optim.ema_half_life > 0))), int(weights)
 
 
 def disk(folder: Path, free: int, new: Sequence[RunConfig], parallel: int) -> Findings:
-    """Whether the disk is too full for any new run, or for all of them, `parallel` of which write at a time."""
+    """Check whether `free` bytes suffice for one run, and for all `new` ones, `parallel` of which write at a time."""
     sizes = [checkpoint_bytes(config) for config in new]
-    # A checkpoint is whole before it takes the place of the one before.
+    # A new checkpoint is complete before it replaces the old one.
     one = max((2 * last + best for last, best in sizes), default=0) + _LOGS
     every = sum(map(sum, sizes)) + sum(sorted((last for last, _ in sizes), reverse=True)[:parallel]) + _LOGS
     has = f"{folder} has {free / 1e9:.2f} GB of free disk"
     if free < one:
         return Findings([f"{has}, and a run takes about {one / 1e9:.2f} GB; free some, or give another --runs"])
     if free < every:
-        told = f"{has}, and the checkpoints of {len(new)} new runs take about {every / 1e9:.2f} GB together"
-        return Findings(warnings=[told])
+        return Findings(
+            warnings=[f"{has}, and the checkpoints of {len(new)} new runs take about {every / 1e9:.2f} GB together"]
+        )
     return Findings()
 
 
 def free_bytes(folder: Path) -> int:
-    """What this user may still write to the disk of a folder, which need not be there yet."""
+    """The free bytes on the disk of a folder, which need not exist yet."""
     return shutil.disk_usage(_nearest(folder)).free
 
 
 def file_system(path: Path) -> str:
-    """The kind of file system that a path is on, such as `ext4`, `nfs4` or `tmpfs`; empty if nobody can tell."""
+    """The type of the file system of a path, such as `ext4`, `nfs4` or `tmpfs`; empty if it is not known."""
     best, kind = "", ""
     try:
         lines = Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -267,18 +268,18 @@ def file_system(path: Path) -> str:
 
 
 def path_warnings(paths: Iterable[Path], kind_of: Callable[[Path], str], elsewhere: bool) -> list[str]:
-    """Paths that jobs most likely cannot see, if they run `elsewhere`: on another machine than this one."""
+    """Warnings about paths that jobs are unlikely to find if they run `elsewhere`, on another machine."""
     if not elsewhere:
         return []
     warnings = []
     for path in map(Path.absolute, paths):
         if kind_of(path) in _IN_MEMORY or any(path.is_relative_to(place) for place in _NODE_LOCAL):
-            warnings.append(f"{path} is a place that most clusters do not share between nodes; jobs may not find it")
+            warnings.append(f"{path} is on storage that most clusters do not share between nodes; jobs may not find it")
     return warnings
 
 
 def _nearest(path: Path) -> Path:
-    """The path, or the nearest folder above it that is there."""
+    """The path, or the nearest folder above it that exists."""
     path = path.absolute()
     while not os.path.lexists(path) and path != path.parent:
         path = path.parent

@@ -1,6 +1,6 @@
-"""Asking SLURM about jobs: one squeue and, for those that it no longer has, one sacct, for any number of jobs.
+"""Query SLURM about any number of jobs: one squeue and, for jobs that have left the queue, one sacct.
 
-Jobs are known by their name, which holds a random token, and their place in the array: ids are used again.
+Jobs are identified by their name, which contains a random token, and their place in the array: ids are reused.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ from artnet.rundir import EXIT_STOPPED, read_json, write_json
 from ..sweep.state import FROM_OUTSIDE, State
 from .programs import SchedulerError, run
 
-ASK_EVERY_S = 30  # what status shows of SLURM is at most so old
+ASK_EVERY_S = 30  # the largest age of the cached answer that status shows
 ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
          "TIMEOUT")  # fmt: skip
 
-# Fixed widths: a name or a reason may hold any separator.
+# Fixed widths: names and reasons may contain any separator.
 QUEUE_COLUMNS = {"JobArrayID": 60, "State": 20, "NodeList": 200, "Reason": 60, "TimeLeft": 16, "exit_code": 12,
                  "Name": 200}  # fmt: skip
 
@@ -57,7 +57,7 @@ _SLURM = {
     "OUT_OF_MEMORY": State.OUT_OF_MEMORY,
     "DEADLINE": State.TIMED_OUT,
     "TIMEOUT": State.TIMED_OUT,
-    "COMPLETED": State.FAILED,  # the job ended well, yet it is asked for because there is no valid result
+    "COMPLETED": State.FAILED,  # exit code 0, but jobs are queried only if there is no valid result
 }
 
 Place = tuple[str, int]  # a job's name, and its place in the array
@@ -65,7 +65,7 @@ Place = tuple[str, int]  # a job's name, and its place in the array
 
 @dataclass(frozen=True)
 class QueueEntry:
-    """What SLURM says of one job: its id as in `123_4`, its word for the state, and as text what is known besides."""
+    """SLURM's entry of one job: its id such as `123_4`, its state in SLURM's word, and other fields as text."""
 
     id: str
     word: str
@@ -76,15 +76,15 @@ class QueueEntry:
 
     @property
     def has_ended(self) -> bool:
-        """Whether SLURM is done with it."""
+        """Whether the job has ended."""
         return self.word.partition(" ")[0] in ENDED
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The jobs that SLURM knows, and what it had to complain about.
+    """The jobs that SLURM knows, and its error message, if any.
 
-    Without `queue_known` nothing is known of any job; without `history_known` nothing of jobs that have left the queue.
+    Unless `queue_known`, nothing is known about any job; unless `history_known`, about jobs that have left the queue.
     """
 
     jobs: dict[Place, QueueEntry]
@@ -94,7 +94,7 @@ class Answer:
 
 
 def ask(names: Collection[str], places: Collection[Place], since: datetime) -> Answer:
-    """Ask about `places` of the arrays called `names`, submitted after `since`."""
+    """Query the jobs at `places` of the arrays with these `names`, submitted after `since`."""
     if not names:
         return Answer({})
     columns = ",".join(f"{column}:{width}" for column, width in QUEUE_COLUMNS.items())
@@ -112,18 +112,18 @@ def ask(names: Collection[str], places: Collection[Place], since: datetime) -> A
                       f"--starttime={start}", f"--name={','.join(names)}",
                       "--format=JobID,State,NodeList,Reason,ExitCode,JobName")  # fmt: skip
     except SchedulerError as error:
-        if "accounting storage is disabled" in str(error):  # this cluster keeps none: the queue is all there is
+        if "accounting storage is disabled" in str(error):  # there is no history: the queue has to do
             return Answer(jobs)
         return Answer(jobs, str(error), history_known=False)
     for place, job in read_history(history).items():
-        # Accounting is seconds behind: what it takes for running may have ended for the queue.
+        # Accounting lags by seconds: a job that has ended in the queue may still be running there.
         if place not in jobs or (jobs[place].has_ended and job.has_ended):
             jobs[place] = job
     return Answer(jobs)
 
 
 def ask_again(folder: Path, names: Collection[str], places: Collection[Place], since: datetime) -> Answer:
-    """The same, but an answer of the last 30 s about these names, kept in `folder`, is good enough."""
+    """Like `ask`, but accept an answer about these names that was cached in `folder` within the last 30 s."""
     file = folder / "answer.json"
     kept = read_json(file)
     with contextlib.suppress(KeyError, TypeError, ValueError):
@@ -135,14 +135,14 @@ def ask_again(folder: Path, names: Collection[str], places: Collection[Place], s
 
 
 def remember(folder: Path, names: Collection[str], answer: Answer) -> None:
-    """Keep an answer for `ask_again`."""
+    """Cache an answer for `ask_again`."""
     jobs = [[*place, asdict(job)] for place, job in answer.jobs.items()]
-    with contextlib.suppress(OSError):  # on a full disk people want to know where their runs are, too
+    with contextlib.suppress(OSError):  # status must work on a full disk too
         write_json(folder / "answer.json", {**vars(answer), "asked": time.time(), "names": sorted(names), "jobs": jobs})
 
 
 def forget(folder: Path) -> None:
-    """Let `ask_again` ask: something was done to the jobs."""
+    """Remove the cached answer, after jobs were submitted or cancelled."""
     (folder / "answer.json").unlink(missing_ok=True)
 
 
@@ -155,7 +155,7 @@ def _from_json(kept: dict[str, Any]) -> Answer:
 
 
 def read_queue(text: str) -> dict[Place, QueueEntry]:
-    """What squeue printed: a line per element of an array."""
+    """Parse the output of squeue: one line per element of an array."""
     jobs: dict[Place, QueueEntry] = {}
     for line in text.splitlines():
         cells, at = [], 0
@@ -164,14 +164,14 @@ def read_queue(text: str) -> dict[Place, QueueEntry]:
             at += width
         number, word, node, reason, left, status, name = cells
         with contextlib.suppress(ValueError):
-            exit_code = f"{int(status) >> 8}:{int(status) & 127}"  # squeue has it as wait() does
+            exit_code = f"{int(status) >> 8}:{int(status) & 127}"  # squeue prints the status of wait()
             job = QueueEntry(number, word, node, known(reason), known(left), exit_code)
             jobs.update(_placed(name, job))
     return jobs
 
 
 def read_history(text: str) -> dict[Place, QueueEntry]:
-    """What sacct printed: a line for each time that a job was in the queue, the last one counts."""
+    """Parse the output of sacct: one line for each time that a job was in the queue, of which the last counts."""
     jobs: dict[Place, QueueEntry] = {}
     for line in text.splitlines():
         with contextlib.suppress(ValueError):
@@ -182,14 +182,14 @@ def read_history(text: str) -> dict[Place, QueueEntry]:
 
 
 def _placed(name: str, job: QueueEntry) -> Iterator[tuple[Place, QueueEntry]]:
-    """A line's job by place: `12_3`, `12` alone, or `12_[0-2,7%4]` for elements that have not started."""
+    """The job of a line by place. Its id is `12_3`, `12`, or `12_[0-2,7%4]` for elements that have not started."""
     array, _, elements = job.id.partition("_")
     for number in read_elements(elements):
         yield (name, number), QueueEntry(**{**vars(job), "id": f"{array}_{number}" if elements else array})
 
 
 def read_elements(text: str) -> list[int]:
-    """`3`, `[0-2,7%4]` or `[0-8:2]` as numbers; nothing means the only one, 0. Raises ValueError."""
+    """Parse `3`, `[0-2,7%4]` or `[0-8:2]` as numbers; an empty text means 0. Raises `ValueError`."""
     found: list[int] = []
     for part in text.strip("[]").partition("%")[0].split(","):
         match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part or "0")
@@ -200,19 +200,20 @@ def read_elements(text: str) -> list[int]:
 
 
 def known(text: str) -> str:
+    """The text; empty if it is one of SLURM's words for an unknown value."""
     return "" if text in ("None", "N/A", "Unknown", "INVALID", "None assigned", "(null)") else text
 
 
 def from_slurm(word: str, exit_code: str = "") -> State:
-    """The state that SLURM's word (as in `CANCELLED by 1000`) means for a run without a result.
+    """The state of a run without a result, from SLURM's word for the state of its job (as in `CANCELLED by 1000`).
 
-    `exit_code` as sacct has it, `CODE:SIGNAL`: a job that somebody killed has not failed. Words that SLURM may add
-    one day are unknown, not bad.
+    `exit_code` is `CODE:SIGNAL`, as in sacct: a job that was killed from outside has not failed. Words that are not
+    in the table map to unknown, not to failed.
     """
     state = _SLURM.get(word.partition(" ")[0].rstrip("+"), State.UNKNOWN)
     code, _, number = exit_code.partition(":")
     if state is State.FAILED and code.isdecimal() and number.isdecimal():
-        # Of a task that was killed some versions of srun say 128 + SIGNAL, and some SIGNAL alone.
+        # For a killed task, some versions of srun report 128 + SIGNAL, others SIGNAL.
         killed_by = int(number) or int(code) - 128
         if killed_by in FROM_OUTSIDE or int(code) in _SRUN_SIGNALS or int(code) == EXIT_STOPPED:
             return State.INTERRUPTED

@@ -1,4 +1,4 @@
-"""Whether a job goes on: why SLURM has stopped it, and whether it may start again."""
+"""Whether to requeue a job: why it was stopped, and whether it may start again."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from .queue import known
 @dataclass(frozen=True)
 class Stop:
     """Why a job was signalled: `cancelled`, `preempted`, `timed out`, or `asked to stop` if not by SLURM; and whether
-    SLURM has put the job back into the queue already.
+    SLURM has requeued the job already.
     """
 
     why: str
@@ -21,16 +21,19 @@ class Stop:
 
 
 def why_stopped(job: str, restarts: int, seconds_before_limit: float) -> Stop:
-    """Why SLURM has signalled this job, from inside it. Raises `SchedulerError`."""
+    """Why this job was signalled, queried from inside it. Raises `SchedulerError`."""
     return read_stop(run("scontrol", "--oneliner", "show", "job", job), restarts, seconds_before_limit)
 
 
 def read_stop(text: str, restarts: int, seconds_before_limit: float) -> Stop:
-    """The same from what scontrol printed."""
+    """Why a job was signalled, from the output of `scontrol show job`.
+
+    A job that had started `restarts` + 1 times and has less than `seconds_before_limit` left has timed out.
+    """
     fields = dict(re.findall(r"(\w+)=(\S*)", text))
     if int(fields.get("Restarts", restarts)) > restarts:
         return Stop("preempted", in_queue=True)
-    if fields.get("JobState") != "RUNNING":  # COMPLETING, as all that is being killed
+    if fields.get("JobState") != "RUNNING":  # COMPLETING: it is being killed
         return Stop("cancelled")
     if known(fields.get("PreemptTime", "")):
         return Stop("preempted")
@@ -43,9 +46,9 @@ def read_stop(text: str, restarts: int, seconds_before_limit: float) -> Stop:
 
 @dataclass(frozen=True)
 class Start:
-    """One start of a job: how it ended, and how many attempts at training the run had before.
+    """One start of a job: how it ended, and how many attempts the run had recorded before.
 
-    `outcome` is `preempted`, `timed out`, or another word of the job's; nothing if it was lost with its node.
+    `outcome` is `preempted`, `timed out` or another reason; empty if the job was lost with its node.
     """
 
     outcome: str
@@ -53,10 +56,10 @@ class Start:
 
 
 def refusal(starts: Sequence[Start], attempts: int, budget: int) -> tuple[State, str] | None:
-    """Why a job may not start again after these starts, as the state and reason of its run; None if it may.
+    """The state and reason of a run whose job may not start again after these starts; None if it may.
 
-    A time-out and a node that was lost take one of `budget` each, a preemption none. Two starts after which the run
-    has no more `attempts` than before are the job's own fault, unless it was preempted or lost its node.
+    Each time-out and each lost node takes one of `budget`, a preemption none. After two starts that added none to the
+    run's `attempts`, the job has failed, unless it was preempted or lost its node.
     """
     idle = [start for start in starts if start.attempts_before == attempts and start.outcome not in ("preempted", "")]
     if len(idle) > 1:
@@ -71,4 +74,4 @@ def refusal(starts: Sequence[Start], attempts: int, budget: int) -> tuple[State,
         if count
     )
     state = State.TIMED_OUT if starts[-1].outcome == "timed out" else State.NODE_FAILED
-    return state, f"{times}, and `requeue: {budget}` is used up; --retry goes on from the checkpoint"
+    return state, f"{times}, and `requeue: {budget}` is used up; --retry resumes from the checkpoint"

@@ -1,4 +1,4 @@
-"""What a run asks SLURM for: the grid's `slurm:` block, the overrides that match the run, the command line. Pure."""
+"""The SLURM resources of a run: the `slurm:` block, the overrides that match the run, the command line. Pure."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ _UNITS = {"K": 2**-10, "M": 1, "G": 2**10, "T": 2**20}  # in MiB
 
 
 def _minutes(value: object) -> int:
-    """`"8:00:00"` or `"1-12:00:00"` in minutes."""
+    """Parse `"8:00:00"` or `"1-12:00:00"` as minutes, rounded up."""
     seconds = read_seconds(value) if isinstance(value, str) and value.count(":") == 2 else None
     if seconds is None:
         raise ValueError('write a time limit as "HOURS:MM:SS" or "DAYS-HH:MM:SS", in quotes')
@@ -28,7 +28,7 @@ def _minutes(value: object) -> int:
 
 
 def _written(pattern: str, rule: str) -> Callable[[object], object]:
-    """A validator of text that ends up in an option of sbatch: nothing in it may mean anything else to SLURM."""
+    """A validator of text that becomes an option of sbatch: it must not be able to inject anything else."""
 
     def check(value: object) -> object:
         if value is not None and not (isinstance(value, str) and re.fullmatch(pattern, value)):
@@ -59,11 +59,11 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 
 
 class Resources(BaseModel):
-    """What a job asks SLURM for. None leaves it to the cluster's default."""
+    """The resources of a job. None leaves a resource to the cluster's default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    partition: Names | None = Field(None, description="several, as in a,b: whichever starts the job first")
+    partition: Names | None = Field(None, description="one, or several as in a,b: the first that can start the job")
     account: Name | None = None
     qos: Name | None = None
     time: Annotated[int, BeforeValidator(_minutes)] = Field("1:00:00", validate_default=True, description="minutes")
@@ -72,13 +72,13 @@ class Resources(BaseModel):
     gpu_type: Name | None = Field(None, description="as the cluster names it, such as a100; default: any")
     tasks_per_node: Count | None = Field(None, description="ranks; default: one per GPU, else 1")
     cpus_per_task: Count | None = None
-    mem: Memory | None = Field(None, description='of a node, such as "64G"; "0" is all that it has')
+    mem: Memory | None = Field(None, description='memory of each node, such as "64G"; "0": all of it')
     mem_per_gpu: Memory | None = None
-    constraint: Features | None = Field(None, description="what nodes must have, such as `ib|nvme`")
-    exclude: Hosts | None = Field(None, description="nodes that are not to be used")
+    constraint: Features | None = Field(None, description="features that nodes must have, such as `ib|nvme`")
+    exclude: Hosts | None = Field(None, description="nodes not to use")
     reservation: Name | None = None
     setup: Annotated[tuple[str, ...], BeforeValidator(_lines)] = Field(
-        (), description="lines of shell, run at the start of the job, such as `module load cuda`"
+        (), description="shell lines run at the start of the job, such as `module load cuda`"
     )
 
     @model_validator(mode="after")
@@ -86,34 +86,34 @@ class Resources(BaseModel):
         if self.mem and self.mem_per_gpu:
             raise ValueError("mem and mem_per_gpu contradict each other; keep one of them")
         if self.mem_per_gpu and not self.gpus_per_node:
-            raise ValueError("mem_per_gpu means nothing without gpus_per_node; give that too, or mem instead")
+            raise ValueError("mem_per_gpu has no effect without gpus_per_node; give that too, or mem instead")
         if self.gpu_type and not self.gpus_per_node:
-            raise ValueError("gpu_type means nothing without gpus_per_node; give that too")
+            raise ValueError("gpu_type has no effect without gpus_per_node; give that too")
         return self
 
     @property
     def ranks_per_node(self) -> int:
-        """Processes that train, on each node."""
+        """The number of training processes per node."""
         return self.tasks_per_node or self.gpus_per_node or 1
 
     @property
     def gpus_in_words(self) -> str:
-        """What --gpus-per-node takes: `4`, or `a100:4`; nothing for none."""
+        """The argument of --gpus-per-node: `4` or `a100:4`; empty without GPUs."""
         return ":".join(filter(None, [self.gpu_type, str(self.gpus_per_node)])) if self.gpus_per_node else ""
 
     @property
     def cpus_per_node(self) -> int:
-        """CPUs that the ranks of a node take together."""
+        """The number of CPUs of all ranks of a node."""
         return self.ranks_per_node * (self.cpus_per_task or 1)
 
     @property
     def mib_per_node(self) -> int:
-        """Memory asked for on each node, MiB; 0 if it is left to the cluster."""
+        """The memory per node, MiB; 0 if it is left to the cluster."""
         text, times = (self.mem_per_gpu, self.gpus_per_node) if self.mem_per_gpu else (self.mem or "0", 1)
         return 0 if text == "0" else int(int(text[:-1]) * _UNITS[text[-1].upper()] * times)
 
     def parameters(self) -> dict[str, Any]:
-        """The same in submitit's words."""
+        """The same as submitit's parameters."""
         wanted = {
             "time": self.time,
             "nodes": self.nodes,
@@ -127,8 +127,8 @@ class Resources(BaseModel):
         return {key: value for key, value in wanted.items() if value is not None}
 
 
-# sbatch takes defaults from the environment. These count where the grid says nothing; of the others some would break
-# the jobs (SBATCH_JOB_NAME, SBATCH_EXPORT).
+# sbatch takes defaults from the environment. These apply where the grid says nothing; the others are ignored, as some
+# would break the jobs (SBATCH_JOB_NAME, SBATCH_EXPORT).
 USER_DEFAULTS = {
     "account": "SBATCH_ACCOUNT",
     "partition": "SBATCH_PARTITION",
@@ -139,17 +139,22 @@ USER_DEFAULTS = {
 
 
 class SlurmBlock(Resources):
-    """The grid's `slurm:` block: resources, how many jobs at a time, and who gets other resources."""
+    """The grid's `slurm:` block: resources, overrides for some runs, and limits of the jobs."""
 
-    max_parallel: Count = Field(256, description="jobs that run at a time (default: 256); each array has at least one")
+    max_parallel: Count = Field(256, description="jobs that run at a time (default: 256); at least one per array")
     requeue: int = Field(
-        3, strict=True, ge=0, description="times that a job out of time or whose node failed goes on (default: 3)"
+        3, strict=True, ge=0, description="times that a job is requeued after a time-out or a node failure (default: 3)"
     )
-    overrides: tuple[dict[str, Any], ...] = Field((), description="`{when: {KEY: VALUE}, time: ...}`; later ones win")
+    overrides: tuple[dict[str, Any], ...] = Field(
+        (), description="`{when: {KEY: VALUE}, time: ...}`; later ones take precedence"
+    )
 
 
 class Request:
-    """What every run of a grid asks for. Later overrides lie over earlier ones, the command line over all of them."""
+    """The resources of every run of a grid.
+
+    Later overrides take precedence over earlier ones, the command line over all of them.
+    """
 
     def __init__(
         self,
@@ -158,11 +163,11 @@ class Request:
         given: Mapping[str, Any],
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """`block` is the grid's, checked already; `given` holds the command line's values, None where there is none.
+        """`block` is the validated block of the grid; `given` are values of the command line, ignored if None.
 
-        What neither they nor the grid say, the variables of `USER_DEFAULTS` in the `environment` do.
+        Keys that neither gives take the variables of `USER_DEFAULTS` from the `environment`.
 
-        Raises `UserError` with file and line for an override that is none.
+        Raises `UserError` with file and line for an invalid override.
         """
         self._grid = grid
         self.block = block
@@ -177,20 +182,20 @@ class Request:
             self._merged((index,))
 
     def of(self, run: Run) -> Resources:
-        """What a run asks for. Raises `UserError` if the overrides that it matches contradict each other."""
+        """The resources of a run. Raises `UserError` if the overrides that it matches contradict each other."""
         return self._merged(self._matching(run))
 
     def where(self, run: Run, key: str) -> str:
-        """Where a resource of a run was given: `FILE:LINE`, or the name of an option or a variable."""
+        """Where a resource of a run is given: `FILE:LINE`, or the name of an option or a variable."""
         return self._where(self._matching(run), key)
 
     def check_matches(self, runs: Sequence[Run]) -> None:
-        """Make sure that each override is for some run of the whole grid. Raises `UserError` with file and line."""
+        """Check that each override matches a run of the whole grid. Raises `UserError` with file and line."""
         met = {index for run in runs for index in self._matching(run)}
         for index, _ in enumerate(self._overrides):
             if index not in met:
                 where = self._grid.where("slurm", "overrides", index, "when")
-                raise UserError(f"{where}: this `when` matches no run of the grid; mend or remove it")
+                raise UserError(f"{where}: this `when` matches no run of the grid; fix or remove it")
 
     def _matching(self, run: Run) -> tuple[int, ...]:
         if not self._overrides:
@@ -248,7 +253,7 @@ def _override(grid: Grid, index: int, entry: Mapping[str, Any]) -> _Override:
     position: Position = ("slurm", "overrides", index)
     if not isinstance(entry.get("when"), Mapping) or len(entry) < 2:
         raise grid.document.error(
-            position, "an override is `{when: {KEY: VALUE}, ...}` and what these runs get, such as time"
+            position, "an override is `{when: {KEY: VALUE}, ...}` with the resources of these runs, such as time"
         )
     grid.document.check_keys(position, entry, ("when", *Resources.model_fields))
     resources = {key: value for key, value in entry.items() if key != "when"}

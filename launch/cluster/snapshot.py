@@ -1,12 +1,12 @@
-"""The code that runs is the code that was submitted: a copy of the work tree, which the jobs import from.
+"""A snapshot of the work tree, from which jobs import the code as it was when they were submitted.
 
     RUNS/SWEEP/code/3f9a1c7b20d4e5f6/     one for each state of the code, by its hash
-      artnet/ launch/ shards/ ...         what git tracks, and what it would track: files that it does not ignore
-      snapshot.json                       the commit, and what was changed since
+      artnet/ launch/ shards/ ...         files that git tracks, and untracked files that it does not ignore
+      snapshot.json                       the commit, and the diff to it
       COMPLETE                            written last: the hash of every file
 
-A snapshot is small and stays: a job that waits for a week, or is requeued, needs it. When no job waits or runs,
-`--clean` offers to remove it.
+A snapshot is small and stays: a job that waits for a week, or is requeued, needs it. When no job is pending or
+running, `--clean` offers to remove it.
 """
 
 import contextlib
@@ -29,11 +29,11 @@ _MARKER = "COMPLETE"
 
 
 def take(folder: Path, without: Path) -> Path:
-    """The snapshot in `folder` of the code as it is now, made if it is not there, mended if it is damaged.
+    """The snapshot in `folder` of the current code; created if it is missing, repaired if it is damaged.
 
-    `without` is the folder of all sweeps: where it lies in the work tree, it is no code; where the work tree lies in
-    it, this sweep is none. Raises `UserError` if the work tree holds more than code, and for a folder that Python
-    cannot be told of.
+    `without` is the folder of all sweeps, which is left out if it lies in the work tree; if the work tree lies in it,
+    only this sweep is left out. Raises `UserError` if the work tree holds more than code, and for a folder that
+    PYTHONPATH cannot contain.
     """
     if os.pathsep in str(folder.resolve()):
         raise UserError(f"{folder} has {os.pathsep!r} in its name, which PYTHONPATH splits at; give another --runs")
@@ -59,11 +59,11 @@ def take(folder: Path, without: Path) -> Path:
     return target
 
 
-_Files = dict[str, tuple[bytes, bool]]  # a file's name -> what it holds, and whether it is a program
+_Files = dict[str, tuple[bytes, bool]]  # file name -> content, and whether it is executable
 
 
 def _listed(root: Path) -> list[str]:
-    """What belongs to the code: as git says, or the packages alone where there is no git."""
+    """The files of the code: according to git, or those of the packages where there is no git."""
     if (root / ".git").exists():
         command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
@@ -74,12 +74,12 @@ def _listed(root: Path) -> list[str]:
 
 
 def _read(root: Path, names: list[str], without: Path) -> _Files:
-    """Everything is read before it is named, so that no edit comes in between."""
+    """Read all files first, so that the hash and the copy are of the same content."""
     files: _Files = {}
     total = 0
     for name in names:
         path = root / name
-        with contextlib.suppress(FileNotFoundError):  # deleted, and git has not been told
+        with contextlib.suppress(FileNotFoundError):  # deleted, but still in git's index
             about = path.stat()
             if not stat.S_ISREG(about.st_mode) or path.resolve().is_relative_to(without):
                 continue
@@ -87,7 +87,7 @@ def _read(root: Path, names: list[str], without: Path) -> _Files:
             if total > MAX_BYTES:
                 raise UserError(
                     f"{root} holds over {MAX_BYTES / 1e6:.0f} MB that git does not ignore, up to {name}, too much "
-                    "for a copy of the code; name what is no code in .gitignore, or give --no-snapshot"
+                    "for a snapshot; add files that are not code to .gitignore, or give --no-snapshot"
                 )
             files[name] = (path.read_bytes(), bool(about.st_mode & stat.S_IXUSR))
     return files

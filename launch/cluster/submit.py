@@ -1,4 +1,4 @@
-"""Submitting the jobs of a sweep that are missing."""
+"""Submit the missing jobs of a sweep."""
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,12 +25,12 @@ from .programs import SchedulerError, max_array_size
 from .resources import Resources, SlurmBlock
 
 SIGNAL_BEFORE_S = 120  # between the signal to stop and the end of the time limit
-THREADS = 16  # that write small files: each waits for the disk most of the time
-# What sbatch says when it does not know whether the controller has the job.
+THREADS = 16  # for writing small files, which is bound by the disk
+# Messages of sbatch when it does not know whether the controller has the job.
 UNDECIDED = ("timed out", "Communication connection failure", "Zero Bytes were transmitted")
 
 REPORT_MINUTES = 10
-REPORT_KEYS = ("partition", "account", "qos", "setup")  # of the runs' resources, what their report needs too
+REPORT_KEYS = ("partition", "account", "qos", "setup")  # the resources of the runs that the report's job shares
 
 Item = TypeVar("Item")
 
@@ -43,11 +43,11 @@ def submit(
     code: Path | None = None,
     cluster: str = "slurm",
 ) -> int:
-    """Submit what the whole plan says, in arrays per kind of resources, and a job that makes the page when all is over.
+    """Submit the runs that the plan starts, in arrays of equal resources, and a job that writes the page at the end.
 
-    The jobs run the `code` in this folder, by default the code that runs now. `cluster` may also be `local`, processes
-    of this machine, or `debug`, this process. Returns the number of jobs.
-    Raises `UserError` with SLURM's words if it refuses.
+    The jobs run the `code` in this folder, by default the code of this process. `cluster` may also be `local`,
+    processes on this machine, or `debug`, this process. Returns the number of jobs.
+    Raises `UserError` with SLURM's message if it refuses.
     """
     code = code or Path(artnet.__file__).parents[1]
     chosen = to_start(decisions)
@@ -75,22 +75,22 @@ def submit(
                 parallel = share(block.max_parallel - live, len(chunk), len(chosen))
                 numbers.append(_submit_array(sweep, block, resources, chunk, parallel, largest, code))
     finally:
-        if numbers:  # of several arrays a later one may have been refused
+        if numbers:  # also if a later array was refused
             _submit_report(sweep, next(iter(groups)), numbers, code)
         queue.forget(sweep.folder / "slurm")
     return len(chosen)
 
 
 def share(room: int, part: int, whole: int) -> int:
-    """How many jobs at a time an array of `part` of the `whole` gets of the `room` that there is; at least one.
+    """The share of an array of `part` of the `whole` runs in the `room` jobs that may run at a time; at least one.
 
-    The cluster holds back the jobs of each array by themselves.
+    SLURM limits the running jobs of each array separately.
     """
     return max(1, room * part // whole)
 
 
 def split(items: Sequence[Item], largest: int) -> list[Sequence[Item]]:
-    """The items in as few parts of nearly one size as there may be, none of more than `largest`."""
+    """Split the items into the fewest parts of nearly equal size, none longer than `largest`."""
     parts = -(-len(items) // max(1, largest))
     bounds = [len(items) * part // parts for part in range(parts + 1)]
     return [items[first:last] for first, last in itertools.pairwise(bounds)]
@@ -99,7 +99,7 @@ def split(items: Sequence[Item], largest: int) -> list[Sequence[Item]]:
 def _make_array(
     sweep: SweepDir, block: SlurmBlock, resources: Resources, group: Sequence[Decision], cluster: str
 ) -> tuple[Array, Path]:
-    """Write an array's file and mark its runs as being submitted."""
+    """Write an array's file and mark its runs as submitting."""
     folders = [sweep.run(decision.run) for decision in group]
     array = Array(
         name=Array.new_name(sweep.folder),
@@ -146,7 +146,7 @@ def _submit_array(
         said = " ".join((error.said if isinstance(error, SchedulerError) else str(error)).split()) or str(error)
         if isinstance(error, FailedSubmissionError) or any(words in said for words in UNDECIDED):
             raise UserError(
-                f"SLURM did not say whether it has the jobs ({said}); run this again to see, nothing is submitted twice"
+                f"SLURM did not confirm the jobs ({said}); run this again to check, nothing is submitted twice"
             ) from None
         _in_threads(unmark, range(len(group)))
         file.unlink()
@@ -184,14 +184,14 @@ def _start_here(
 def _note_jobs(sweep: SweepDir, group: Sequence[Decision], numbers: Sequence[str]) -> None:
     def note(place: int) -> None:
         folder = sweep.run(group[place].run)
-        if folder.state().state == State.SUBMITTING:  # else the job was faster
+        if folder.state().state == State.SUBMITTING:  # else the job has started already
             note_state(folder, State.PENDING, f"job {numbers[place]}", job=numbers[place])
 
     _in_threads(note, range(len(group)))
 
 
 def _submit_report(sweep: SweepDir, resources: Resources, numbers: Sequence[str], code: Path) -> None:
-    """A small job for when all others have ended, however they did. The runs do not depend on it: it may be refused."""
+    """Submit the job that writes the page when all others have ended, with any result. It is no error if refused."""
     executor = SlurmArrayExecutor(sweep.folder / "slurm")
     wanted = {key: value for key, value in resources.parameters().items() if key in REPORT_KEYS}
     executor.update_parameters(
@@ -201,7 +201,7 @@ def _submit_report(sweep: SweepDir, resources: Resources, numbers: Sequence[str]
     try:
         executor.submit_report(sweep.folder, code)
     except (SchedulerError, FailedSubmissionError) as error:
-        say(f"warning: SLURM refused the job that would make the page ({' '.join(str(error).split())})")
+        say(f"warning: SLURM refused the job that would write the page ({' '.join(str(error).split())})")
 
 
 def _in_threads(work: Callable[[int], None], items: Iterable[int]) -> None:

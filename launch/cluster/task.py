@@ -1,6 +1,6 @@
-"""`python -P -m launch.cluster.task ARRAY.json [PLACE]`: what srun starts, once per rank.
+"""`python -P -m launch.cluster.task ARRAY.json [PLACE]`: the program that srun starts once per rank.
 
-Little is imported before the signals are caught: SLURM may send one as soon as the job runs.
+Signal handlers are installed before heavy imports: SLURM may send a signal as soon as the job runs.
 """
 
 import sys

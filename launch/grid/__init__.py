@@ -1,4 +1,4 @@
-"""A grid file read and expanded into runs."""
+"""Load a grid file and expand it into runs."""
 
 from .expand import expand, sample
 from .schema import Expansion, Grid, Run, load

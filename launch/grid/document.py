@@ -1,7 +1,7 @@
-"""YAML read into plain values that remember their lines, so that every complaint can say where.
+"""Parse YAML into plain values and their line numbers, so that every error can name its line.
 
-PyYAML alone keeps the last of two equal keys in silence, reads `8:00:00` as 28800 and follows aliases
-without end.
+PyYAML alone silently keeps the last of two equal keys, reads `8:00:00` as 28800 and expands nested aliases
+without limit.
 """
 
 import difflib
@@ -27,50 +27,50 @@ _SCALARS = {_TAG + name for name in ("null", "bool", "int", "float", "str", "tim
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML mapping and the line of everything in it, by position: `("exclude", 0, "seed")`."""
+    """A YAML mapping and the line of each of its entries, by position: `("exclude", 0, "seed")`."""
 
     file: Path
     values: dict[str, Any]
     lines: Mapping[Position, int]
 
     def where(self, *position: str | int) -> str:
-        """`FILE:LINE` of what stands at a position, or of the nearest thing around it in the file."""
+        """`FILE:LINE` of the entry at a position, or of the nearest entry that encloses it."""
         while position not in self.lines:
             position = position[:-1]
         return f"{self.file}:{self.lines[position]}"
 
     def error(self, position: Position, message: str) -> UserError:
-        """A complaint about what stands at a position, ready to raise."""
+        """A `UserError` about the entry at a position, ready to raise."""
         return UserError(f"{self.where(*position)}: {message}")
 
     def block(self, key: str) -> dict[str, Any]:
-        """A top-level mapping; one whose lines are all commented out is as good as absent."""
+        """A top-level mapping; empty if the key is absent or all of its lines are commented out."""
         given = self.values.get(key)
         if given is None:
             return {}
         if not isinstance(given, dict):
-            raise self.error((key,), f"`{key}` holds `key: value` lines, not {reprlib.repr(given)}")
+            raise self.error((key,), f"`{key}` must hold `key: value` lines, not {reprlib.repr(given)}")
         return given
 
     def entries(self, key: str) -> list[tuple[Position, Any]]:
-        """What a top-level list holds, with the positions; commented out is absent here too."""
+        """The entries of a top-level list with their positions; empty in the same cases."""
         given = self.values.get(key)
         if given is None:
             return []
         if not isinstance(given, list):
-            raise self.error((key,), f"`{key}` is a list; begin each of its entries with `- `")
+            raise self.error((key,), f"`{key}` must be a list; begin each entry with `- `")
         if len(given) > MAX_ENTRIES:
             raise self.error((key,), f"`{key}` has {len(given):,} entries; it holds at most {MAX_ENTRIES:,}")
         return [((key, index), entry) for index, entry in enumerate(given)]
 
     def mapping(self, position: Position, given: Any) -> dict[str, Any]:
-        """`given` if it is a mapping with something in it, or a complaint."""
+        """Return `given`. Raises `UserError` unless it is a mapping with at least one entry."""
         if not isinstance(given, dict) or not given:
-            raise self.error(position, f"this wants at least one `key: value`, not {reprlib.repr(given)}")
+            raise self.error(position, f"expected at least one `key: value`, not {reprlib.repr(given)}")
         return given
 
     def check_keys(self, position: Position, given: Iterable[str], known: Iterable[str]) -> None:
-        """Complain about a key that is none of `known`, with the nearest that is."""
+        """Raise `UserError` for a key that is not in `known`, with the closest known key."""
         for key in given:
             if key not in known:
                 near = difflib.get_close_matches(key, known, n=1)
@@ -79,7 +79,7 @@ class Document:
 
 
 def read(path: Path) -> Document:
-    """Read a YAML file. Raises `UserError`, with the line, for all but a mapping of plain values."""
+    """Read a YAML file. Raises `UserError`, with the line, unless it is a mapping of plain values."""
     if not path.is_file():
         raise UserError(f"{path} is not a file; give a grid's YAML file, such as sweeps/ablation.yaml")
     try:
@@ -101,12 +101,12 @@ def read(path: Path) -> Document:
 
 
 def value(text: str, source: str) -> Any:
-    """Read one value as YAML, as the command line gives it. Raises `UserError` that begins with `source`."""
+    """Parse one value of the command line as YAML. Raises `UserError`, its message beginning with `source`."""
     return _parse(text, lambda line: source)[0]
 
 
 def _parse(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Position, int]]:
-    """The value of a YAML text, and every position's line. `at` turns a line into the start of an error."""
+    """The value of a YAML text, and the line of every position. `at` turns a line into the start of an error."""
     try:
         loader = yaml.SafeLoader(text)
     except yaml.reader.ReaderError as error:
@@ -127,7 +127,7 @@ def _parse(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Position, int
                     raise UserError(f"{at(line)}: keys are plain text, and {shown} is not; quote or rename it")
                 if key in mapping:
                     first = lines[(*position, key)]
-                    raise UserError(f"{at(line)}: {key!r} stands here and on line {first}; keep one of them")
+                    raise UserError(f"{at(line)}: {key!r} is given here and on line {first}; keep one of them")
                 lines[(*position, key)] = line
                 mapping[key] = walk(value_node, (*position, key))
             return mapping
@@ -148,27 +148,29 @@ def _parse(text: str, at: Callable[[int], str]) -> tuple[Any, dict[Position, int
         mark = error.problem_mark or error.context_mark
         line = loader.line + 1 if mark is None else mark.line + 1
         problem = " ".join(str(error.problem or error.context).split())
-        remedy = "indent with spaces" if "'\\t'" in problem else "mend this line or the one above"
+        remedy = "indent with spaces" if "'\\t'" in problem else "fix this line or the one above"
         raise UserError(f"{at(line)}: not YAML ({problem}); {remedy}") from None
     except RecursionError:
         raise UserError(f"{at(loader.line + 1)}: nested too deeply; a grid needs no more than five levels") from None
     except (ValueError, OverflowError):
         # PyYAML does not check that an escape such as "\UFFFFFFFF" is a character.
-        raise UserError(f"{at(loader.line + 1)}: an escape here is no character; mend or remove it") from None
+        raise UserError(
+            f"{at(loader.line + 1)}: an escape sequence here is not a character; fix or remove it"
+        ) from None
 
 
 def _scalar(loader: yaml.SafeLoader, node: yaml.ScalarNode, where: str) -> Hashable:
     text: str = node.value
     is_number = node.tag in (_TAG + "int", _TAG + "float")
-    # YAML 1.1 makes a date of 2024-01-01 and sixtieths of 8:00:00; no field wants either, `time:` the text.
+    # YAML 1.1 reads 2024-01-01 as a date and 8:00:00 in base 60. No field takes either; `time:` needs the text.
     if node.tag == _TAG + "timestamp" or (is_number and ":" in text):
         return text
     try:
-        text.encode()  # half of a surrogate pair cannot be written anywhere
+        text.encode()  # a lone surrogate cannot be written to a file
         found: Hashable = loader.construct_object(node)
     except (ValueError, LookupError, AttributeError):
         kind = node.tag.removeprefix(_TAG)
-        raise UserError(f"{where}: {text[:40]!r} cannot be read as {kind}; mend or quote it") from None
+        raise UserError(f"{where}: {text[:40]!r} cannot be read as {kind}; fix or quote it") from None
     if isinstance(found, int) and found.bit_length() > 64:
         raise UserError(f"{where}: a number of more than 64 bits; write a smaller one")
     return found

@@ -1,6 +1,6 @@
-"""A grid expanded into runs: product, conditionals, less what is excluded, and what is included.
+"""Expand a grid into runs: the product, plus conditionals, minus excludes, plus includes.
 
-Pure: the same file, `--set` and `--only` give the same runs in the same order, and a search's draws too.
+Pure: the same file, `--set` and `--only` give the same runs in the same order, including the draws of a search.
 """
 
 import itertools
@@ -25,7 +25,7 @@ MAX_RUNS = 10_000
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A run before it is known to stay: its configuration, also flat, and its include's position."""
+    """A run that may still be dropped: its configuration, the same flattened, and the position of its include."""
 
     config: RunConfig
     flat: Values
@@ -33,9 +33,9 @@ class _Candidate:
 
 
 def expand(grid: Grid, sets: Sequence[str] = (), only: Sequence[str] = ()) -> Expansion:
-    """A grid's runs: `sets` (`KEY=VALUE`) lie over `fixed`, and only what `only` selects stays.
+    """The runs of a grid. `sets` (`KEY=VALUE`) override `fixed`; only the runs that `only` selects are kept.
 
-    Raises `UserError` for distributions, for two runs that are the same, for what matches nothing, and for
+    Raises `UserError` for distributions, for two identical runs, for an entry that matches no run, and for
     `sets` or `only` that do not fit the grid.
     """
     for draw in _all_draws(grid):
@@ -45,13 +45,13 @@ def expand(grid: Grid, sets: Sequence[str] = (), only: Sequence[str] = ()) -> Ex
 
 
 def sample(grid: Grid, samples: int, seed: int, sets: Sequence[str] = (), only: Sequence[str] = ()) -> Expansion:
-    """A search's runs: at every point of the product, `samples` draws of what is drawn there.
+    """The runs of a search: `samples` draws at each point of the product that has distributions.
 
-    Each draw has a generator of its own, so asking for more samples adds runs and changes none;
-    a configuration that is drawn again is not run again. Raises `UserError` as `expand` does.
+    Each draw has its own generator, so more samples add runs and change none. A configuration that is drawn
+    twice is run once. Raises `UserError` like `expand`.
     """
     if samples < 1 or seed < 0:
-        raise UserError(f"a search takes 1 sample or more and a seed of 0 or more, not {samples} and {seed}")
+        raise UserError(f"a search needs at least 1 sample and a seed of at least 0, not {samples} and {seed}")
     return _expand(grid, samples, seed, sets, only)
 
 
@@ -66,15 +66,15 @@ def _expand(grid: Grid, samples: int, seed: int, sets: Sequence[str], only: Sequ
     product = math.prod(len(axis) for axis in grid.space.axes) * (samples if grid.space.draws else 1)
     _check_count(grid, product)
 
-    points, met = _points(grid, fixed, samples, seed)
+    points, matched = _points(grid, fixed, samples, seed)
     kept = [run for run in points if not any(_matches(run.flat, when) for when in grid.exclude)]
     included = [_candidate(grid, fixed | entry, ("include", i)) for i, entry in enumerate(grid.include)]
     runs = _distinct(grid, kept + included)
     if not runs:
         raise UserError(f"{grid.where('exclude')}: the excludes leave no run; remove one of them")
-    # What a file's match was meant for may be drawn another time, or have been set away.
+    # With --set or random draws, a valid `when` or exclude may match no run this time.
     if not sets and not _all_draws(grid):
-        _check_matches(grid, points, met, runs)
+        _check_matches(grid, points, matched, runs)
 
     selected = [run for run in runs if not only or any(selects(terms, run.flat) for terms in selection)]
     if not selected:
@@ -94,10 +94,10 @@ def _expand(grid: Grid, samples: int, seed: int, sets: Sequence[str], only: Sequ
 
 
 def _arithmetic(factors: list[str], product: int, changes: dict[str, int], total: int) -> str:
-    told = " ".join(text.format(count) for text, count in changes.items() if count)
+    terms = " ".join(text.format(count) for text, count in changes.items() if count)
     head = f"{' x '.join(factors)} = {product}" if len(factors) > 1 else str(product)
     runs = "run" if total == 1 else "runs"
-    return f"{head}, {told} = {total} {runs}" if told else f"{head} {runs}"
+    return f"{head}, {terms} = {total} {runs}" if terms else f"{head} {runs}"
 
 
 def _check_count(grid: Grid, count: int) -> None:
@@ -111,27 +111,27 @@ def _product(axes: tuple[Axis, ...]) -> Iterator[Values]:
 
 
 def _points(grid: Grid, fixed: Values, samples: int, seed: int) -> tuple[list[_Candidate], set[int]]:
-    """The runs of the product, multiplied out by the conditionals they match, and which those were."""
+    """The runs of the product, expanded by the conditionals they match, and the indices of these conditionals."""
     points: list[_Candidate] = []
-    met: set[int] = set()
+    matched: set[int] = set()
     for index, row in enumerate(_product(grid.space.axes)):
         for number in range(samples):
             rng = np.random.default_rng([seed, index, number])
             point = fixed | row | {draw.key: draw.draw(rng) for draw in grid.space.draws}
             matching = _matching(grid, point)
-            met.update(matching)
+            matched.update(matching)
             extra = sum((grid.conditionals[i].space for i in matching), Space())
             if number and not grid.space.draws and not extra.draws:
-                break  # nothing is drawn here, so one sample is all there is
+                break  # nothing is drawn at this point: all samples are equal
             for more in _product(extra.axes):
                 drawn = {draw.key: draw.draw(rng) for draw in extra.draws}
                 points.append(_candidate(grid, point | more | drawn, ()))
                 _check_count(grid, len(points))
-    return points, met
+    return points, matched
 
 
 def _matching(grid: Grid, point: Values) -> list[int]:
-    """The conditionals that a run of the product matches."""
+    """The indices of the conditionals that a point of the product matches."""
     if not grid.conditionals:
         return []
     flat = _candidate(grid, point, ()).flat
@@ -155,7 +155,7 @@ def _candidate(grid: Grid, values: Values, position: Position) -> _Candidate:
     try:
         built = config.build(config.unflatten(values))
     except UserError as error:
-        # The sentence begins with the key, which tells the line.
+        # The message begins with the key, which gives the line.
         key = str(error).partition(":")[0]
         stated = (at for name, at in grid.stated if name == key)
         raise grid.document.error(position or next(stated, ()), str(error)) from None
@@ -163,7 +163,7 @@ def _candidate(grid: Grid, values: Values, position: Position) -> _Candidate:
 
 
 def _distinct(grid: Grid, candidates: list[_Candidate]) -> list[_Candidate]:
-    """The runs, each once. That the same is drawn again is chance; stating it twice is a mistake."""
+    """The runs without duplicates. Drawing a run twice is chance; stating it twice is an error."""
     first: dict[str, _Candidate] = {}
     drawn = bool(_all_draws(grid))
     for run in candidates:
@@ -171,29 +171,29 @@ def _distinct(grid: Grid, candidates: list[_Candidate]) -> list[_Candidate]:
         if other is run or drawn:
             continue
         differing = [key for key, value in run.flat.items() if other.flat[key] != value]
-        why = f" (they differ in {', '.join(differing)} alone, which changes no result)" if differing else ""
+        why = f" (they differ only in {', '.join(differing)}, which changes no result)" if differing else ""
         if run.position:
             line = grid.document.lines[other.position]
             same = f"the include on line {line}" if other.position else f"{other.config.name} of the product"
             raise grid.document.error(run.position, f"this include is the same run as {same}{why}; remove it")
-        position = next((at for key, at in grid.stated if key in differing and at[0] != "fixed"), ())
+        position = next((at for key, at in grid.stated if key in differing), ())
         raise grid.document.error(position, f"{run.config.name} is in the product twice{why}; keep one of the values")
     return list(first.values())
 
 
-def _check_matches(grid: Grid, points: list[_Candidate], met: set[int], runs: list[_Candidate]) -> None:
-    """What matches nothing is misspelt or left over, and would leave its reader believing in it."""
+def _check_matches(grid: Grid, points: list[_Candidate], matched: set[int], runs: list[_Candidate]) -> None:
+    """Refuse entries that match no run: they are misspelt or left over, and would mislead readers of the grid."""
     for index, _ in enumerate(grid.conditionals):
-        if index not in met:
+        if index not in matched:
             where = grid.where("conditional", index, "when")
-            raise UserError(f"{where}: this `when` matches no run of the product; mend or remove it")
+            raise UserError(f"{where}: this `when` matches no run of the product; fix or remove it")
     for index, when in enumerate(grid.exclude):
         if not any(_matches(run.flat, when) for run in points):
-            raise UserError(f"{grid.where('exclude', index)}: this exclude matches no run; mend or remove it")
+            raise UserError(f"{grid.where('exclude', index)}: this exclude matches no run; fix or remove it")
     for index, entry in enumerate(grid.reference):
         if not any(_matches(run.flat, entry["when"]) for run in runs):
             where = grid.where("reference", index, "when")
-            raise UserError(f"{where}: this `when` matches no run of the grid; mend or remove it")
+            raise UserError(f"{where}: this `when` matches no run of the grid; fix or remove it")
 
 
 def _overrides(grid: Grid, sets: Sequence[str]) -> Values:
@@ -202,7 +202,7 @@ def _overrides(grid: Grid, sets: Sequence[str]) -> Values:
     for text in sets:
         key, equals, written = text.partition("=")
         if not equals:
-            raise UserError(f"--set {text} is no KEY=VALUE; write it as --set train.epochs=2")
+            raise UserError(f"--set {text} is not KEY=VALUE; write it as --set train.epochs=2")
         try:
             overrides[key] = config.canonical(key, document.value(written, f"--set {key}"))
         except UserError as error:

@@ -1,11 +1,11 @@
-"""A grid's file, checked: everything that can be said about it without expanding it into runs.
+"""Load a grid file and check all that can be checked without expanding it into runs.
 
-The words are those of wandb (`parameters`, `values`) and GitHub Actions (`include`, `exclude`):
+The keywords are those of wandb (`parameters`, `values`) and GitHub Actions (`include`, `exclude`):
 
     name: ablation
     fixed: {recipe: modern, task: artist}                # here a list is a value,
     parameters: {seed: [0, 1, 2]}                        # here it is an axis of the product
-    zip: [{model.recurrence: [none, lstm], model.attention: [none, se]}]     # moving together: one axis
+    zip: [{model.recurrence: [none, lstm], model.attention: [none, se]}]     # varied together: one axis
     conditional: [{when: {model.attention: se}, parameters: {model.se_reduction: [8, 16]}}]
     exclude: [{model.recurrence: lstm, seed: 2}]
     include: [{seed: 7}]                                 # one more run: fixed and these keys
@@ -34,7 +34,7 @@ TOP_LEVEL = (
 )
 METRIC = {"name": "val/top1", "goal": "maximize", "scope": "best"}
 
-# Where in the file a key is given a value: the block, and how deep in it.
+# The blocks that assign values to keys, and the depth of these keys in the file.
 _STATED_AT = {"fixed": 2, "parameters": 2, "zip": 3, "include": 3, "conditional": 4}
 
 
@@ -48,7 +48,7 @@ class Conditional:
 
 @dataclass(frozen=True)
 class Grid:
-    """A question stated as runs to be; every value is canonical."""
+    """The checked content of a grid file; every value is canonical."""
 
     document: Document
     name: str
@@ -59,14 +59,14 @@ class Grid:
     exclude: tuple[Values, ...]
     include: tuple[Values, ...]
     reference: list[dict[str, Any]]  # published figures: {"when": {...}, "artist": 76.2}
-    local: dict[str, Any]  # this and the next two as they stand in the file: their launchers check them
+    local: dict[str, Any]  # this and the next two are unchecked: their engines check them
     slurm: dict[str, Any]
     tune: dict[str, Any]
     env_from: list[str]
 
     @property
     def file(self) -> Path:
-        """The file that states the grid."""
+        """The grid file."""
         return self.document.file
 
     def where(self, *position: str | int) -> str:
@@ -76,9 +76,9 @@ class Grid:
     def read_block(
         self, model: type[Block], name: str, values: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> Block:
-        """Validate a launcher's block, the `values` under `name`, with the command line's `overrides` over it.
+        """Validate an engine's block: the `values` under `name`, overridden by `overrides` from the command line.
 
-        An override that is None was not given. Raises `UserError` with the file and line of the key.
+        Overrides that are None are ignored. Raises `UserError` with the file and line of the key.
         """
         given = {key: value for key, value in overrides.items() if value is not None}
         try:
@@ -95,13 +95,13 @@ class Grid:
 
     @property
     def stated(self) -> list[tuple[str, Position]]:
-        """Every key that the file gives a value, and where, in the order of the file."""
+        """Every key that the file assigns a value, with its position, in file order."""
         return _stated(self.document)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a grid, and its value of every key that the grid varies, for tables."""
+    """One run of a grid, and its values of the keys that the grid varies, for tables."""
 
     config: RunConfig
     values: Values
@@ -109,14 +109,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Expansion:
-    """A grid's runs, and the sum that says how they came to be so many."""
+    """The runs of a grid, and the arithmetic that explains their number: `2 x 3 = 6, - 1 excluded = 5 runs`."""
 
     runs: list[Run]
     arithmetic: str
 
 
 def load(path: Path) -> Grid:
-    """Read a grid. Raises `UserError` with file and line for whatever is wrong in it."""
+    """Load a grid file. Raises `UserError` with file and line for anything wrong in it."""
     document = read(path)
     document.check_keys((), document.values, TOP_LEVEL)
     name = document.values.get("name")
@@ -140,7 +140,7 @@ def load(path: Path) -> Grid:
         env_from=_env_from(document),
     )
     _check_stated_once(document)
-    _check_when_settled(grid)
+    _check_when_keys(grid)
     return grid
 
 
@@ -155,7 +155,7 @@ def _stated(document: Document) -> list[tuple[str, Position]]:
 
 
 def _whole_space(document: Document) -> Space:
-    """`parameters` and `zip`, in the order of the file."""
+    """The space of `parameters` and `zip`, in file order."""
     parts = {
         "parameters": parameters(document, ("parameters",), document.block("parameters")),
         "zip": Space(tuple(zipped(document, at, entry) for at, entry in document.entries("zip"))),
@@ -178,10 +178,12 @@ def _reference(document: Document, position: Position, given: Any) -> dict[str, 
     document.check_keys(position, entry, ("when", *config.TASKS))
     figures = {task: entry[task] for task in config.TASKS if task in entry}
     if not figures:
-        raise document.error(position, f"a reference gives a figure; name one of {', '.join(config.TASKS)}")
+        raise document.error(position, f"a reference needs a figure; give one of {', '.join(config.TASKS)}")
     for task, figure in figures.items():
         if not isinstance(figure, int | float) or isinstance(figure, bool) or not 0 <= figure <= 100:
-            raise document.error((*position, task), f"{task} wants per cent top-1, 0 to 100, not {figure!r}")
+            raise document.error(
+                (*position, task), f"{task} must be top-1 accuracy in per cent, 0 to 100, not {figure!r}"
+            )
     return {"when": partial(document, (*position, "when"), entry.get("when")), **figures}
 
 
@@ -191,9 +193,9 @@ def _metric(document: Document) -> dict[str, str]:
     document.check_keys(("metric",), given, ("name", *choices))
     for key, value in given.items():
         if key == "name" and (not isinstance(value, str) or not value):
-            raise document.error(("metric", key), f"a metric's name is text such as val/top1, not {value!r}")
+            raise document.error(("metric", key), f"the name of a metric must be text such as val/top1, not {value!r}")
         if key in choices and value not in choices[key]:
-            raise document.error(("metric", key), f"{key} is {' or '.join(choices[key])}, not {value!r}")
+            raise document.error(("metric", key), f"{key} must be {' or '.join(choices[key])}, not {value!r}")
     return METRIC | given
 
 
@@ -201,28 +203,30 @@ def _env_from(document: Document) -> list[str]:
     names = []
     for position, name in document.entries("env_from"):
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise document.error(position, "env_from lists names of environment variables, never their values")
+            raise document.error(position, "env_from lists names of environment variables, not their values")
         names.append(name)
     return names
 
 
 def _check_stated_once(document: Document) -> None:
-    """Two conditionals may share a key, as long as no run matches both; includes stand on their own."""
+    """Two conditionals may set the same key if no run matches both; includes are independent."""
     first: dict[str, Position] = {}
     for key, position in _stated(document):
         if position[0] == "include":
             continue
         other = first.setdefault(key, position)
         if other is not position and not other[0] == position[0] == "conditional":
-            message = f"{key} stands here and in `{other[0]}` on line {document.lines[other]}; keep one of them"
+            message = f"{key} is given here and in `{other[0]}` on line {document.lines[other]}; keep one of them"
             raise document.error(position, message)
 
 
-def _check_when_settled(grid: Grid) -> None:
-    """Conditionals look at the product's runs, so one that asks for what another sets would ask in vain."""
+def _check_when_keys(grid: Grid) -> None:
+    """Conditionals are matched against the product, so no `when` can match a key that a conditional sets."""
     extra = {key for key, position in grid.stated if position[0] == "conditional"}
     for index, conditional in enumerate(grid.conditionals):
         for key in conditional.when:
             if key in extra:
-                message = f"{key} is set by a conditional, and `when` sees the runs before them; match another key"
+                message = (
+                    f"{key} is set by a conditional, and `when` is matched before conditionals apply; match another key"
+                )
                 raise grid.document.error(("conditional", index, "when", key), message)

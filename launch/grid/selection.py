@@ -1,4 +1,4 @@
-"""Which runs of a grid are meant: by value (`--only`) and by name or signature (`--id`). Pure."""
+"""Select runs of a grid by value (`--only`) and by name or signature (`--id`, `--logs`). Pure."""
 
 import difflib
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from . import document
 from .schema import Expansion, Run
 from .space import Values, shown
 
-Term = tuple[str, Any, bool]  # key, value, and whether the run must have it
+Term = tuple[str, Any, bool]  # key, value, and whether the run must have this value or another
 
 
 def terms_of(text: str) -> list[Term]:
-    """The terms of one `--only`, such as `attention=se,!seed=0`: a run has to satisfy all of them."""
+    """The terms of one `--only`, such as `attention=se,!seed=0`. A run is selected if all of them hold."""
     found = []
     for term in text.split(","):
         name, equals, written = term.strip().removeprefix("!").partition("=")
         if not equals:
-            raise UserError(f"--only {text}: {term!r} is no KEY=VALUE; write it as --only attention=se,seed=0")
+            raise UserError(f"--only {text}: {term!r} is not KEY=VALUE; write it as --only attention=se,seed=0")
         try:
             key = _key(name.strip())
             given = written.split("+") if key == "task" else document.value(written, key)
@@ -31,27 +31,29 @@ def terms_of(text: str) -> list[Term]:
 
 
 def _key(name: str) -> str:
-    """The dotted path that a name, such as `attention`, ends."""
+    """The dotted path that ends with a name such as `attention`."""
     found = [key for key in config.fields() if key == name or key.endswith(f".{name}")]
     if name in found or len(found) == 1:
         return name if name in found else found[0]
-    raise UserError(f"{name} may be {' or '.join(found)}; write which" if found else config.unknown_key(name))
+    raise UserError(f"{name} is ambiguous; write {' or '.join(found)} in full" if found else config.unknown_key(name))
 
 
 def selects(terms: list[Term], flat: Values) -> bool:
+    """Whether all terms hold for a run, given as a `flat` configuration."""
     return all((flat[key] == value) is wanted for key, value, wanted in terms)
 
 
 def nothing_selected(only: Sequence[str], selection: list[list[Term]], flats: Sequence[Values]) -> str:
+    """The error message for a selection without runs: which values the runs have of the keys in it."""
     keys = dict.fromkeys(key for terms in selection for key, _, _ in terms)
     values = (f"{key} {', '.join(dict.fromkeys(shown(flat[key]) for flat in flats))}" for key in keys)
     return f"--only {' --only '.join(only)} selects none of {len(flats)} runs; they have {' and '.join(values)}"
 
 
 def by_id(expansion: Expansion, prefixes: Sequence[str]) -> Expansion:
-    """The runs whose name or signature begins with one of `prefixes`; all if there are none.
+    """The runs whose name or signature begins with one of `prefixes`; all runs if there are no prefixes.
 
-    Raises `UserError` for a prefix that no run has, with the nearest that one has.
+    Raises `UserError` for a prefix that matches no run, with the closest name.
     """
     if not prefixes:
         return expansion
@@ -63,14 +65,14 @@ def by_id(expansion: Expansion, prefixes: Sequence[str]) -> Expansion:
 
 
 def one(runs: Sequence[Run], prefix: str) -> Run:
-    """The run whose name or signature begins with `prefix`. Raises `UserError` unless it is exactly one."""
+    """The run whose name or signature begins with `prefix`. Raises `UserError` unless exactly one does."""
     chosen = [run for run in runs if _has(run, prefix)]
     if not chosen:
         raise UserError(f"--logs {prefix}: {_nearest(runs, prefix)}")
     if len(chosen) > 1:
         names = ", ".join(run.config.name for run in chosen[:5]) + (", ..." if len(chosen) > 5 else "")
         raise UserError(
-            f"--logs {prefix}: {len(chosen)} runs begin so ({names}); give what stands after the name's last dash"
+            f"--logs {prefix}: {len(chosen)} runs begin with it ({names}); give the signature after the last dash"
         )
     return chosen[0]
 
@@ -86,5 +88,5 @@ def _nearest(runs: Sequence[Run], prefix: str) -> str:
         for text, size in ((run.config.name, len(prefix)), (run.config.signature, len(prefix)), (run.config.name, None))
     }
     near = difflib.get_close_matches(prefix, list(keys), n=1, cutoff=0.5)
-    hint = f"the nearest is {keys[near[0]]}" if near else f"they are called such as {runs[0].config.name}"
-    return f"none of {len(runs)} runs has a name or a signature that begins so; {hint}"
+    hint = f"did you mean {keys[near[0]]}?" if near else f"an example of a name is {runs[0].config.name}"
+    return f"none of the names and signatures of {len(runs)} runs begins with it; {hint}"

@@ -1,4 +1,4 @@
-"""What a grid varies: axes that are multiplied out, and distributions that a search draws from."""
+"""The space that a grid covers: axes that are multiplied out, and distributions that a search draws from."""
 
 import math
 import reprlib
@@ -16,34 +16,34 @@ MAX_AXIS = 1_000
 
 Kind = Literal["uniform", "loguniform", "choice"]
 Values = dict[str, Any]  # dotted path -> canonical value
-Axis = tuple[Values, ...]  # what the axis runs through; a zip's entries have several keys
+Axis = tuple[Values, ...]  # the points of an axis; those of a zip have several keys
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """What a search draws a key's values from: two bounds, or the values to choose among."""
+    """The distribution of a key's values in a search: two bounds, or the values to choose from."""
 
     key: str
     kind: Kind
     values: tuple[Any, ...]
 
     def draw(self, rng: np.random.Generator) -> Any:
-        """One value; a field of whole numbers gets the nearest."""
+        """Draw one value; for an integer field, rounded to the nearest integer."""
         if self.kind == "choice":
             return self.values[rng.integers(len(self.values))]
         low, high = self.values
         if self.kind == "uniform":
             drawn = rng.uniform(low, high)
         else:
-            # There and back through the logarithm, rounding can leave the bounds.
+            # Rounding in log and exp can leave the bounds.
             drawn = min(max(math.exp(rng.uniform(math.log(low), math.log(high))), low), high)
-        # Four digits are all that a search can tell apart, and all that a person reads.
+        # Four significant digits are enough for a search, and readable.
         return round(drawn) if isinstance(low, int) else min(max(float(f"{drawn:.4g}"), low), high)
 
 
 @dataclass(frozen=True)
 class Space:
-    """What varies: a product of axes and, in a search, what is drawn at each of its points."""
+    """A product of axes and, in a search, the distributions to draw from at each of its points."""
 
     axes: tuple[Axis, ...] = ()
     draws: tuple[Distribution, ...] = ()
@@ -60,22 +60,22 @@ def _canonical(document: Document, position: Position, key: str, value: Any) -> 
 
 
 def assignments(document: Document, position: Position, given: dict[str, Any]) -> Values:
-    """Keys with one value each, made canonical."""
+    """The canonical values of keys with one value each."""
     return {key: _canonical(document, (*position, key), key, value) for key, value in given.items()}
 
 
 def partial(document: Document, position: Position, given: Any) -> Values:
-    """The values of some keys: an exclude's or a `when`'s to match, an include's to add."""
+    """The values of some keys: to match, in an exclude or a `when`, or to add, in an include."""
     return assignments(document, position, document.mapping(position, given))
 
 
 def _list(document: Document, position: Position, key: str, given: Any) -> list[Any]:
-    """The canonical values in a list that is an axis, or one key's part of a zip."""
+    """The canonical values of a list: an axis, or one key of a zip."""
     if key not in config.fields():
         raise document.error(position, config.unknown_key(key))
     if not isinstance(given, list):
         raise document.error(
-            position, f"{key} wants a list of values, not {reprlib.repr(given)}; one value belongs in `fixed`"
+            position, f"{key} needs a list of values, not {reprlib.repr(given)}; put a single value in `fixed`"
         )
     if not given:
         raise document.error(position, f"{key} has no values; list some or remove it")
@@ -91,9 +91,9 @@ def _check_distinct(document: Document, position: Position, values: list[Any]) -
 
 
 def parameters(document: Document, position: Position, given: dict[str, Any]) -> Space:
-    """The space of a `parameters` block: under each key a list of values, or a distribution.
+    """The space of a `parameters` block: for each key a list of values or a distribution.
 
-    Raises `UserError` with file and line, as all that reads a grid does.
+    Raises `UserError` with file and line.
     """
     axes: list[Axis] = []
     draws: list[Distribution] = []
@@ -103,7 +103,7 @@ def parameters(document: Document, position: Position, given: dict[str, Any]) ->
         if isinstance(value, dict):
             document.check_keys(at, value, ("values", *get_args(Kind)))
             if len(value) != 1:
-                raise document.error(at, f"{key} wants one of values, {', '.join(get_args(Kind))}; keep one")
+                raise document.error(at, f"{key} takes exactly one of values, {', '.join(get_args(Kind))}; keep one")
             [(kind, value)] = value.items()
             at = (*at, kind)
         values = _list(document, at, key, value)
@@ -122,30 +122,30 @@ def _check_bounds(document: Document, position: Position, key: str, kind: str, b
     if any(not isinstance(bound, int | float) or isinstance(bound, bool) for bound in bounds):
         raise document.error(position, f"{key} is not a number; draw it from a `choice: [...]`")
     if len(bounds) != 2 or not bounds[0] < bounds[1]:
-        raise document.error(position, f"{kind} wants two bounds, the lower one first, not {shown(bounds)}")
+        raise document.error(position, f"{kind} needs two bounds, the lower one first, not {shown(bounds)}")
     if kind == "loguniform" and bounds[0] <= 0:
-        raise document.error(position, f"loguniform wants bounds above 0, not {shown(bounds)}; use uniform")
+        raise document.error(position, f"loguniform needs bounds above 0, not {shown(bounds)}; use uniform")
 
 
 def zipped(document: Document, position: Position, given: Any) -> Axis:
-    """The one axis of an entry of `zip`: keys whose lists have one length, and move together."""
+    """The axis of an entry of `zip`: keys that vary together, with lists of equal length."""
     columns = {
         key: _list(document, (*position, key), key, values) for key, values in document.mapping(position, given).items()
     }
     lengths = {key: len(values) for key, values in columns.items()}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{key} has {length}" for key, length in lengths.items())
-        raise document.error(position, f"keys that are zipped have lists of one length, but {told}; even them out")
+        found = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+        raise document.error(position, f"zipped keys need lists of equal length, but {found}; make them equal")
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     for index, row in enumerate(rows):
         if row in rows[:index]:
-            told = ", ".join(f"{key}={shown(value)}" for key, value in row.items())
-            raise document.error((*position, next(iter(row)), index), f"the zip has {told} twice; keep one of them")
+            values = ", ".join(f"{key}={shown(value)}" for key, value in row.items())
+            raise document.error((*position, next(iter(row)), index), f"the zip has {values} twice; keep one of them")
     return tuple(rows)
 
 
 def shown(value: Any) -> str:
-    """A canonical value as a person would write it in a selection."""
+    """A canonical value as written in a selection."""
     if isinstance(value, list):
         return "+".join(shown(item) for item in value)
     return "null" if value is None else str(value)

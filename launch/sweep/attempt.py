@@ -1,4 +1,4 @@
-"""An attempt at a run: its folder, its logs, and the process that trains."""
+"""An attempt at a run: its folder, its logs and its training process."""
 
 import contextlib
 import os
@@ -22,9 +22,9 @@ POLL_S = 0.2
 
 
 def training_command(folder: RunDir, processes: int = 1) -> list[str]:
-    """The program that trains a run, torchrun where there are several `processes` to keep together.
+    """The command that trains a run: with torchrun if there are several `processes`.
 
-    With `-P` it is the same code wherever it is started.
+    `-P` makes it import the same code from every working directory.
     """
     program = ["-m", "artnet.train", "--config", str(folder.config_file), "--run-dir", str(folder.path)]
     if processes > 1:
@@ -34,9 +34,9 @@ def training_command(folder: RunDir, processes: int = 1) -> list[str]:
 
 @dataclass
 class TrainingProcess:
-    """A run in training: a process of its own, which a signal asks to stop at its next step.
+    """The process that trains a run; a signal asks it to stop at its next step.
 
-    `attempts_before` is how many attempts at training the run had noted before.
+    `attempts_before` is the number of attempts that the run had recorded before.
     """
 
     run: RunDir
@@ -54,7 +54,7 @@ class TrainingProcess:
         environment: Mapping[str, str],
         **options: Any,
     ) -> Self:
-        """Start `command`, adding what it prints to the logs. `options` are those of `subprocess.Popen`."""
+        """Start `command` and append its output to the logs. `options` are those of `subprocess.Popen`."""
         attempts_before = len(run.run().get("attempts", []))
         with stdout.open("ab") as out, stderr.open("ab") as err:
             process = subprocess.Popen(
@@ -64,24 +64,24 @@ class TrainingProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code, negative for a signal; None as long as the process runs."""
+        """The exit code, negative for a signal; None while the process runs."""
         return self.process.poll()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Ask for a checkpoint at the next step and the end after it. Several requests mean the same as one."""
+        """Ask the training to save a checkpoint at its next step and end. Several requests act as one."""
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)
 
     def judge(self, signature: str) -> tuple[State, str]:
-        """The state of the run, of this `signature`, after the process has ended, and the reason for it."""
+        """Wait for the process to end. Returns the state of the run with this `signature`, and the reason."""
         code = self.process.wait()
         if self.run.result(signature):
             return State.COMPLETE, ""
-        return after_exit(code, self.outcome, last_words(self.stderr))
+        return after_exit(code, self.outcome, last_line(self.stderr))
 
     @property
     def outcome(self) -> str:
-        """What the training noted about its end; empty if it noted nothing."""
+        """What the training recorded about its end; empty if nothing."""
         return last_outcome(self.run, self.attempts_before)
 
 
@@ -92,20 +92,20 @@ def next_attempt(folder: RunDir) -> int:
 
 
 def attempt_folder(folder: RunDir, number: int) -> Path:
-    """The folder of an attempt, made if need be."""
+    """The folder of an attempt, created if missing."""
     path = folder.attempts / f"{number:03d}"
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def last_words(file: Path) -> str:
-    """The last line of a log that is not empty, without the `error: ` in front of it."""
+def last_line(file: Path) -> str:
+    """The last non-empty line of a log, without a leading `error: `."""
     lines = last_lines(file)
     return lines[-1].removeprefix("error: ") if lines else ""
 
 
 def last_lines(file: Path) -> list[str]:
-    """The last lines of a log that are not empty, each cut to 500 characters; no line if it cannot be read."""
+    """The last non-empty lines of a log, each cut to 500 characters; none if it cannot be read."""
     try:
         with file.open("rb") as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - 8192))
@@ -116,13 +116,13 @@ def last_lines(file: Path) -> list[str]:
 
 
 def last_outcome(folder: RunDir, after: int) -> str:
-    """What the training noted about the end of its last attempt, if it began one after the first `after`."""
+    """What the training recorded about the end of its last attempt, unless that is one of the first `after`."""
     attempts = folder.run().get("attempts", [])
     return str(attempts[-1].get("outcome", "")) if len(attempts) > after else ""
 
 
 def end_processes(folders: Sequence[RunDir]) -> None:
-    """Ask the processes of this machine that train these runs to stop, and wait until they have ended.
+    """Ask the processes on this machine that train these runs to stop, and wait until they have ended.
 
     Raises `UserError` if one does not end in time.
     """
@@ -130,7 +130,7 @@ def end_processes(folders: Sequence[RunDir]) -> None:
     while folders := [folder for folder in folders if folder.is_locked()]:
         for folder in folders:
             process = training_process(folder)
-            if process is not None and process not in asked:  # one that has just begun has not noted itself yet
+            if process is not None and process not in asked:  # a process that has just started is not recorded yet
                 asked.add(process)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGTERM)
@@ -140,12 +140,12 @@ def end_processes(folders: Sequence[RunDir]) -> None:
 
 
 def training_process(folder: RunDir) -> int | None:
-    """The id of the process on this machine that trains the run, as its last attempt noted it; None if it is gone."""
+    """The id of the process on this machine that trains the run, as its last attempt recorded it; None if gone."""
     attempts = folder.run().get("attempts") or [{}]
     process = attempts[-1].get("pid")
     if not isinstance(process, int) or attempts[-1].get("host") != socket.gethostname():
         return None
-    try:  # the number may belong to another program by now
+    try:  # the id may belong to another program by now
         command = Path(f"/proc/{process}/cmdline").read_bytes()
     except OSError:
         ps = ["ps", "-o", "args=", "-p", str(process)]

@@ -1,4 +1,4 @@
-"""What an engine is, and which engine a run belongs to."""
+"""The interface of an engine, and the engine that each run belongs to."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +15,12 @@ from .folder import SweepDir
 from .plan import Decision
 from .state import LIVE, Found, Observation
 
-Leftovers = dict[str, list[Path]]  # what files are, and their paths
+Leftovers = dict[str, list[Path]]  # a description of files -> their paths
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What there is to launch: `decisions` about the selected runs of a grid, of which `everything` is the whole."""
+    """A launch: the `decisions` about the selected runs of a grid; `everything` is the whole grid."""
 
     grid: Grid
     everything: Sequence[Run]
@@ -34,9 +34,9 @@ class Backend(Protocol):
     The first group of methods launches runs, the second is about the runs that it has launched.
     """
 
-    name: str  # what `state.json` calls it
-    is_scheduled: bool  # whether a scheduler runs its jobs, so that a launch ends when they are submitted
-    draws: bool  # whether the grid's runs are drawn: then other runs in the folder are no sign of an edited grid
+    name: str  # its name in `state.json`
+    is_scheduled: bool  # whether a scheduler runs the jobs, so that a launch ends once they are submitted
+    draws: bool  # whether the runs are drawn, so that other runs in the folder do not mean an edited grid
 
     def configure(self, grid: Grid, everything: Sequence[Run], sets: Sequence[str]) -> None:
         """Read this engine's block of the grid. Raises `UserError` for what is wrong in it."""
@@ -45,49 +45,49 @@ class Backend(Protocol):
         """The runs of a grid."""
 
     def check(self, launch: Launch, dry_run: bool) -> None:
-        """Say what there is to know before a launch. Raises `UserError` for what would go wrong.
+        """Print what the user should know before a launch. Raises `UserError` for what would fail.
 
-        With `dry_run` what is wrong with this machine alone is said too, not raised.
+        With `dry_run`, a problem of this machine alone is printed, not raised.
         """
 
     def start(self, launch: Launch) -> bool:
         """Carry out the plan. Returns False if it was stopped on request."""
 
     def conclude(self, launch: Launch, console: Console) -> int:
-        """Say what the launch came to. Returns the exit code of the command."""
+        """Print the result of the launch. Returns the exit code of the command."""
 
     def find(self, sweep: SweepDir, runs: Sequence[Run], fresh: bool) -> Observation:
-        """How runs are found. If `fresh`, an answer of some seconds ago is too old; hold the sweep's lock for that."""
+        """Find the states of runs. `fresh` uses no cached answer, and needs the sweep's lock to be held."""
 
     def cancel(self, folders: Sequence[RunDir], found: Mapping[str, Found], reason: str) -> None:
-        """End runs that are alive, note it and wait until they have ended. Raises `UserError` if one does not."""
+        """End runs that are alive, record it and wait until they have ended. Raises `UserError` if one does not."""
 
     def log(self, folder: RunDir) -> Path | None:
-        """The log of a run's job where the job has come to no attempt of its own; None if there is no such log."""
+        """The log of a run's job if the job has started no attempt; else None."""
 
     def leftovers(
         self, sweep: SweepDir, folders: Sequence[RunDir], found: Mapping[str, Found]
     ) -> dict[str, list[Path]]:
-        """What it has left beside the runs of a sweep, all `folders` of it, and no run needs any more."""
+        """Files beside the runs of a sweep (`folders`, all of them) that no run needs any more."""
 
 
 @dataclass(frozen=True)
 class Engines:
-    """The engine of a door, `own`, and the `others`: each run is found and ended by the engine that it belongs to."""
+    """The engine of a door, `own`, and the `others`. Each run is observed and ended by the engine it belongs to."""
 
     own: Backend
     others: Sequence[Backend] = ()
 
     def of(self, folder: RunDir) -> Backend:
-        """The engine of a run: the one that launched it, by its `state.json`, or the door's."""
+        """The engine that launched a run, according to its `state.json`; the door's own if none did."""
         return self.by_name(folder.state().launcher) or self.own
 
     def by_name(self, name: str | None) -> Backend | None:
-        """The engine of this name."""
+        """The engine of this name; None if there is none."""
         return next((engine for engine in (self.own, *self.others) if engine.name == name), None)
 
     def find(self, sweep: SweepDir, runs: Sequence[Run], fresh: bool) -> Observation:
-        """How runs are found, each by its own engine; they stay in order."""
+        """Find the states of runs, each with its own engine, in the same order."""
         found: dict[str, Found] = {}
         trouble, is_silent = "", False
         for engine, group in _grouped(runs, lambda run: self.of(sweep.run(run))):
@@ -97,7 +97,7 @@ class Engines:
         return Observation({run.config.name: found[run.config.name] for run in runs}, trouble, is_silent)
 
     def cancel(self, folders: Sequence[RunDir], found: Mapping[str, Found], reason: str) -> list[RunDir]:
-        """End those of the runs that are alive, each by its own engine. Returns those. Raises as `Backend.cancel`."""
+        """End the runs that are alive, each with its own engine, and return these. Raises like `Backend.cancel`."""
         living = [folder for folder in folders if found[folder.name].state in LIVE]
         for engine, group in _grouped(living, self.of):
             engine.cancel(group, found, reason)
@@ -106,7 +106,7 @@ class Engines:
     def leftovers(
         self, sweep: SweepDir, folders: Sequence[RunDir], found: Mapping[str, Found]
     ) -> dict[str, list[Path]]:
-        """What all engines have left beside the runs."""
+        """The leftovers of all engines."""
         merged: Leftovers = {}
         for engine in (self.own, *self.others):
             merged |= engine.leftovers(sweep, folders, found)

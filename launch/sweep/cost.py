@@ -1,4 +1,4 @@
-"""About how much the missing runs of a grid will cost, going by those that have finished."""
+"""Estimate the cost of a grid's missing runs from the finished ones."""
 
 import statistics
 from collections import Counter, defaultdict
@@ -12,18 +12,18 @@ from ..grid import Run
 
 @dataclass(frozen=True)
 class Cost:
-    """What a finished run took: hours of GPUs or of CPU cores, and which of the two."""
+    """The cost of a finished run in hours; `unit` is `GPU-hours` or `core-hours`."""
 
     hours: float
     unit: str
 
 
 def cost(folder: RunDir, signature: str) -> Cost | None:
-    """What a run took, all of its attempts together; None if it is not complete, or does not say."""
+    """The cost of a run, over all of its attempts; None if it is not complete or has not recorded it."""
     result = folder.result(signature)
     attempts = folder.run().get("attempts") if result else None
     try:
-        last = attempts[-1]  # type: ignore[index]  # whatever it is, see below
+        last = attempts[-1]  # type: ignore[index]  # any other type raises, see below
         on_cpus = last["device"] == "cpu"
         workers = last["world_size"] * (last["threads"] if on_cpus else 1)
         return Cost(result.seconds * workers / 3600, "core-hours" if on_cpus else "GPU-hours")  # type: ignore[union-attr]
@@ -32,9 +32,9 @@ def cost(folder: RunDir, signature: str) -> Cost | None:
 
 
 def estimate(finished: Sequence[tuple[Run, Cost]], missing: Sequence[Run]) -> str:
-    """`about 12 GPU-hours for 6 runs, from 3 finished ones`; empty where nothing has finished or nothing is missing.
+    """`about 12 GPU-hours for 6 runs, from 3 finished ones`; empty if nothing has finished or nothing is missing.
 
-    A run will cost what those cost that differ from it in the seed alone; where there are none, the mean of all.
+    A run is estimated at the mean of those that differ from it only in the seed; if there are none, of all.
     """
     if not finished or not missing:
         return ""
@@ -45,10 +45,10 @@ def estimate(finished: Sequence[tuple[Run, Cost]], missing: Sequence[Run]) -> st
             alike[_kind(run)].append(taken.hours)
     overall = statistics.fmean(hours for group in alike.values() for hours in group)
     total = sum(statistics.fmean(alike[_kind(run)]) if _kind(run) in alike else overall for run in missing)
-    told = f"{total:,.0f}" if total >= 10 else f"{total:.2g}"
+    amount = f"{total:,.0f}" if total >= 10 else f"{total:.2g}"
     count = sum(map(len, alike.values()))
     runs, ones = "run" if len(missing) == 1 else "runs", "one" if count == 1 else "ones"
-    return f"about {told} {unit} for {len(missing)} {runs}, from {count} finished {ones}"
+    return f"about {amount} {unit} for {len(missing)} {runs}, from {count} finished {ones}"
 
 
 def _kind(run: Run) -> str:

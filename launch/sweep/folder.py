@@ -1,4 +1,4 @@
-"""A sweep's folder: what launchers write into it, and how a run is found by what its own folder holds."""
+"""A sweep's folder: what launchers write into it, and the state of a run by its own folder."""
 
 import contextlib
 import itertools
@@ -17,7 +17,7 @@ from .state import LIVE, Found, State, on_this_machine
 
 
 class SweepDir:
-    """`RUNS/NAME/`: one folder for a grid, one in it for each run."""
+    """`RUNS/NAME/`: the folder of a grid, with one folder in it for each run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -31,7 +31,7 @@ class SweepDir:
 
     @contextlib.contextmanager
     def locked(self, engine: str, wait: bool) -> Iterator[None]:
-        """Be the only launcher at work here, for an `engine`: wait for another one to end, or raise `UserError`."""
+        """Hold the lock of the sweep for a launcher of `engine`. Raises `UserError` if it is held, unless `wait`."""
         busy = f"another launcher is at work on {self.folder}"
         with contextlib.ExitStack() as stack:
             try:
@@ -39,12 +39,12 @@ class SweepDir:
                 stack.enter_context(hold)
             except BlockingIOError:
                 raise UserError(f"{busy}; wait for it or stop it, then run this again") from None
-            with contextlib.suppress(OSError):  # on a full disk, others have to wait without knowing for what
+            with contextlib.suppress(OSError):  # on a full disk, other launchers cannot name this engine
                 self.lock.write_text(engine)
             yield
 
     def launcher_at_work(self) -> str | None:
-        """The engine whose launcher is at work here now; None if there is none, empty if it does not say."""
+        """The engine whose launcher holds the lock now; None if there is none, empty if it is not recorded."""
         if not is_locked(self.lock):
             return None
         with contextlib.suppress(OSError, UnicodeDecodeError):
@@ -52,9 +52,9 @@ class SweepDir:
         return ""
 
     def commit(self, grid: Grid, expansion: Expansion, everything: Sequence[Run]) -> None:
-        """Write the manifest, a copy of the grid file and the configuration of each run to be started.
+        """Write the manifest, a copy of the grid file and the configuration of each run to start.
 
-        `everything` is the whole grid, also where only a part of it is selected: the table is about the whole.
+        `everything` is the whole grid, even if only a part of it is selected: the table covers the whole grid.
         """
         manifest = {
             "format": FORMAT,
@@ -75,13 +75,13 @@ class SweepDir:
             if shards and not folder.result(run.config.signature):
                 folder.write_config(run.config.with_shards(shards))
 
-        with ThreadPoolExecutor(16) as threads:  # each waits for the disk most of the time
+        with ThreadPoolExecutor(16) as threads:  # bound by the disk, not by the CPU
             list(threads.map(write_config, expansion.runs))
 
     def dropped(self, everything: Sequence[Run]) -> list[Run]:
-        """The runs that were launched here, are not in the grid of `everything` and have not been pruned.
+        """The runs that were launched here, are not in `everything` and have not been pruned.
 
-        A folder whose configuration cannot be read does not count.
+        Folders whose configuration cannot be read are ignored.
         """
         known = {run.config.name for run in everything}
         gone = []
@@ -96,7 +96,7 @@ class SweepDir:
         return gone
 
     def set_aside(self, folder: RunDir) -> Path:
-        """Move what a run has out of the way, into `replaced/`: the run starts from scratch, and nothing is lost."""
+        """Move a run's folder to `replaced/`, so that the run starts from scratch and nothing is lost."""
         for number in itertools.count(1):
             place = self.replaced / f"{folder.name}.{number}"
             if not place.exists():
@@ -106,7 +106,7 @@ class SweepDir:
 
 
 def find_run(folder: RunDir, signature: str) -> Found:
-    """How a run that no scheduler knows is found: by its folder alone."""
+    """The state of a run that has no scheduler, from its folder alone."""
     recorded = folder.state()
     complete = folder.result(signature) is not None
     state = on_this_machine(complete, folder.is_locked(), recorded.state)
@@ -116,10 +116,10 @@ def find_run(folder: RunDir, signature: str) -> Found:
 
 
 def note_state(folder: RunDir, state: State, reason: str = "", **details: Any) -> None:
-    """Record in `state.json` what a launcher knows of a run.
+    """Record in `state.json` what a launcher knows about a run.
 
-    `details` are fields of `RunState`; what is not given stays. A run that goes to another engine, its `launcher`,
-    leaves its job or its slot behind.
+    `details` are fields of `RunState`; those that are not given keep their values. If the `launcher` changes, the
+    job or slot of the old one is dropped.
     """
     recorded = folder.state()
     if details.get("launcher", recorded.launcher) != recorded.launcher:
@@ -128,6 +128,6 @@ def note_state(folder: RunDir, state: State, reason: str = "", **details: Any) -
 
 
 def cancelled_since(folder: RunDir, moment: float) -> bool:
-    """Whether the run was cancelled after `moment`, in seconds of `time.time()`: by another process."""
+    """Whether another process cancelled the run after `moment`, in seconds of `time.time()`."""
     cancelled = folder.state().cancelled
     return cancelled is not None and cancelled > moment

@@ -1,4 +1,4 @@
-"""What to do with each run of a grid. Pure: a dry run is the plan printed, a launch is the plan carried out.
+"""What to do with each run of a grid. Pure: a dry run prints the plan, a launch carries it out.
 
 | found | plain | `--retry` | `--force` |
 |---|---|---|---|
@@ -8,7 +8,7 @@
 | failed, out of memory, timed out, node failed, cancelled | leave | resume | start from scratch |
 | complete | leave | leave | start from scratch |
 
-A run that the grid no longer holds is left too, or with `--prune` dropped: cancelled where it lives, and marked.
+A run that is no longer in the grid is left; with `--prune` it is dropped: cancelled if alive, and marked as pruned.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ STARTS = frozenset({Action.START, Action.RESUME, Action.FROM_SCRATCH})
 
 @dataclass(frozen=True)
 class Policy:
-    """What the user wants done beyond what is missing. `limit` is the most runs to start, None for all."""
+    """The options of a launch. `limit` is the largest number of runs to start; None starts all."""
 
     retry: bool = False
     force: bool = False
@@ -45,7 +45,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Decision:
-    """A run, how it was found, and what to do. `in_grid` is false for one that an earlier grid held."""
+    """A run, its observed state, and what to do. `in_grid` is false for a run that is no longer in the grid."""
 
     run: Run
     found: Found
@@ -54,18 +54,17 @@ class Decision:
 
     @property
     def state(self) -> State:
-        """The state in which the run was found."""
+        """The observed state of the run."""
         return self.found.state
 
 
 def decide(
     runs: Sequence[Run], found: Mapping[str, Found], policy: Policy, dropped: Sequence[Run] = ()
 ) -> list[Decision]:
-    """The plan: what the table above says for each of `runs`, then for the `dropped` ones, which the grid held once.
+    """The plan for each of `runs` by the table above, then for the `dropped` ones, which are no longer in the grid.
 
-    `found` maps the names of runs to how they were found.
+    `found` maps the names of runs to their observed states.
     """
-
     decisions = []
     for run in runs:
         now = found[run.config.name]
@@ -89,12 +88,12 @@ def _action(state: State, policy: Policy) -> Action:
 
 
 def to_start(decisions: Sequence[Decision]) -> list[Decision]:
-    """Those that a launcher has to start, in order."""
+    """The decisions that start a run, in order."""
     return [decision for decision in decisions if decision.action in STARTS]
 
 
 def summary(decisions: Sequence[Decision]) -> str:
-    """The plan in one line: `3 to start, 1 to resume, 4 complete, 1 failed (--retry goes on with it)`."""
+    """The plan in one line: `3 to start, 1 to resume, 4 complete, 1 failed (--retry resumes it)`."""
     verbs = {
         Action.START: "to start",
         Action.RESUME: "to resume",
@@ -108,22 +107,22 @@ def summary(decisions: Sequence[Decision]) -> str:
     left = [decision.state for decision in decisions if decision.action is Action.LEAVE and decision.in_grid]
     for state in State:
         if count := left.count(state):
-            hint = f" (--retry goes on with {'it' if count == 1 else 'them'})" if state in ENDED_BADLY else ""
+            hint = f" (--retry resumes {'it' if count == 1 else 'them'})" if state in ENDED_BADLY else ""
             parts.append(f"{count} {state.replace('_', ' ')}{hint}")
     return ", ".join(parts)
 
 
 def outside(decisions: Sequence[Decision]) -> str:
-    """What becomes of the runs that the grid no longer holds, in one line; empty if there are none."""
+    """What happens to the runs that are no longer in the grid, in one line; empty if there are none."""
     gone = [decision for decision in decisions if not decision.in_grid]
     if not gone:
         return ""
     counts = (f"{[d.state for d in gone].count(state)} {state.replace('_', ' ')}" for state in State)
     states = ", ".join(part for part in counts if not part.startswith("0 "))
     plural = "run is" if len(gone) == 1 else "runs are"
-    fate = "--prune cancels what lives and forgets them, folders stay"
+    fate = "--prune cancels those that are alive and forgets all; their folders stay"
     if gone[0].action is Action.DROP:
-        fate = "pruned: what lives is cancelled, folders stay"
+        fate = "pruned: those that are alive are cancelled; their folders stay"
     names = ", ".join(decision.run.config.name for decision in gone[:5])
     more = f" and {len(gone) - 5} more" if len(gone) > 5 else ""
     return f"{len(gone)} {plural} in the folder but not in the grid ({states}; {fate}): {names}{more}"

@@ -1,8 +1,8 @@
-"""The states of a run, and what evidence means. Pure: no disk, no clock, no scheduler.
+"""The states of a run, and how they follow from the evidence. Pure: no disk, no clock, no scheduler.
 
 planned -> submitting -> pending -> running -> complete
 running -> requeued -> pending              preempted, or out of time with budget left
-running -> interrupted                      stopped on request or killed with its machine: starting it goes on
+running -> interrupted                      stopped on request or killed with its machine: a launch resumes it
 running -> failed | out_of_memory | timed_out | node_failed
 pending, running -> cancelled
 any live state -> unknown -> any            the scheduler cannot be asked
@@ -18,7 +18,7 @@ from artnet.rundir import EXIT_STOPPED
 
 
 class State(StrEnum):
-    """Where a run is. Only a valid `result.json` makes it complete."""
+    """The state of a run. Only a valid `result.json` makes it complete."""
 
     PLANNED = "planned"
     SUBMITTING = "submitting"
@@ -38,16 +38,16 @@ class State(StrEnum):
 LIVE = frozenset({State.SUBMITTING, State.PENDING, State.RUNNING, State.REQUEUED, State.UNKNOWN})
 ENDED_BADLY = frozenset({State.FAILED, State.OUT_OF_MEMORY, State.TIMED_OUT, State.NODE_FAILED, State.CANCELLED})
 
-# Signals that come from outside the program: they say nothing about the run itself.
+# Signals sent from outside the program: they are no failure of the run.
 FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2}
 
 
 @dataclass(frozen=True)
 class Found:
-    """How a run was found: its state and the reason for it, and the `engine` that it belongs to.
+    """The observed state of a run, the reason for it, and the `engine` that the run belongs to.
 
-    Of a scheduler's job also the id, the node and the time that its limit leaves, as the scheduler writes them. A run
-    that is alive without a job is a process of this machine.
+    For a scheduler's job also its id, its node and the time left until its limit, as the scheduler writes them. A run
+    that is alive without a job is a process on this machine.
     """
 
     state: State
@@ -60,9 +60,9 @@ class Found:
 
 @dataclass(frozen=True)
 class Observation:
-    """How runs were found, by their names, and the scheduler's complaint, if any.
+    """The observed states of runs by name, and the scheduler's error, if any.
 
-    If the scheduler `is_silent`, the state of no job is known.
+    If the scheduler `is_silent`, it did not answer: the states of its jobs are unknown.
     """
 
     found: Mapping[str, Found]
@@ -70,20 +70,20 @@ class Observation:
     is_silent: bool = False
 
 
-def after_exit(code: int, outcome: str, last_words: str) -> tuple[State, str]:
+def after_exit(code: int, outcome: str, last_line: str) -> tuple[State, str]:
     """The state of a run without a result whose program has ended, and the reason.
 
-    `code` is the exit code, negative for a signal; `outcome` is what the program noted about its end (`stopped`,
-    `failed: ...` or nothing); `last_words` is the last line of its stderr.
+    `code` is the exit code, negative for a signal; `outcome` is what the program recorded about its end (`stopped`,
+    `failed: ...` or nothing); `last_line` is the last line of its stderr.
     """
     if outcome == "stopped" or code == EXIT_STOPPED:
         return State.INTERRUPTED, "stopped on request"
-    # torchrun, stopped before its processes began, says so in its traceback's last line and ends with 1.
-    told = re.search(r"SignalException: Process \d+ got signal: (\d+)", last_words)
-    number = int(told[1]) if told else -code if code < 0 else code - 128
+    # torchrun that is stopped before its workers start exits with 1; the last line of its traceback has the signal.
+    match = re.search(r"SignalException: Process \d+ got signal: (\d+)", last_line)
+    number = int(match[1]) if match else -code if code < 0 else code - 128
     if number in FROM_OUTSIDE:
         return State.INTERRUPTED, f"killed by {signal.Signals(number).name}"
-    reason = outcome.removeprefix("failed: ") or last_words or f"exit code {code}"
+    reason = outcome.removeprefix("failed: ") or last_line or f"exit code {code}"
     if reason.startswith("PeerGoneError: "):
         return State.INTERRUPTED, reason.removeprefix("PeerGoneError: ")
     if "OutOfMemoryError" in reason:
@@ -94,9 +94,9 @@ def after_exit(code: int, outcome: str, last_words: str) -> tuple[State, str]:
 
 
 def on_this_machine(complete: bool, locked: bool, recorded: str) -> State:
-    """The state of a run that no scheduler knows.
+    """The state of a run that has no scheduler.
 
-    `complete`: it has a valid result; `locked`: a process trains it now; `recorded`: what a launcher last noted.
+    `complete`: it has a valid result; `locked`: a process is training it; `recorded`: the last state in `state.json`.
     """
     if complete:
         return State.COMPLETE

@@ -127,7 +127,7 @@ def test_out_of_time_with_the_budget_used_up_is_timed_out(sweep):
     (run,) = tiny.runs
     assert "ran out of time 1 time, and `requeue: 0` is used up" in run.state().reason
     assert outcomes(run) == ["stopped"]
-    assert "1 timed out (--retry goes on with it)" in tiny.submit().stdout
+    assert "1 timed out (--retry resumes it)" in tiny.submit().stdout
 
 
 def test_a_run_outlives_its_node(sweep):

@@ -1,5 +1,6 @@
 """Fixtures of all tests of launch/."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ def tiny(tmp_path: Path) -> TinyGrid:
 
 
 @pytest.fixture
-def trainable(tmp_path: Path, shards: Path) -> TinyGrid:
+def trainable(tmp_path: Path, shards: Path) -> Iterator[TinyGrid]:
     """A grid of runs that train in seconds."""
-    return TinyGrid(tmp_path, str(shards))
+    grid = TinyGrid(tmp_path, str(shards))
+    yield grid
+    grid.end()
 
 
 @pytest.fixture

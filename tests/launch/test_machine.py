@@ -21,11 +21,6 @@ def test_a_grid_ends_in_results_and_a_second_launch_trains_nothing(trainable):
     assert (good.attempts / "001" / "stdout").read_text()
     for name in ("grid.yaml", "results.csv", "results.md", "report.html"):
         assert (trainable.sweep.folder / name).stat().st_size
-    again = trainable.launch("local")
-    assert again.returncode == 1
-    assert "1 complete, 1 failed" in again.stdout
-    assert result == good.result_file.stat().st_mtime_ns
-    assert not any((run.attempts / "002").exists() for run in (good, bad))
 
     # A run that fails is a row, which says why and waits for --retry.
     assert bad.state().state == "failed"
@@ -33,33 +28,40 @@ def test_a_grid_ends_in_results_and_a_second_launch_trains_nothing(trainable):
     with (trainable.sweep.folder / "results.csv").open() as file:
         rows = {row["run"]: row["state"] for row in csv.DictReader(file)}
     assert rows == {good.name: "complete", bad.name: "failed"}
-    assert trainable.launch("local", "--retry").returncode == 1
-    assert (bad.attempts / "002").exists()
-    assert not (good.attempts / "002").exists()
+
+    again = trainable.launch("local")
+    assert again.returncode == 1
+    assert "1 complete, 1 failed (--retry resumes it)" in again.stdout
+    assert result == good.result_file.stat().st_mtime_ns
+    assert not any((run.attempts / "002").exists() for run in (good, bad))
+    assert "1 to resume, 1 complete" in trainable.launch("local", "--retry", "--dry-run").stdout
 
 
 def test_a_launch_killed_with_everything_goes_on_where_it_was(trainable):
     trainable.write(seeds=1, fixed={"train.epochs": 3})
     process = trainable.start("local")
     while not any((run.checkpoints / "last.pt").exists() for run in trainable.folders):
-        assert process.poll() is None
+        assert process.returncode is None
         time.sleep(0.02)
     (run,) = trainable.folders
-    for pid in (process.pid, run.run()["attempts"][0]["pid"]):
-        os.kill(pid, signal.SIGKILL)
+    process.kill()
+    os.kill(run.run()["attempts"][0]["pid"], signal.SIGKILL)
     process.wait()
+    while run.is_locked():  # until the training is gone too
+        time.sleep(0.02)
     ended = trainable.launch("local")
     assert ended.returncode == 0, ended.stderr
     assert "1 to resume" in ended.stdout
     assert run.result()
     assert [attempt["from_step"] > 0 for attempt in run.run()["attempts"]] == [False, True]
+    assert [folder.name for folder in sorted(run.attempts.iterdir())] == ["001", "002"]
 
 
 def test_a_launcher_killed_alone_leaves_its_runs_to_the_next_one(trainable):
     trainable.write(seeds=1)
     process = trainable.start("local")
     while not any(run.is_locked() for run in trainable.folders):
-        assert process.poll() is None
+        assert process.returncode is None
         time.sleep(0.02)
     process.kill()
     process.wait()
@@ -74,12 +76,11 @@ def test_stopping_a_launch_stops_its_runs_at_a_step(trainable):
     trainable.write(seeds=2, fixed={"train.epochs": 1000}, local={"max_parallel": 1})
     process = trainable.start("local")
     while not any(run.metrics() for run in trainable.folders):
-        assert process.poll() is None
+        assert process.returncode is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
-    assert process.returncode == EXIT_STOPPED
-    assert "run the same command again" in said
+    process.kill(signal.SIGINT)
+    assert process.wait() == EXIT_STOPPED
+    assert "run the same command again" in process.stderr
     first, second = trainable.folders
     assert (first.checkpoints / "last.pt").exists()
     assert (first.state().state, second.state().state) == ("interrupted", "")
@@ -89,13 +90,12 @@ def test_runs_of_a_launcher_at_work_are_cancelled_and_stay_so(trainable):
     trainable.write(seeds=2, fixed={"train.epochs": 1000}, local={"max_parallel": 1})
     launcher = trainable.start("local")
     while not any(run.metrics() for run in trainable.folders):
-        assert launcher.poll() is None
+        assert launcher.returncode is None
         time.sleep(0.02)
     ended = trainable.launch("local", "--cancel", "--yes")
     assert ended.returncode == 0, ended.stderr
     assert "cancelled 2" in ended.stdout
-    launcher.communicate(timeout=120)
-    assert launcher.returncode == 1
+    assert launcher.wait() == 1
     first, second = trainable.folders
     assert [folder.state().state for folder in (first, second)] == ["cancelled", "cancelled"]
     assert (first.checkpoints / "last.pt").exists()

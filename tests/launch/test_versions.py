@@ -65,7 +65,7 @@ def test_a_launch_starts_nothing_that_the_first_version_finished(old, capsys, mo
     options = ("--cluster", "local", "--no-snapshot") if door == "slurm" else ()
     assert old.call(door, *old.data, *options) == code
     said = capsys.readouterr().out
-    assert "4 complete, 1 failed (--retry goes on with it), 1 cancelled (--retry goes on with it)" in said
+    assert "4 complete, 1 failed (--retry resumes it), 1 cancelled (--retry resumes it)" in said
     assert before == {run.name: run.result_file.read_bytes() for run in old.folders if run.result()}
     assert not any((run.attempts / "002").exists() for run in old.folders)
 

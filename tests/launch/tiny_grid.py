@@ -1,9 +1,13 @@
 """A grid of tiny runs in a folder, and the sweep that the launchers make of it: for all tests of launch/."""
 
 import json
-import subprocess
+import multiprocessing
+import os
+import signal
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -11,6 +15,7 @@ import yaml
 from artnet.rundir import RunDir, write_json
 from launch import local, slurm, tune
 from launch.grid import Run, expand, load
+from launch.sweep.attempt import training_process
 from launch.sweep.folder import SweepDir
 from tests.conftest import ROOT, TINY, environment
 
@@ -25,6 +30,7 @@ class TinyGrid:
         self.root = folder / "runs"
         self.sweep = SweepDir(self.root / "tiny")
         self._shards = shards
+        self._launchers: list[Launcher] = []
 
     def write(self, seeds: int = 2, fixed: dict[str, object] | None = None, **blocks: object) -> None:
         """Write the file, some blocks of it changed."""
@@ -67,19 +73,68 @@ class TinyGrid:
         command = [sys.executable, f"launch/{door}.py", "--grid", self.file, "--runs", self.root, *options]
         return list(map(str, command))
 
-    def launch(self, door: str, *options: object, **variables: str) -> subprocess.CompletedProcess[str]:
-        """A launcher as a process, to its end."""
-        return subprocess.run(
-            self.command(door, *options), cwd=ROOT, env=environment(**variables),
-            capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
+    def start(self, door: str, *options: object) -> "Launcher":
+        """A launcher as a process."""
+        self._launchers.append(Launcher(lambda: self.call(door, *options), self.file.parent))
+        return self._launchers[-1]
 
-    def start(self, door: str, *options: object) -> "subprocess.Popen[str]":
-        """A launcher as a process at work, its stderr in a pipe."""
-        return subprocess.Popen(
-            self.command(door, *options), cwd=ROOT, env=environment(),
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+    def launch(self, door: str, *options: object) -> "Launcher":
+        """A launcher as a process, to its end."""
+        launcher = self.start(door, *options)
+        launcher.wait()
+        return launcher
+
+    def end(self) -> None:
+        """Kill the launchers that a failed test has left, and their trainings."""
+        for launcher in self._launchers:
+            if launcher.returncode is None:
+                launcher.kill()
+                for run in self.folders:
+                    if (training := training_process(run)) is not None:
+                        os.kill(training, signal.SIGKILL)
+
+
+class Launcher:
+    """A launcher in a process of its own, forked from one that has imported what it needs."""
+
+    def __init__(self, call: Callable[[], int], folder: Path) -> None:
+        import torch  # noqa: F401  # here, as every launcher would import it
+
+        self._out, self._err = (Path(tempfile.mkstemp(dir=folder)[1]) for _ in range(2))
+        self._process = multiprocessing.get_context("fork").Process(target=self._run, args=(call,), daemon=True)
+        self._process.start()
+        self.pid = self._process.pid or 0
+
+    def _run(self, call: Callable[[], int]) -> None:
+        sys.stdout, sys.stderr = self._out.open("w"), self._err.open("w")
+        os.dup2(sys.stdout.fileno(), 1)
+        os.dup2(sys.stderr.fileno(), 2)
+        os.chdir(ROOT)
+        os.environ.update(environment())
+        sys.exit(call())
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs."""
+        return self._process.exitcode
+
+    def wait(self) -> int:
+        """Wait for its end. Returns the exit code."""
+        self._process.join(120)
+        assert self._process.exitcode is not None, self.stderr
+        return self._process.exitcode
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    @property
+    def stdout(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def stderr(self) -> str:
+        return self._err.read_text()
 
 
 def complete(folder: RunDir) -> None:

@@ -13,7 +13,7 @@ import webdataset
 from PIL import Image
 
 from shards.errors import UserError
-from shards.index import read_index
+from shards.index import VERSION, read_index
 from shards.labels import TASKS
 from shards.reader import DamagedError, Reader
 from shards.tars import sample_key
@@ -111,3 +111,12 @@ def test_a_changed_label_in_the_index_is_never_read(shards, tmp_path, capsys):
     pq.write_table(pa.Table.from_pylist(rows, table.schema), file)
     assert verify([str(copy)]) == 2
     assert "it has changed since it was written" in capsys.readouterr().err
+
+
+def test_an_index_of_a_newer_version_says_so(shards, tmp_path):
+    table = pq.read_table(shards / "index.parquet")
+    about = json.loads(table.schema.metadata[b"artnet"])
+    newer = table.replace_schema_metadata({"artnet": json.dumps({**about, "version": VERSION + 1})})
+    pq.write_table(newer, tmp_path / "index.parquet")
+    with pytest.raises(UserError, match=r"index\.parquet was made by a newer artnet .* update artnet"):
+        read_index(tmp_path)

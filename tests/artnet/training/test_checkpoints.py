@@ -12,9 +12,10 @@ import torch
 
 from artnet import checkpoint
 from artnet.checkpoint import BrokenError
+from artnet.distributed import Ranks
 from artnet.errors import SavingError
 from artnet.rundir import EXIT_STOPPED, RunDir
-from artnet.training.checkpoints import CheckpointWriter
+from artnet.training.checkpoints import CHECKPOINT_VERSION, CheckpointManager, CheckpointWriter
 from shards.errors import UserError
 from tests.artnet import runs
 from tests.artnet.training.conftest import assert_same
@@ -40,6 +41,13 @@ def test_any_change_of_a_checkpoint_is_noticed(tmp_path):
         checkpoint.load(file, CPU)
     file.write_bytes(good)
     assert checkpoint.load(file, CPU)["step"] == 3
+
+
+def test_a_checkpoint_of_a_newer_version_says_so(tmp_path):
+    run = RunDir(tmp_path / "run")
+    checkpoint.save(run.checkpoints / "last.pt", {"version": CHECKPOINT_VERSION + 1})
+    with pytest.raises(UserError, match=r"made by a newer artnet \(format 4; this one reads up to 3\); update artnet"):
+        CheckpointManager(run, "signature", "data", Ranks(0, 1, 1, CPU)).resume()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "missing", "of another kind"])

@@ -122,7 +122,7 @@ def test_result_json_is_written_last_and_read_strictly(run_yaml, tmp_path):
     assert runs.train(run_yaml(), tmp_path / "run").returncode == 0
     run = RunDir(tmp_path / "run")
     good = json.loads(run.result_file.read_text())
-    for broken in ({**good, "tasks": {}}, {**good, "extra": 1}, {**good, "best_epoch": 0}):
+    for broken in ({**good, "tasks": {}}, {**good, "steps": "many"}, {**good, "best_epoch": 0}):
         run.result_file.write_text(json.dumps(broken))
         assert run.result() is None
     run.result_file.write_text(run.result_file.read_text()[:40])

@@ -14,6 +14,9 @@ def test_time_outs_and_lost_nodes_use_up_the_budget_and_preemptions_do_not():
     assert state is State.NODE_FAILED
     assert reason.startswith("ran out of time 1 time and was lost with its node 1 time, and `requeue: 1` is used up")
     assert refusal(starts[:1], 1, budget=0)[0] is State.TIMED_OUT
+    state, reason = refusal([Start("timed out", 0), Start("timed out", 1)], 2, budget=1)
+    assert state is State.TIMED_OUT
+    assert reason.startswith("ran out of time 2 times, and")
     assert refusal([Start("preempted", n) for n in range(9)], 9, budget=0) is None
 
 
@@ -32,6 +35,8 @@ def test_why_a_job_was_stopped():
     running = "JobState=RUNNING Restarts=1 PreemptTime=None EndTime="
     assert read_stop(running + soon, 1, 180) == Stop("timed out")
     assert read_stop(running + late, 1, 180) == Stop("asked to stop")
+    assert read_stop("JobState=RUNNING Restarts=1 EndTime=Unknown", 1, 180) == Stop("asked to stop")
+    assert read_stop("JobState=RUNNING", 1, 180) == Stop("asked to stop", in_queue=False)
     assert read_stop(f"JobState=RUNNING Restarts=1 EndTime={soon} PreemptTime={soon}", 1, 180) == Stop("preempted")
     assert read_stop("JobState=COMPLETING Restarts=2", 1, 180) == Stop("preempted", in_queue=True)
     assert read_stop("JobState=COMPLETING Restarts=1", 1, 180) == Stop("cancelled")

@@ -91,7 +91,7 @@ def test_code_in_a_snapshot_knows_the_commit_it_was_copied_from(tree, tmp_path):
 
 def test_a_work_tree_full_of_data_is_not_copied(tmp_path, monkeypatch):
     monkeypatch.setattr(snapshot, "MAX_BYTES", 1000)
-    with pytest.raises(UserError, match=r"name what is no code in \.gitignore, or give --no-snapshot"):
+    with pytest.raises(UserError, match=r"add files that are not code to \.gitignore, or give --no-snapshot"):
         snapshot.take(tmp_path / "runs" / "tiny" / "code", tmp_path / "runs")
 
 

@@ -35,9 +35,9 @@ def test_every_door_has_the_same_commands_and_selectors(door, capsys):
         (("--state", "qqq"), "the states are planned, submitting"),
         (("--status", "--only", "sed=1"), "did you mean 'seed'?"),
         (("--status", "--only", "seed=7"), "seed 0, 1, 2"),
-        (("--status", "--id", "resnet19"), "the nearest is resnet18"),
-        (("--logs", "resnet"), "3 runs begin so"),
-        (("--logs", "qqq"), "none of 3 runs"),
+        (("--status", "--id", "resnet19"), "did you mean resnet18"),
+        (("--logs", "resnet"), "3 runs begin with it"),
+        (("--logs", "qqq"), "names and signatures of 3 runs"),
         (("--cancel", "--only", "seed=0"), "give --yes"),
     ],
 )

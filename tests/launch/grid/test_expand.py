@@ -1,6 +1,7 @@
 """The grid language: what a file expands into, and what is said of a file that is wrong."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,28 @@ def test_small_grids(tmp_path: Path) -> None:
     assert expansion.runs[0].values == {"train.batch_size": 256, "optim.lr": 0.2}
 
 
+def test_conditionals_may_set_the_same_key_for_different_runs(tmp_path: Path) -> None:
+    text = (
+        BASE
+        + "conditional:\n"
+        + "".join(
+            f"  - {{when: {{model.attention: {attention}}}, parameters: {{data.size: [{size}]}}}}\n"
+            for attention, size in (("se", 96), ("eca", 64))
+        )
+    )
+    sizes = {run.config.model.attention: run.config.data.size for run in expand(grid(tmp_path, text)).runs}
+    assert (sizes["se"], sizes["eca"]) == (96, 64)
+    assert sizes["none"] == sizes["cbam"]
+
+
+def test_a_grid_has_up_to_a_largest_number_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[expand.__module__], "MAX_RUNS", 36)
+    assert len(expand(grid(tmp_path, BASE)).runs) == 36
+    conditional = "conditional: [{when: {model.attention: se}, parameters: {model.se_reduction: [8, 16]}}]"
+    with fails("grid.yaml:1: over 36 runs"):
+        expand(grid(tmp_path, BASE + conditional))
+
+
 def test_included_runs_are_fixed_and_their_own_keys(tmp_path: Path) -> None:
     text = BASE.replace("task: style", "task: style, train.epochs: 5") + "include: [{seed: 7, data.size: 96}]"
     run = expand(grid(tmp_path, text), sets=["optim.momentum=0.8"]).runs[-1]
@@ -126,43 +149,19 @@ def test_launchers_blocks_keep_times_as_text_and_know_their_lines(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("only", "count"),
+    ("text", "parts"),
     [
-        (["attention=se"], 9),
-        (["model.attention=se, seed=0"], 3),
-        (["!attention=se,lr=1e-1"], 9),
-        (["attention=se", "attention=eca,seed=1"], 12),
-        (["task=style"], 36),
+        ("seed=1", ("grid.yaml:6: seed is in `parameters`", "--only")),
+        ("data.size=96", ("grid.yaml:7: data.size is in `include`", "--only")),
+        ("train.epoch=2", ("--set train.epoch=2", "did you mean 'train.epochs'?")),
+        ("train.epochs=two", ("--set train.epochs=two", "valid integer")),
+        ("train.epochs", ("--set train.epochs is not KEY=VALUE",)),
+        ("train.epochs=[", ("--set train.epochs", "not YAML")),
     ],
 )
-def test_only(tmp_path: Path, only: list[str], count: int) -> None:
-    expansion = expand(grid(tmp_path, BASE), only=only)
-    assert len(expansion.runs) == count
-    assert expansion.arithmetic == f"4 x 3 x 3 = 36 runs; {count} selected"
-
-
-def test_only_names_several_tasks_with_plus() -> None:
-    assert len(expand(load(SWEEPS / "combined.yaml"), only=["task=genre+artist+style,seed=1"]).runs) == 2
-
-
-@pytest.mark.parametrize(
-    ("sets", "only", "parts"),
-    [
-        (["seed=1"], [], ("grid.yaml:6: seed is in `parameters`", "--only")),
-        (["data.size=96"], [], ("grid.yaml:7: data.size is in `include`", "--only")),
-        (["train.epoch=2"], [], ("--set train.epoch=2", "did you mean 'train.epochs'?")),
-        (["train.epochs=two"], [], ("--set train.epochs=two", "valid integer")),
-        (["train.epochs"], [], ("no KEY=VALUE",)),
-        (["train.epochs=["], [], ("--set train.epochs", "not YAML")),
-        ([], ["attention=se,seed=9"], ("selects none of 37 runs", "seed 0, 1, 2")),
-        ([], ["attenton=se"], ("--only attenton=se", "did you mean 'model.attention'?")),
-        ([], ["attention"], ("no KEY=VALUE",)),
-        ([], ["attention=sea"], ("--only attention=sea", "should be 'none', 'se'")),
-    ],
-)
-def test_wrong_sets_and_selections(tmp_path: Path, sets: list[str], only: list[str], parts: tuple[str, ...]) -> None:
+def test_a_wrong_set_is_refused(tmp_path: Path, text: str, parts: tuple[str, ...]) -> None:
     with fails(*parts):
-        expand(grid(tmp_path, BASE + "include: [{data.size: 96}]"), sets, only)
+        expand(grid(tmp_path, BASE + "include: [{data.size: 96}]"), ["optim.momentum=0.8", text])
 
 
 def test_set_lies_over_fixed_and_may_leave_a_match_without_runs(tmp_path: Path) -> None:
@@ -185,6 +184,13 @@ def test_search_draws_within_bounds_and_the_same_again(tmp_path: Path) -> None:
     assert all(64 <= run.config.train.batch_size <= 512 for run in drawn.runs)
     reductions = {(run.config.model.attention, run.config.model.se_reduction) for run in drawn.runs}
     assert reductions == {("none", 16), ("se", 4), ("se", 8)}
+
+
+@pytest.mark.parametrize(("samples", "seed"), [(0, 0), (1, -1)])
+def test_a_search_needs_a_sample_and_a_seed(tmp_path: Path, samples: int, seed: int) -> None:
+    with fails(f"at least 1 sample and a seed of at least 0, not {samples} and {seed}"):
+        sample(grid(tmp_path, SEARCH), samples, seed)
+    assert sample(grid(tmp_path, SEARCH), 1, 0).arithmetic == "2 x 1 samples = 2 runs"
 
 
 def test_a_configuration_drawn_again_is_not_run_again(tmp_path: Path) -> None:
@@ -214,13 +220,13 @@ BOMB = "\n".join(f"  a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 0}]" 
         (HEAD + "parameters: {seed: [0, 1}", (":3: not YAML",)),
         (HEAD + "parameters:\n\tseed: [0]", (":4: not YAML", "indent with spaces")),
         (HEAD + "a: \x07", (":3: character", "not allowed in YAML")),
-        (HEAD + "name: again", (":3: 'name' stands here and on line 1",)),
+        (HEAD + "name: again", (":3: 'name' is given here and on line 1",)),
         (HEAD + "local: {1: 2}", (":3: keys are plain text",)),
         (HEAD + "local: !!python/name:os.system 1", (":3: the tag !!python/name:os.system",)),
         (HEAD + "local: " + "[\n" * 1000, (": nested too deeply",)),
         (HEAD + "local:\n" + BOMB, (": over 100,000 values",)),
         (HEAD + "local: &a [*a]", (":3: nested too deeply",)),
-        (HEAD + 'local: {a: "\\UFFFFFFFF"}', (":3: an escape here is no character",)),
+        (HEAD + 'local: {a: "\\UFFFFFFFF"}', (":3: an escape sequence here is not a character",)),
         (HEAD + 'data: {a: "\\ud800"}', (":3: '\\ud800' cannot be read as str",)),
         (HEAD + f"local: {{a: 0x{'f' * 5000}}}", (":3: a number of more than 64 bits",)),
         (HEAD + "paramters: {}", (":3: unknown key 'paramters'; did you mean 'parameters'?",)),
@@ -228,12 +234,12 @@ BOMB = "\n".join(f"  a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 0}]" 
         ("name: ../up\nfixed: {task: style}", (":1: '../up' cannot name a folder",)),
         ("name: demo\nparameters: {seed: [0]}", (":1: task is missing",)),
         ("name: demo\nfixed:\n  task: [style, style]", (":3: task", "twice")),
-        (HEAD + "metric: {goal: max}", (":3: goal is maximize or minimize, not 'max'",)),
+        (HEAD + "metric: {goal: max}", (":3: goal must be maximize or minimize, not 'max'",)),
         (HEAD + "env_from: [KEY=secret]", (":3: env_from lists names",)),
         (HEAD + "parameters:\n  model.atention: [se]", (":4: unknown key", "'model.attention'?")),
         (HEAD + "parameters:\n  seed:\n    - 0\n    - one", (":6: seed: input should be a valid integer",)),
         (HEAD + "parameters: {seed: []}", (":3: seed has no values",)),
-        (HEAD + "parameters: {seed: 1}", (":3: seed wants a list of values, not 1",)),
+        (HEAD + "parameters: {seed: 1}", (":3: seed needs a list of values, not 1",)),
         (HEAD + "parameters: {seed: {value: [1]}}", (":3: unknown key 'value'; did you mean 'values'?",)),
         (HEAD + "parameters: {optim.lr: [0.1, 1e-1]}", (":3: 0.1 is listed twice",)),
         (HEAD + f"parameters: {{seed: {list(range(1001))}}}", (":3: seed has 1,001 values",)),
@@ -241,20 +247,23 @@ BOMB = "\n".join(f"  a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 0}]" 
             HEAD + f"parameters: {{seed: {list(range(101))}, train.epochs: {list(range(1, 101))}}}",
             ("over 10,000 runs",),
         ),
-        (HEAD + "parameters: {optim.lr: {uniform: [0.2, 0.1]}}", (":3: uniform wants two bounds",)),
+        (HEAD + "parameters: {optim.lr: {uniform: [0.2, 0.1]}}", (":3: uniform needs two bounds",)),
         (HEAD + "parameters: {optim.momentum: {loguniform: [0, 0.9]}}", (":3: loguniform", "above 0")),
         (HEAD + "parameters: {task: {uniform: [style, genre]}}", (":3: task is not a number",)),
-        (HEAD + "parameters: {task: [style]}", (":3: task stands here and in `fixed` on line 2",)),
+        (HEAD + "parameters: {task: [style]}", (":3: task is given here and in `fixed` on line 2",)),
         (HEAD + "zip: [{seed: [0, 1], data.size: [96]}]", (":3:", "seed has 2, data.size has 1")),
         (HEAD + "zip: [{seed: [0, 0], data.size: [96, 96]}]", (":3:", "seed=0, data.size=96 twice")),
-        (HEAD + "parameters: {data.threads: [1, 2]}", (":3:", "twice", "data.threads alone")),
+        (
+            HEAD + "parameters:\n  seed: [0, 1]\n  data.threads: [1, 2]",
+            (":5: resnet50_style_s0", "is in the product twice (they differ only in data.threads, which"),
+        ),
         (HEAD + "exclude: [{seed: 1}]", (":3: this exclude matches no run",)),
         (HEAD + "exclude: [{seed: 0}]", (":3: the excludes leave no run",)),
         (HEAD + "include:\n  - {seed: 0}", (":4: this include is the same run as resnet50_style_s0",)),
         (HEAD + "include:\n  - {seed: 1}\n  - {seed: 1}", (":5:", "same run as the include on line 4")),
         (HEAD + "reference: [{when: {seed: 1}, style: 50}]", (":3: this `when` matches no run",)),
-        (HEAD + "reference: [{when: {seed: 0}}]", (":3: a reference gives a figure",)),
-        (HEAD + "reference: [{when: {seed: 0}, style: 0.5%}]", (":3: style wants per cent",)),
+        (HEAD + "reference: [{when: {seed: 0}}]", (":3: a reference needs a figure",)),
+        (HEAD + "reference: [{when: {seed: 0}, style: 0.5%}]", (":3: style must be top-1 accuracy in per cent",)),
         (
             HEAD + "conditional: [{when: {seed: 1}, parameters: {data.size: [96]}}]",
             (":3: this `when` matches no run of the product",),

@@ -1,45 +1,92 @@
-"""The plan: what is done with a run, by how it was found."""
+"""The plan: what is done with a run in each state."""
+
+from collections.abc import Sequence
+
+import pytest
 
 from artnet.config import build, unflatten
 from launch.grid import Run
-from launch.sweep.plan import Action, Policy, decide, outside, summary
+from launch.sweep.plan import Action, Decision, Policy, decide, outside, summary, to_start
 from launch.sweep.state import ENDED_BADLY, LIVE, Found, State
 from tests.conftest import TINY
 
-
-def test_the_plan_starts_what_is_missing_and_leaves_what_lives_or_failed():
-    run = Run(build(unflatten(TINY)), {})
-
-    def action(state: State, retry: bool) -> Action:
-        return decide([run], {run.config.name: Found(state)}, Policy(retry=retry))[0].action
-
-    for state in State:
-        started = {State.PLANNED: Action.START, State.INTERRUPTED: Action.RESUME}.get(state, Action.LEAVE)
-        assert action(state, retry=False) is started
-        assert action(state, retry=True) is (Action.RESUME if state in ENDED_BADLY else started)
-    assert not LIVE & ENDED_BADLY
+RUNS = [Run(build(unflatten({**TINY, "seed": seed})), {"seed": seed}) for seed in range(9)]
+START, RESUME, LEAVE, SCRATCH = Action.START, Action.RESUME, Action.LEAVE, Action.FROM_SCRATCH
 
 
-def test_the_plan_is_a_function_of_grid_states_and_policy(tiny):
-    tiny.write(seeds=3)
-    run, *others = tiny.expand()
+def plan(states: Sequence[State | str], policy: Policy = Policy(), gone: int = 0) -> list[Decision]:  # noqa: B008
+    """The plan for runs in these states, the last `gone` of which are no longer in the grid."""
+    runs = RUNS[: len(states)]
+    found = {run.config.name: Found(State(state)) for run, state in zip(runs, states, strict=True)}
+    kept = len(runs) - gone
+    return decide(runs[:kept], found, policy, runs[kept:])
 
-    def action(state: State, **policy: bool) -> Action:
-        return decide([run], {run.config.name: Found(state)}, Policy(**policy))[0].action
 
-    for state in State:
-        if state is State.PLANNED:
-            assert action(state, force=True) is Action.START
-        else:
-            assert action(state, force=True) is Action.FROM_SCRATCH
-        assert action(state, prune=True) is action(state)
-    found = {one.config.name: Found(State.PLANNED) for one in [run, *others]}
-    found[run.config.name] = Found(State.COMPLETE)
-    limited = decide([run, *others], found, Policy(limit=1, prune=True), dropped=[])
-    assert [one.action for one in limited] == [Action.LEAVE, Action.START, Action.LATER]
-    assert summary(limited) == "1 to start, 1 left for later by --limit, 1 complete"
-    gone = decide([run], found, Policy(), dropped=others)
-    assert [one.action for one in gone] == [Action.LEAVE] * 3
-    assert "2 runs are in the folder but not in the grid (2 planned" in outside(gone)
-    assert [one.action for one in decide([run], found, Policy(prune=True), others)][1:] == [Action.DROP] * 2
-    assert LIVE | ENDED_BADLY | {State.PLANNED, State.INTERRUPTED, State.COMPLETE} == set(State)
+@pytest.mark.parametrize(
+    ("states", "plain", "retry", "force"),
+    [
+        ({"planned"}, START, START, START),
+        (LIVE, LEAVE, LEAVE, SCRATCH),
+        ({"interrupted"}, RESUME, RESUME, SCRATCH),
+        (ENDED_BADLY, LEAVE, RESUME, SCRATCH),
+        ({"complete"}, LEAVE, LEAVE, SCRATCH),
+    ],
+)
+def test_each_state_has_one_action_under_each_policy(states, plain, retry, force):
+    states = sorted(states)
+    for policy, action in ((Policy(), plain), (Policy(retry=True), retry), (Policy(force=True), force)):
+        decisions = plan(states, policy)
+        assert [one.action for one in decisions] == [action] * len(states)
+        assert [one.state for one in decisions] == states
+        assert to_start(decisions) == (decisions if action is not LEAVE else [])
+        assert all(one.in_grid for one in decisions)
+
+
+def test_every_state_is_live_ended_badly_or_one_of_three_others():
+    others = {State.PLANNED, State.INTERRUPTED, State.COMPLETE}
+    assert len(LIVE) + len(ENDED_BADLY) + len(others) == len(State)
+    assert LIVE | ENDED_BADLY | others == set(State)
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 9])
+def test_a_limit_counts_only_the_runs_that_start_and_keeps_their_order(limit):
+    decisions = plan(["complete", "planned", "failed", "interrupted"], Policy(limit=limit))
+    wanted = [LEAVE, START, LEAVE, RESUME]
+    later = [1, 3][limit:]
+    assert [one.action for one in decisions] == [Action.LATER if n in later else wanted[n] for n in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("states", "policy", "said"),
+    [
+        (["planned"] * 2 + ["interrupted"], Policy(), "2 to start, 1 to resume"),
+        (["planned"] * 3, Policy(limit=1), "1 to start, 2 left for later by --limit"),
+        (["complete", "running"], Policy(force=True), "2 to start from scratch"),
+        (["complete", "running"], Policy(), "1 running, 1 complete"),
+        (["failed"], Policy(), "1 failed (--retry resumes it)"),
+        (
+            ["timed_out", "complete", "timed_out"],
+            Policy(),
+            "1 complete, 2 timed out (--retry resumes them)",
+        ),
+    ],
+)
+def test_the_summary_counts_actions_then_states(states, policy, said):
+    assert summary(plan(states, policy)) == said
+
+
+def test_runs_outside_the_grid_are_named_up_to_five_and_dropped_by_prune_alone():
+    assert outside(plan(["running"])) == ""
+    kept = plan(["planned", "running", "out_of_memory"], gone=2)
+    assert [(one.action, one.in_grid) for one in kept] == [(START, True), (LEAVE, False), (LEAVE, False)]
+    assert summary(kept) == "1 to start"
+    names = [run.config.name for run in RUNS]
+    assert outside(kept) == (
+        "2 runs are in the folder but not in the grid (1 running, 1 out of memory; --prune cancels those that are "
+        f"alive and forgets all; their folders stay): {names[1]}, {names[2]}"
+    )
+    pruned = plan(["complete", "failed"], Policy(prune=True), gone=1)
+    assert [one.action for one in pruned] == [LEAVE, Action.DROP]
+    assert outside(pruned).startswith("1 run is in the folder but not in the grid (1 failed; pruned: ")
+    assert outside(plan(["failed"] * 5, gone=5)).endswith(", ".join(names[:5]))
+    assert outside(plan(["failed"] * 7, gone=7)).endswith(", ".join(names[:5]) + " and 2 more")
