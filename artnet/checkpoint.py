@@ -3,9 +3,9 @@
 A checkpoint is what `torch.save` writes, a zip archive, with the SHA-256 of it as the archive's comment: one file, and
 `torch.load` reads it like any other.
 
-Beside the weights, the optimizer and how far the run is, it need hold nothing. No state of a random generator: what an
-epoch shows is drawn from (seed, epoch), mixup from (seed, step), and torch's generators start every step anew from
-(seed, step, rank). So a run goes on the same with whatever number of ranks, from the step alone.
+It holds the weights, the optimizer and the progress of the run, but no state of a random generator: an epoch is drawn
+from (seed, epoch), mixup from (seed, step), and torch's generators are seeded at every step from (seed, step, rank). So
+a run resumes from the step alone, with any number of ranks.
 """
 
 import hashlib
@@ -30,9 +30,9 @@ class BrokenError(Exception):
 
 
 class _Hashed:
-    """A file that hashes what is written to it, and remembers what the system said when it refused.
+    """A file that hashes what is written to it and keeps the error of a failed write.
 
-    torch tells of a failed write, but not why.
+    torch reports that a write failed, but not why.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -55,8 +55,8 @@ class _Hashed:
 def save(file: Path, state: dict[str, Any], previous: Path | None = None) -> None:
     """Write a checkpoint of tensors and plain values: under a temporary name, flushed, renamed.
 
-    What `file` was before becomes `previous`, once the new one is safe on disk. Raises `OSError`, and leaves both as
-    they were, if the file system refuses.
+    The former `file` becomes `previous` once the new one is safe on disk. Raises `OSError` if the file system refuses,
+    and leaves both unchanged.
     """
     with atomic_open(file) as handle:
         hashed = _Hashed(handle)
@@ -117,9 +117,9 @@ def _check(file: Path, require_checksum: bool) -> None:
 
 
 def load_newest(folder: Path, device: torch.device) -> tuple[dict[str, Any], list[str]] | None:
-    """The state to go on from: that of `last.pt`, or if that is broken, of `previous.pt`. None if there is neither.
+    """The state to resume from: that of `last.pt`, or of `previous.pt` if that is broken. None if neither exists.
 
-    Returns beside it what is wrong with `last.pt`, if anything. Raises `UserError` if none can be read.
+    Also returns what is wrong with `last.pt`, if anything. Raises `UserError` if neither can be read.
     """
     wrong = []
     for name in (LAST, PREVIOUS):

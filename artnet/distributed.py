@@ -1,4 +1,4 @@
-"""The processes that train one run together. Whoever starts them sets torchrun's variables; alone, there are none."""
+"""The processes that train one run together. torchrun sets their variables; a single process needs none."""
 
 import gc
 import os
@@ -20,7 +20,7 @@ from shards.errors import UserError
 from .errors import PeerGoneError, PeerLostError, StoppedOnRequest
 
 TIMEOUT_S = 600.0  # how long ranks wait for one another; ARTNET_TIMEOUT_S says otherwise
-ROLL_CALL_S = 10.0  # how long those that waited in vain wait for one another to say so
+RANK_ANSWER_S = 10.0  # how long ranks that timed out wait for one another to report it
 
 _FAILED = "failed"  # the store's key under which a rank that fails leaves the reason to the others
 
@@ -29,19 +29,19 @@ _FAILED = "failed"  # the store's key under which a rank that fails leaves the r
 class Ranks:
     """This process among its peers, and its device.
 
-    `talk` is the group in which CPUs agree: it waits for no GPU. `store` still works when a group is broken.
+    `cpu_group` is for collectives that need not wait for a GPU. `store` still works when a group is broken.
     """
 
     rank: int
     world_size: int
     local_world_size: int
     device: torch.device
-    talk: dist.ProcessGroup | None = None
+    cpu_group: dist.ProcessGroup | None = None
     store: Any = None  # torch.distributed.Store, a name that type checkers do not find
 
     @property
     def is_first(self) -> bool:
-        """Whether this is rank 0, which alone writes files and speaks."""
+        """Whether this is rank 0, the only one that writes files and prints."""
         return self.rank == 0
 
     @property
@@ -60,7 +60,7 @@ class Ranks:
         if self.world_size == 1:
             return list(flags)
         counts = torch.tensor(flags, dtype=torch.int32)
-        dist.all_reduce(counts, group=self.talk)
+        dist.all_reduce(counts, group=self.cpu_group)
         return [bool(count) for count in counts.tolist()]
 
     def union(self, names: Set[str]) -> set[str]:
@@ -68,11 +68,11 @@ class Ranks:
         if self.world_size == 1:
             return set(names)
         gathered: list[Set[str]] = [set()] * self.world_size
-        dist.all_gather_object(gathered, names, group=self.talk)
+        dist.all_gather_object(gathered, names, group=self.cpu_group)
         return set().union(*gathered)
 
-    def same_buffers(self, model: nn.Module) -> None:
-        """Give every rank the first one's buffers: the statistics of batch norms differ after a training step."""
+    def broadcast_buffers(self, model: nn.Module) -> None:
+        """Broadcast the buffers of rank 0: the statistics of batch norms differ between ranks after a training step."""
         if self.world_size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
@@ -80,7 +80,7 @@ class Ranks:
     def wait(self) -> None:
         """Return when every rank is here."""
         if self.world_size > 1:
-            dist.barrier(group=self.talk)
+            dist.barrier(group=self.cpu_group)
 
     def leave(self) -> None:
         """Wait for every rank and leave the group, so that its threads end.
@@ -90,29 +90,29 @@ class Ranks:
         """
         with suppress(RuntimeError):  # a rank that has ended need not be waited for
             self.wait()
-        self.talk = self.store = None
+        self.cpu_group = self.store = None
         dist.destroy_process_group()
         gc.collect()
 
-    def leave_reason(self, error: Exception) -> None:
-        """Tell the others why this rank ends without them."""
+    def publish_failure(self, error: Exception) -> None:
+        """Publish in the store why this rank ends, for the other ranks to report."""
         if self.store:
             with suppress(RuntimeError):  # the store's host is gone
                 self.store.set(_FAILED, f"{type(error).__name__}: {error}")
 
     @contextmanager
-    def noticing_losses(self) -> Iterator[None]:
-        """Raise `PeerLostError`, which names who is missing or why, where the block fails because of another rank."""
+    def detect_lost_peers(self) -> Iterator[None]:
+        """Turn an error that another rank caused into `PeerLostError`, which names the rank or its reason."""
         try:
             yield
         except RuntimeError as error:
             words = str(error)
             if self.world_size == 1 or not any(word in words for word in ("gloo", "NCCL", "Connection", "pair")):
                 raise
-            raise self._what_happened(words) from error
+            raise self._lost_peer_error(words) from error
 
-    def _what_happened(self, words: str) -> PeerLostError:
-        missing = self._roll_call() if "imed out" in words or "timeout" in words else []
+    def _lost_peer_error(self, words: str) -> PeerLostError:
+        missing = self._missing_ranks() if "imed out" in words or "timeout" in words else []
         try:
             if self.store and self.store.check([_FAILED]):
                 return PeerLostError(f"another rank failed: {self.store.get(_FAILED).decode()}")
@@ -125,12 +125,12 @@ class Ranks:
             )
         return PeerGoneError("another rank has ended; its own last words say why, start the run again to go on")
 
-    def _roll_call(self) -> list[int]:
-        """The ranks that do not say within some seconds that they too have waited in vain."""
+    def _missing_ranks(self) -> list[int]:
+        """The ranks that do not report within `RANK_ANSWER_S` that they timed out too."""
         keys = [f"waited/{rank}" for rank in range(self.world_size)]
         try:
             self.store.set(keys[self.rank], "")
-            until = time.monotonic() + ROLL_CALL_S
+            until = time.monotonic() + RANK_ANSWER_S
             while not self.store.check(keys) and time.monotonic() < until:
                 time.sleep(0.1)
             return [rank for rank, key in enumerate(keys) if not self.store.check([key])]
@@ -142,7 +142,7 @@ class Ranks:
 def process_group() -> Iterator[Ranks]:
     """Join the peers named by RANK, WORLD_SIZE and MASTER_ADDR: nccl on GPUs, gloo on CPUs.
 
-    Raises `UserError` if the variables are no numbers. Ranks that do not come within ARTNET_TIMEOUT_S are given up.
+    Raises `UserError` if the variables are not integers, `PeerLostError` if not all join within ARTNET_TIMEOUT_S.
     """
     try:
         rank, local_rank = (int(os.environ.get(name, 0)) for name in ("RANK", "LOCAL_RANK"))
@@ -166,7 +166,7 @@ def process_group() -> Iterator[Ranks]:
 
     try:
         shared, _, _ = next(rendezvous("env://", timeout=timeout))
-        # torchrun keeps one store for all restarts: what those before wrote there is no longer true.
+        # torchrun keeps one store for all restarts: entries of an earlier restart are out of date.
         restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         store = dist.PrefixStore(f"restart{restart}", shared)  # type: ignore[attr-defined]
         store.set_timeout(timeout)
@@ -179,14 +179,14 @@ def process_group() -> Iterator[Ranks]:
             timeout=2 * timeout if gpus else timeout,
             device_id=device if gpus else None,
         )
-        talk = dist.new_group(backend="gloo", timeout=timeout)
+        cpu_group = dist.new_group(backend="gloo", timeout=timeout)
     except RuntimeError as error:
         raise PeerLostError(
             f"rank {rank} did not find the other {world_size - 1} within {timeout.total_seconds():g} s or lost them "
             f"again ({str(error).splitlines()[0]})"
         ) from error
-    joined = replace(ranks, talk=cast(dist.ProcessGroup, talk), store=store)
-    del talk, shared, store
+    joined = replace(ranks, cpu_group=cast(dist.ProcessGroup, cpu_group), store=store)
+    del cpu_group, shared, store
     try:
         yield joined
     except StoppedOnRequest as stopped:  # on every rank

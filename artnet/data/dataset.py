@@ -22,7 +22,7 @@ TOLERATED = 0.001  # share of a split's paintings that may be damaged before the
 class SplitData:
     """The paintings of one split that a run uses. `labels` is int64 (n, tasks), -1 = unlabelled.
 
-    `damaged` holds the keys of what could not be read so far, by this rank or those it was told of.
+    `damaged` holds the keys of the paintings that this rank or another could not read so far.
     """
 
     def __init__(self, config: RunConfig, split: str, index: Index, reader: Reader) -> None:
@@ -87,19 +87,19 @@ class SplitData:
     def note_damaged(self, keys: Iterable[str], reason: str = "") -> None:
         """Remember damaged paintings and say so once for each, until they are too many."""
         with self._lock:
-            fresh = [] if self.is_spoilt else sorted(set(keys) - self.damaged)
+            fresh = [] if self.has_too_much_damage else sorted(set(keys) - self.damaged)
             self.damaged.update(keys)
         for key in fresh if reason else []:
             print(f"{self.index.folder}: {key} of {self.split} is damaged and left out: {reason}", file=sys.stderr)
 
     @property
-    def is_spoilt(self) -> bool:
+    def has_too_much_damage(self) -> bool:
         """Whether too many paintings are damaged for the run to go on."""
         return len(self.damaged) > TOLERATED * len(self)
 
-    def refuse_spoilt(self) -> None:
-        """Raise `UserError` if too many paintings are damaged. All ranks must do so at once, or they wait for one."""
-        if self.is_spoilt:
+    def check_damage(self) -> None:
+        """Raise `UserError` if too many paintings are damaged. All ranks must call it together."""
+        if self.has_too_much_damage:
             raise UserError(
                 f"{len(self.damaged):,} of the {len(self):,} paintings of {self.split} in {self.index.folder} are "
                 f"damaged, more than {100 * TOLERATED:g} %; `python -m shards.verify` names them, pack them again"

@@ -32,7 +32,7 @@ def load(
     """Decode `batches` of positions in `plan`, in order, a few ahead of the reader, one batch a thread.
 
     Decoders release the interpreter's lock, so threads decode in parallel. `pinned` batches are copied to a GPU while
-    the program goes on. Whoever reads asks `data.is_spoilt` whether too many paintings were damaged.
+    the program goes on. The caller checks `data.has_too_much_damage`.
     """
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         waiting: deque[Future[Batch]] = deque()
@@ -75,7 +75,7 @@ def _show(data: SplitData, plan: EpochPlan, position: int, scratch: np.ndarray, 
     sample = int(plan.order[position])
     pixels = data.pixels(sample, scratch)
     if pixels is None:
-        if data.is_train and not data.is_spoilt:
+        if data.is_train and not data.has_too_much_damage:
             return _show(data, plan, (position + 1) % len(plan.order), scratch, view)
         view[:] = 0
         return None

@@ -39,7 +39,7 @@ def normalised(images: torch.Tensor) -> torch.Tensor:
     return (images.permute(0, 3, 1, 2).float() - mean) / std
 
 
-@functools.cache  # to send them anew would make every step wait for the GPU
+@functools.cache  # sending them again would make every step wait for the GPU
 def _statistics(device: torch.device) -> list[torch.Tensor]:
     with torch.inference_mode(False):  # training uses them too
         return [torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, STD)]

@@ -39,8 +39,8 @@ def build_model(
 
     The names are those of `artnet.config.ModelConfig`. `classes` maps every task to its number of classes,
     for one linear head each. `se_reduction` is the ratio of a block's output channels to the bottleneck of SE
-    and CBAM, `recurrent_channels` the width of the recurrent state, and `drop_path` how often a sample skips the
-    last block in training. Images may have any sides from 33 pixels.
+    and CBAM, `recurrent_channels` the width of the recurrent state, and `drop_path` the probability that a sample skips
+    the last block in training. Images may have any sides from 33 pixels.
 
     Raises `ValueError` for a name that does not exist.
     """

@@ -61,7 +61,7 @@ def _attempt(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: S
     }
     trainer: Trainer | None = None
     try:
-        with ranks.noticing_losses():
+        with ranks.detect_lost_peers():
             if any(ranks.any(bool(stop))):
                 raise StoppedOnRequest(f"stopped by {stop.name or 'a signal'} before the training began")
             trainer = Trainer(config, index, run, ranks, stop, accumulate)
@@ -80,7 +80,7 @@ def _attempt(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: S
             raise
         failure = oom.explain(error, config, ranks, accumulate) if oom.is_out_of_memory(error) else error
         entry["outcome"] = f"failed: {type(failure).__name__}: {failure}"
-        ranks.leave_reason(failure)
+        ranks.publish_failure(failure)
         if failure is error:
             raise
         raise failure from None

@@ -148,8 +148,11 @@ class CheckpointManager:
             return None
         return state if state and state["progress"]["best_epoch"] == epoch else None
 
-    def mend_best(self, progress: dict[str, Any], model: dict[str, torch.Tensor], is_it: bool) -> None:
-        """Make sure of `best.pt` after a resume: `model` is what is resumed, and `is_it` whether that is the best."""
+    def ensure_best(self, progress: dict[str, Any], model: dict[str, torch.Tensor], is_it: bool) -> None:
+        """Write `best.pt` if it is missing after a resume: `model` is what is resumed, `is_it` whether it is the best.
+
+        Only the first rank writes; it warns if the best weights are lost.
+        """
         if not self._ranks.is_first or not progress["best_epoch"] or self.best(progress["best_epoch"]):
             return
         if is_it:
@@ -186,7 +189,7 @@ class CheckpointManager:
         raise SavingError("the first rank could not save a checkpoint")
 
     def close(self) -> None:
-        """Finish what is being written, whatever comes of it."""
+        """Finish what is being written, without raising its error."""
         if self._writer:
             self._writer.close()
 

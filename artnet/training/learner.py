@@ -16,7 +16,7 @@ from ..distributed import Ranks
 from ..inference.forward import allow_fast_kernels, forward, precision_on
 from ..models import build_model
 from .ema import WeightAverage
-from .losses import Mixture, Objective, labelled
+from .losses import MixedLabels, Objective, count_labelled
 from .mixup import mix
 from .optim import clip_gradients, make_optimizer, set_learning_rate
 from .schedule import learning_rate, warmup_steps
@@ -92,7 +92,7 @@ class Learner:
         seed_step(config.seed, step, self.ranks)
         # The same draw on every rank, and after a resume.
         images, mixture = mix(batch, config.augment, np.random.default_rng([config.seed, step, 2]))
-        counts = labelled(mixture, self.ranks)
+        counts = count_labelled(mixture, self.ranks)
         total = torch.zeros((), device=counts.device)
         for place, (part_images, part_mixture) in enumerate(_parts(images, mixture, config.train.accumulate), start=1):
             with self._unsynced() if place < config.train.accumulate else contextlib.nullcontext():
@@ -159,7 +159,7 @@ def seed_step(seed: int, step: int, ranks: Ranks) -> None:
         torch.cuda.manual_seed(number)
 
 
-def _parts(images: torch.Tensor, mixture: Mixture, parts: int) -> Iterator[tuple[torch.Tensor, Mixture]]:
+def _parts(images: torch.Tensor, mixture: MixedLabels, parts: int) -> Iterator[tuple[torch.Tensor, MixedLabels]]:
     """A batch in equal parts, each with its labels."""
     labels = [(whole.chunk(parts), share) for whole, share in mixture]
     for place, part in enumerate(images.chunk(parts)):

@@ -13,7 +13,7 @@ from ..distributed import Ranks
 from ..sections import LossConfig
 
 # Labels, int64 (n, tasks), -1 = unlabelled, each with its share in the images; the shares add up to one.
-Mixture = Sequence[tuple[torch.Tensor, float]]
+MixedLabels = Sequence[tuple[torch.Tensor, float]]
 
 
 class Objective(nn.Module):
@@ -46,19 +46,19 @@ class Objective(nn.Module):
         self.log_variances = nn.Parameter(torch.zeros(len(self.tasks))) if is_learnt else None
         self.to(ranks.device)
 
-    def told(self) -> dict[str, float]:
-        """The weights that are learnt, exp(-s), as `weight/TASK`; none where they are fixed. Waits for the device."""
+    def learned_weights(self) -> dict[str, float]:
+        """The weights that are learnt, exp(-s), as `weight/TASK`; empty if they are fixed. Waits for the device."""
         if self.log_variances is None:
             return {}
         weights = self.log_variances.detach().neg().exp().tolist()
         return {f"weight/{task}": weight for task, weight in zip(self.tasks, weights, strict=True)}
 
     def forward(
-        self, logits: Mapping[str, torch.Tensor], mixture: Mixture, counts: torch.Tensor, parts: int = 1
+        self, logits: Mapping[str, torch.Tensor], mixture: MixedLabels, counts: torch.Tensor, parts: int = 1
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss of a batch, or of one of the `parts` that a batch is computed in.
 
-        `logits` maps tasks to (n, classes), `counts` is `labelled()` of the whole batch. Returns the value to call
+        `logits` maps tasks to (n, classes), `counts` is `count_labelled()` of the batch. Returns the value to call
         `backward` on: it is scaled by the world size, because DDP averages gradients over ranks; the gradient of the
         learnt weights is that of the global batch already, the same on every rank. And, detached, this rank's part of
         the loss: the sum of these over ranks and parts is the loss. All ranks must call it together.
@@ -79,13 +79,13 @@ class Objective(nn.Module):
         return own * self.ranks.world_size + (learnt + regular).sum(), part
 
 
-def labelled(mixture: Mixture, ranks: Ranks) -> torch.Tensor:
+def count_labelled(mixture: MixedLabels, ranks: Ranks) -> torch.Tensor:
     """How many paintings of the global batch have a label, float (tasks,). All ranks must call it together."""
     return ranks.sum(torch.stack([share * (labels != UNLABELLED).sum(0) for labels, share in mixture]).sum(0))
 
 
 def masked_losses(
-    logits: Sequence[torch.Tensor], mixture: Mixture, smoothing: float, counts: torch.Tensor
+    logits: Sequence[torch.Tensor], mixture: MixedLabels, smoothing: float, counts: torch.Tensor
 ) -> torch.Tensor:
     """Each head's cross-entropy, (tasks,): this rank's part of the mean over the labelled paintings of all ranks.
 
@@ -123,7 +123,7 @@ def log_priors(labels: np.ndarray, classes: Mapping[str, int]) -> dict[str, torc
     return priors
 
 
-def fetch(losses: Sequence[torch.Tensor], ranks: Ranks) -> list[float]:
+def gather_losses(losses: Sequence[torch.Tensor], ranks: Ranks) -> list[float]:
     """The losses of some steps, from each rank's parts of them. All ranks must call it together.
 
     Each is a function of its step alone, to the last bit, however many are fetched at once: parts are added up in the

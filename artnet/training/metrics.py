@@ -1,4 +1,4 @@
-"""What a run tells while it trains: metrics.jsonl, TensorBoard, and a line for whoever watches. Rank 0 only."""
+"""What a run logs while it trains: metrics.jsonl, TensorBoard and lines on the terminal. Rank 0 only."""
 
 import json
 import resource
@@ -101,7 +101,7 @@ def live_line(values: Mapping[str, Any], val_top1: float | None) -> str:
 
 
 class Throughput:
-    """Measures this rank between two laps. `batch_size` counts the samples of all ranks together."""
+    """Measures this rank between two calls of `measure`. `batch_size` counts the samples of all ranks together."""
 
     def __init__(self, batch_size: int, device: torch.device) -> None:
         self._batch_size, self._device = batch_size, device
@@ -113,7 +113,7 @@ class Throughput:
         self._batches = 0
 
     def waiting(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The same batches, while the time that their reader waits for each is counted."""
+        """The same batches; the time spent waiting for each is counted."""
         remaining = iter(batches)
         while True:
             asked = time.monotonic()
@@ -124,8 +124,8 @@ class Throughput:
             self._batches += 1
             yield batch
 
-    def lap(self) -> dict[str, float]:
-        """What was measured since the last lap: images/s, `data_wait` as a share of the time, memory in GiB."""
+    def measure(self) -> dict[str, float]:
+        """What was measured since the last call: images/s, `data_wait` as a share of the time, memory in GiB."""
         seconds = time.monotonic() - self._started
         measured = {
             "images_per_s": round(self._batch_size * self._batches / seconds, 1),

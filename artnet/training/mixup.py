@@ -7,10 +7,10 @@ import torch
 
 from ..data.loader import Batch
 from ..sections import AugmentConfig
-from .losses import Mixture
+from .losses import MixedLabels
 
 
-def mix(batch: Batch, augment: AugmentConfig, rng: np.random.Generator) -> tuple[torch.Tensor, Mixture]:
+def mix(batch: Batch, augment: AugmentConfig, rng: np.random.Generator) -> tuple[torch.Tensor, MixedLabels]:
     """The images to show, (n, size, size, 3), and what they are labelled: each image and the one before it in turn.
 
     One share for the whole batch, drawn from Beta(alpha, alpha); where both kinds are wanted, one of them at random.

@@ -23,8 +23,8 @@ class Progress:
             self.loss += loss
             self.window.append(loss)
 
-    def lap(self) -> float:
-        """The mean of `window`, which begins anew."""
+    def pop_window_mean(self) -> float:
+        """The mean of `window`, which is cleared."""
         mean = sum(self.window) / len(self.window)
         self.window.clear()
         return mean

@@ -28,7 +28,7 @@ from ..rundir import Result, RunDir, write_json
 from ..stop import StopRequest
 from .checkpoints import CheckpointManager
 from .learner import Learner, StepReport
-from .losses import Objective, fetch, log_priors
+from .losses import Objective, gather_losses, log_priors
 from .metrics import MetricsLogger, Throughput, TolerateWriteErrors
 from .progress import Progress, mean_top1
 from .result import make_result, write_result
@@ -125,12 +125,12 @@ class Trainer:
 
             at_end = progress.step % self.steps_per_epoch == 0
             is_due = time.monotonic() - saved > 60 * config.train.checkpoint_minutes
-            stopping, due, spoilt, lost = ranks.any(
-                bool(self.stop), is_due, data.is_spoilt, self.checkpoints.has_given_up()
+            stopping, due, too_damaged, cannot_save = ranks.any(
+                bool(self.stop), is_due, data.has_too_much_damage, self.checkpoints.has_given_up()
             )
-            if lost:
+            if cannot_save:
                 self.checkpoints.raise_error()
-            if spoilt:
+            if too_damaged:
                 self._share_damage("train")
             is_logged = progress.step == 1 or progress.step % config.train.log_every == 0
             if at_end or stopping or due or is_logged:
@@ -152,7 +152,7 @@ class Trainer:
 
     def _drain(self, pending: list[torch.Tensor], plan: EpochPlan) -> None:
         """Fetch the losses of the steps since the last call and count them. Raises `DivergedError`."""
-        losses = fetch(pending, self.ranks)
+        losses = gather_losses(pending, self.ranks)
         pending.clear()
         if self.learner.scaler.is_enabled():  # fp16 leaves out a step that has overflowed
             losses = [loss for loss in losses if math.isfinite(loss)] or losses
@@ -161,10 +161,10 @@ class Trainer:
         self.progress.add(losses)
 
     def _log(self, logger: MetricsLogger | None, epoch: int, report: StepReport, throughput: Throughput) -> None:
-        loss, step = self.progress.lap(), self.progress.step
+        loss, step = self.progress.pop_window_mean(), self.progress.step
         if not logger:
             return
-        values = {"loss": loss, "lr": report.lr, **throughput.lap(), **self.learner.objective.told()}
+        values = {"loss": loss, "lr": report.lr, **throughput.measure(), **self.learner.objective.learned_weights()}
         if math.isfinite(norm := float(report.grad_norm)):  # fp16 leaves out a step whose gradient overflows
             values["grad_norm"] = norm
         with self.tolerate_write_errors():
@@ -201,7 +201,7 @@ class Trainer:
 
     def _predict(self, split: str) -> dict[Task, Predictions]:
         model = self.learner.for_evaluation()
-        self.ranks.same_buffers(model)
+        self.ranks.broadcast_buffers(model)
         predictions = predict(model, self.data[split], self.ranks, self.threads, self.log_priors, self.stop)
         self._share_damage(split)
         return predictions
@@ -244,14 +244,14 @@ class Trainer:
         self.learner.load_state_dict(state["learner"])
         self.progress = Progress(**state["progress"])
         ends_best = self.progress.step == self.progress.best_epoch * self.steps_per_epoch
-        self.checkpoints.mend_best(state["progress"], self.learner.for_evaluation().state_dict(), ends_best)
+        self.checkpoints.ensure_best(state["progress"], self.learner.for_evaluation().state_dict(), ends_best)
         return True
 
     def _share_damage(self, split: str) -> None:
         """Tell all ranks which paintings any of them found damaged. Raises `UserError` if they are too many."""
         data = self.data[split]
         data.note_damaged(self.ranks.union(set(data.damaged)))  # threads may be adding to it
-        data.refuse_spoilt()
+        data.check_damage()
 
     def damaged(self) -> list[str]:
         """Keys of the paintings that were found damaged."""

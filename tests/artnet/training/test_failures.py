@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 
 
 def _impatient(rank, arguments, signals):
-    distributed.ROLL_CALL_S = 1.0  # the one that does not hang answers at once
+    distributed.RANK_ANSWER_S = 1.0  # the one that does not hang answers at once
     runs.train_as_rank(rank, arguments, signals)
 
 

@@ -12,7 +12,7 @@ from artnet.config import build
 from artnet.data.loader import Batch
 from artnet.distributed import Ranks, process_group
 from artnet.sections import AugmentConfig, LossConfig
-from artnet.training.losses import Objective, labelled, log_priors, masked_losses
+from artnet.training.losses import Objective, count_labelled, log_priors, masked_losses
 from artnet.training.mixup import mix
 from shards.errors import UserError
 from tests.artnet import runs
@@ -41,7 +41,7 @@ def test_the_loss_is_the_mean_over_the_labelled_paintings_of_all_ranks():
     logits = {"artist": torch.randn(2, 4, requires_grad=True), "style": torch.randn(2, 5, requires_grad=True)}
     mixture = [(torch.tensor([[-1, 2], [-1, -1]]), 1.0)]
     weighted = objective({"artist": [1] * 4, "style": [1] * 5}, peer, weights={"style": 0.5})
-    loss, part = weighted(logits, mixture, labelled(mixture, peer))
+    loss, part = weighted(logits, mixture, count_labelled(mixture, peer))
     expected = 0.5 * nn.functional.cross_entropy(logits["style"][:1], torch.tensor([2])) / 4
     assert part.item() == pytest.approx(expected.item())
     assert loss.item() == pytest.approx(2 * expected.item())
@@ -65,7 +65,7 @@ def test_learnt_weights_follow_kendalls_formula_however_the_batch_is_divided():
         learnt.log_variances.copy_(torch.tensor([0.3, -0.2]))
     logits = {"artist": torch.randn(6, 4), "style": torch.randn(6, 5)}
     mixture = [(torch.tensor([[0, 1], [1, -1], [-1, -1], [3, 4], [2, 0], [1, 1]]), 1.0)]
-    counts = labelled(mixture, ALONE)
+    counts = count_labelled(mixture, ALONE)
     losses = masked_losses(list(logits.values()), mixture, 0, counts)
     s = torch.tensor([0.3, -0.2], requires_grad=True)
     expected = ((-s).exp() * losses + s / 2).sum()
@@ -105,7 +105,7 @@ def _learn(rank, folder):
         own = slice(2 * rank, 2 * rank + 2) if ranks.world_size == 2 else slice(0, 4)
         parallel = nn.parallel.DistributedDataParallel(model) if ranks.world_size == 2 else model
         mixture = [(labels[own], 1.0)]
-        loss, part = uncertain(parallel(images[own]), mixture, labelled(mixture, ranks))
+        loss, part = uncertain(parallel(images[own]), mixture, count_labelled(mixture, ranks))
         loss.backward()
         gradients = [parameter.grad.flatten().tolist() for parameter in model.parameters()]
         learnt = [uncertain.log_variances.grad.tolist(), gradients, float(ranks.sum(part.clone()))]

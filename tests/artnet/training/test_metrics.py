@@ -23,9 +23,9 @@ def test_waiting_for_data_is_measured_as_a_share_of_the_time(monkeypatch):
 
     for _ in throughput.waiting(slow()):
         now += 4  # seconds to learn from it
-    assert (throughput.lap()["data_wait"], now) == (0.2, 115)
+    assert (throughput.measure()["data_wait"], now) == (0.2, 115)
     now += 5
-    assert throughput.lap()["data_wait"] == 0
+    assert throughput.measure()["data_wait"] == 0
 
 
 def test_what_a_run_draws_at_its_end_is_there_once_even_if_it_ends_twice(run_yaml, tmp_path):
