@@ -65,11 +65,12 @@ def find(sweep: SweepDir, runs: Sequence[Run], fresh: bool = False) -> Observati
 
 def _ask(sweep: SweepDir, asked: dict[str, queue.Place], since: datetime, fresh: bool) -> queue.Answer:
     names, folder = {name for name, _ in asked.values()}, sweep.folder / "slurm"
+    if not names:
+        return queue.Answer({})
     if not fresh:
         return queue.ask_again(folder, names, asked.values(), since)
     answer = queue.ask(names, asked.values(), since)
-    if names:
-        queue.remember(folder, names, answer)
+    queue.remember(folder, names, answer)
     return answer
 
 
