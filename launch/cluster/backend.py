@@ -26,7 +26,7 @@ from .submit import submit
 
 
 class ClusterBackend:
-    """Submits runs as job arrays; SLURM, or on `cluster` `local` or `debug` this machine, does the rest."""
+    """Submits runs as job arrays to SLURM; with `cluster` `local` or `debug` they run on this machine."""
 
     name = "slurm"
     is_scheduled = True
@@ -35,7 +35,7 @@ class ClusterBackend:
     def __init__(
         self, overrides: Mapping[str, Any] | None = None, cluster: str = "slurm", with_snapshot: bool = True
     ) -> None:
-        """`overrides` are the values of the command line, over the grid's `slurm:` block; None where there is none.
+        """`overrides` are values of the command line that override the grid's `slurm:` block, ignored if None.
 
         `with_snapshot`: jobs run a copy of the code as it is now, not the code as it is when they start.
         """
@@ -57,9 +57,9 @@ class ClusterBackend:
         return expand(grid, sets, only)
 
     def check(self, launch: Launch, dry_run: bool) -> None:
-        """Say what there is to know about the jobs, and copy the code for them.
+        """Check the jobs, print warnings and the estimated cost, and take the snapshot of the code.
 
-        Raises `UserError` with all that would go wrong, and if the work tree holds more than code.
+        Raises `UserError` with all problems, and if the work tree holds more than code.
         """
         if self._cluster == "slurm" and not shutil.which("sbatch"):
             no_slurm = f"no sbatch on this machine; without SLURM use: python launch/local.py --grid {launch.grid.file}"
@@ -87,7 +87,7 @@ class ClusterBackend:
             say(estimated)
 
     def start(self, launch: Launch) -> bool:
-        """Submit what the plan says. Raises `UserError` with SLURM's words if it refuses."""
+        """Submit the runs that the plan starts. Raises `UserError` with SLURM's message if it refuses."""
         self._submitted = submit(launch.sweep, self._block, self._wanted, launch.decisions, self._code, self._cluster)
         return True
 
@@ -99,27 +99,27 @@ class ClusterBackend:
         return int(any(d.action is Action.LEAVE and d.state in ENDED_BADLY for d in launch.decisions))
 
     def find(self, sweep: SweepDir, runs: Sequence[Run], fresh: bool) -> Observation:
-        """How runs are found, with what SLURM says of their jobs; a fresh answer is noted in their state."""
+        """Find the states of runs, querying SLURM about their jobs; `state.json` records a fresh answer."""
         observed = observe.find(sweep, runs, fresh)
         if fresh and not observed.is_silent:
             observe.note(sweep, runs, observed)
         return observed
 
     def cancel(self, folders: Sequence[RunDir], found: Mapping[str, Found], reason: str) -> None:
-        """End the jobs of runs with scancel, and those that are processes of this machine with a signal."""
+        """End the jobs of runs with scancel, or with a signal those that are processes on this machine."""
         jobs = {folder.name: job for folder in folders if (job := found[folder.name].job)}
         others = [folder for folder in folders if folder.name not in jobs]
         if jobs:
             programs.cancel(list(jobs.values()))
-        for folder in others:  # before their jobs, which do not begin with a run that is cancelled
+        for folder in others:  # before their processes end: a job does not start a cancelled run
             note_state(folder, State.CANCELLED, reason, cancelled=time.time())
         end_processes(others)
         programs.wait_for(list(jobs.values()))
-        for folder in folders:  # last: a run that is found cancelled is not asked about any more
+        for folder in folders:  # last: SLURM is not queried about cancelled runs
             note_state(folder, State.CANCELLED, reason, cancelled=time.time())
 
     def log(self, folder: RunDir) -> Path | None:
-        """The log of the run's job, if the job has come to no attempt of its own."""
+        """The log of the run's job, if the job has started no attempt."""
         state, jobs = folder.state(), folder.path.parent / "slurm"
         log = jobs / f"{state.job}.log"
         array = read_json(jobs / f"{state.job_name}.json")
@@ -131,7 +131,7 @@ class ClusterBackend:
         return log if log.exists() and not has_attempt else None
 
     def leftovers(self, sweep: SweepDir, folders: Sequence[RunDir], found: Mapping[str, Found]) -> Leftovers:
-        """Files of jobs that only complete runs had, and copies of the code if no run is alive."""
+        """Files of jobs that only complete runs needed, and snapshots of the code if no run is alive."""
         kinds = {"files of jobs of complete runs": job_array.unneeded_files(sweep.folder, folders, found)}
         if not any(now.state in LIVE for now in found.values()):
             kinds["copies of the code of jobs that have ended"] = sorted(sweep.code.glob("[0-9a-f]*"))

@@ -1,4 +1,4 @@
-"""SLURM's programs: the one way to run them, and what is asked of them in a word."""
+"""Run SLURM's programs. All calls of them go through `run`."""
 
 import contextlib
 import itertools
@@ -16,14 +16,14 @@ TIMEOUT_S = 60
 PATIENCE_S = 90  # SLURM kills after KillWait, 30 s by default; a training on CPUs may take long for a step
 POLL_S = 1.0
 
-# The user's own defaults for the output of SLURM's programs, whose answers are parsed here.
+# The user's defaults for the output of SLURM's programs, which would break parsing.
 _DEFAULTS = ("SQUEUE_", "SACCT_", "SCONTROL_", "SCANCEL_")
 
 
 class SchedulerError(Exception):
-    """One of SLURM's programs did not answer, or refused. What is not known from it is unknown: not good, not bad.
+    """One of SLURM's programs did not answer, or refused. States that depend on the answer are unknown, not failed.
 
-    `said` is what the program wrote to stderr where it refused; empty where it did not answer.
+    `said` is what the program wrote to stderr if it refused; empty if it did not answer.
     """
 
     def __init__(self, message: str, said: str = "") -> None:
@@ -33,7 +33,7 @@ class SchedulerError(Exception):
 
 @contextlib.contextmanager
 def scrubbed() -> Iterator[None]:
-    """The environment without what a surrounding job, torchrun or the user has set for SLURM's programs."""
+    """Remove the variables that a surrounding job, torchrun or the user has set for SLURM's programs."""
     where = os.environ.get("SLURM_CONF")
     defaults = [name for name in os.environ if name.startswith(_DEFAULTS)]
     with clean_env(extra_names=defaults):
@@ -46,7 +46,7 @@ def scrubbed() -> Iterator[None]:
 
 
 def run(*command: str) -> str:
-    """What one of SLURM's programs prints. Raises `SchedulerError` if it ends badly or not within a minute."""
+    """The output of one of SLURM's programs. Raises `SchedulerError` if it fails or takes over a minute."""
     with scrubbed():
         environment = {**os.environ, "SLURM_BITSTR_LEN": "0"}  # else squeue and sacct shorten long lists of elements
     try:
@@ -76,7 +76,7 @@ def requeue(job: str) -> None:
 
 
 def cancel(jobs: Sequence[str]) -> None:
-    """Cancel jobs. One that has ended meanwhile is as good as cancelled. Raises `UserError` if SLURM refuses."""
+    """Cancel jobs; those that have ended meanwhile are no error. Raises `UserError` if SLURM refuses."""
     try:
         run("scancel", *arrays(jobs))
     except SchedulerError as error:
@@ -87,7 +87,7 @@ def cancel(jobs: Sequence[str]) -> None:
 
 
 def wait_for(jobs: Sequence[str]) -> None:
-    """Return when the jobs have left the queue. Raises `UserError` if they do not."""
+    """Wait until the jobs have left the queue. Raises `UserError` if they do not within `PATIENCE_S`."""
     until, waited = time.monotonic() + PATIENCE_S, set(jobs)
     while waited:
         try:
@@ -103,7 +103,7 @@ def wait_for(jobs: Sequence[str]) -> None:
 
 
 def arrays(jobs: Sequence[str]) -> list[str]:
-    """The same jobs in few words: `["7_0", "7_1", "7_4", "9"]` are `["7_[0-1,4]", "9"]`."""
+    """The jobs in SLURM's compact form: `["7_[0-1,4]", "9"]` for `["7_0", "7_1", "7_4", "9"]`."""
     elements: dict[str, list[int]] = {}
     single = []
     for job in dict.fromkeys(jobs):

@@ -1,4 +1,4 @@
-"""A job that is asked to stop passes the request on to its training. Light to import: a signal may come early."""
+"""Forward a request to stop from a job to its training. Fast to import, as a signal may come early."""
 
 import signal
 from types import FrameType
@@ -9,7 +9,7 @@ SIGNALS = (signal.SIGUSR2, signal.SIGTERM)
 
 
 class StopRelay:
-    """Whether the job was asked to stop; the training is asked too, as soon as there is one."""
+    """Whether the job was asked to stop. Forwards the request to the training, as soon as there is one."""
 
     def __init__(self) -> None:
         self.name = ""
@@ -21,7 +21,7 @@ class StopRelay:
         return bool(self.name)
 
     def pass_to(self, training: TrainingProcess) -> None:
-        """Pass the request on to this training, now or when it comes."""
+        """Forward the request to this training, now or when it comes."""
         self._training = training
         if self:
             training.stop(signal.SIGUSR2)
@@ -29,4 +29,4 @@ class StopRelay:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.name = self.name or signal.Signals(number).name
         if self._training is not None:
-            self._training.stop(signal.SIGUSR2)  # SLURM may have sent it one: two mean the same as one
+            self._training.stop(signal.SIGUSR2)  # SLURM may have sent one too: several act as one

@@ -1,4 +1,4 @@
-"""SLURM's way to write a time: `DAYS-HH:MM:SS`, `HH:MM:SS` or `MM:SS`. Pure."""
+"""SLURM's format of times: `DAYS-HH:MM:SS`, `HH:MM:SS` or `MM:SS`. Pure."""
 
 import re
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from artnet.rundir import RunDir
-from tests.conftest import ROOT, environment
 from tests.launch.tiny_grid import TinyGrid
 
 HERE = Path(__file__).resolve().parent
@@ -63,14 +62,7 @@ class SlurmGrid(TinyGrid):
     def submit(self, *options: object, **variables: str) -> subprocess.CompletedProcess[str]:
         """`launch/slurm.py` on the grid."""
         variables = {"PATH": f"{self.programs}:{os.environ['PATH']}", **self.environment, **variables}
-        return self.run("slurm", *options, **variables)
-
-    def run(self, door: str, *options: object, **variables: str) -> subprocess.CompletedProcess[str]:
-        """A launcher as people start it, with some variables set."""
-        return subprocess.run(
-            self.command(door, *options), cwd=ROOT, env=environment(**variables),
-            capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
+        return self.launch("slurm", *options, **variables)
 
     def queue(self) -> set[str]:
         """The ids of all jobs in the queue."""

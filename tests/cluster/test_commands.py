@@ -125,11 +125,11 @@ def test_another_door_shows_and_cancels_the_job_and_does_not_train_its_run_too(s
     (run,) = tiny.runs
     wait_until(lambda: run.metrics(), "the run trains")
     job = run.state().job
-    assert "1 running" in tiny.run(door, "--status").stdout
-    started = tiny.run(door, "--force", "--yes")
+    assert "1 running" in tiny.launch(door, "--status").stdout
+    started = tiny.launch(door, "--force", "--yes")
     assert started.returncode == 2
     assert f"{run.name} is running under launch/slurm.py (job {job}" in started.stderr
-    cancelled = tiny.run(door, "--cancel", "--yes")
+    cancelled = tiny.launch(door, "--cancel", "--yes")
     assert "cancelled 1" in cancelled.stdout, cancelled.stderr
     assert job not in tiny.queue()
     assert run.state().state == "cancelled"

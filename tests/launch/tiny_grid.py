@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -76,16 +77,17 @@ class TinyGrid:
         command = [sys.executable, f"launch/{door}.py", "--grid", self.file, "--runs", self.root, *options]
         return list(map(str, command))
 
-    def start(self, door: str, *options: object) -> "Launcher":
-        """A launcher as a process."""
+    def launch(self, door: str, *options: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        """A launcher as a command, to its end."""
+        return subprocess.run(
+            self.command(door, *options), cwd=ROOT, env=environment(**variables),
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+
+    def fork(self, door: str, *options: object) -> "Launcher":
+        """A launcher as a process of its own, which has imported torch already."""
         self._launchers.append(Launcher(door, self.command(door, *options)[2:], self.file.parent))
         return self._launchers[-1]
-
-    def launch(self, door: str, *options: object) -> "Launcher":
-        """A launcher as a process, to its end."""
-        launcher = self.start(door, *options)
-        launcher.wait()
-        return launcher
 
     def end(self) -> None:
         """Kill the launchers that a failed test has left, and their trainings."""
@@ -98,7 +100,7 @@ class TinyGrid:
 
 
 class Launcher:
-    """A launcher in a process of its own, forked from one without threads that has imported torch."""
+    """A launcher at work, in a process forked from one without threads that has imported torch."""
 
     def __init__(self, door: str, arguments: list[str], folder: Path) -> None:
         self._out, self._err = (Path(tempfile.mkstemp(dir=folder)[1]) for _ in range(2))
@@ -117,7 +119,7 @@ class Launcher:
 
     def wait(self) -> int:
         """Wait for its end. Returns the exit code."""
-        self._process.join(120)
+        self._process.join(300)
         assert self._process.exitcode is not None, self.stderr
         return self._process.exitcode
 

@@ -25,7 +25,7 @@ def test_a_time_is_read_as_seconds(text, seconds):
 
 @pytest.mark.parametrize(
     ("minutes", "text"),
-    [(1, "0:01:00"), (59, "0:59:00"), (60, "1:00:00"), (1439, "23:59:00"), (1440, "1-00:00:00"), (3725, "2-14:05:00")],
+    [(1, "0:01:00"), (59, "0:59:00"), (60, "1:00:00"), (1439, "23:59:00"), (1499, "1-00:59:00"), (3725, "2-14:05:00")],
 )
 def test_minutes_are_written_as_they_are_read(minutes, text):
     assert write_minutes(minutes) == text

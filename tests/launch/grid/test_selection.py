@@ -71,8 +71,8 @@ def test_runs_are_found_by_the_start_of_their_name_or_signature(expansion: Expan
 
 def test_a_prefix_of_several_runs_names_the_first_five(expansion: Expansion) -> None:
     names = [run.config.name for run in expansion.runs]
-    with fails(f"--logs resnet50: 36 runs begin with it ({', '.join(names[:5])}, ...); give the signature"):
-        one(expansion.runs, "resnet50")
+    with fails(f"--logs resnet50: 6 runs begin with it ({', '.join(names[:5])}, ...); give the signature"):
+        one(expansion.runs[:6], "resnet50")
     for count in (2, 5):
         with fails(f"{count} runs begin with it ({', '.join(names[:count])}); give"):
             one(expansion.runs[:count], "resnet50")

@@ -89,4 +89,4 @@ def test_runs_outside_the_grid_are_named_up_to_five_and_dropped_by_prune_alone()
     assert [one.action for one in pruned] == [LEAVE, Action.DROP]
     assert outside(pruned).startswith("1 run is in the folder but not in the grid (1 failed; pruned: ")
     assert outside(plan(["failed"] * 5, gone=5)).endswith(", ".join(names[:5]))
-    assert outside(plan(["failed"] * 7, gone=7)).endswith(", ".join(names[:5]) + " and 2 more")
+    assert outside(plan(["failed"] * 6, gone=6)).endswith(", ".join(names[:5]) + " and 1 more")
