@@ -10,10 +10,10 @@ from launch import machine
 from launch.machine import LocalBlock, slots
 
 
-def test_a_grid_ends_in_results_and_a_second_launch_trains_nothing(trainable):
+def test_a_grid_ends_in_results_and_a_second_launch_trains_nothing(trainable, capsys):
     trainable.write(seeds=1, include=[{"train.batch_size": 5000}])
-    ended = trainable.launch("local")
-    assert ended.returncode == 1, ended.stderr
+    ended = trainable.fork("local")
+    assert ended.wait() == 1, ended.stderr
     assert "2 runs" in ended.stdout
     good, bad = trainable.folders
     result = good.result_file.stat().st_mtime_ns
@@ -29,17 +29,17 @@ def test_a_grid_ends_in_results_and_a_second_launch_trains_nothing(trainable):
         rows = {row["run"]: row["state"] for row in csv.DictReader(file)}
     assert rows == {good.name: "complete", bad.name: "failed"}
 
-    again = trainable.launch("local")
-    assert again.returncode == 1
-    assert "1 complete, 1 failed (--retry resumes it)" in again.stdout
+    assert trainable.call("local") == 1
+    assert "1 complete, 1 failed (--retry resumes it)" in capsys.readouterr().out
     assert result == good.result_file.stat().st_mtime_ns
     assert not any((run.attempts / "002").exists() for run in (good, bad))
-    assert "1 to resume, 1 complete" in trainable.launch("local", "--retry", "--dry-run").stdout
+    assert trainable.call("local", "--retry", "--dry-run") == 0
+    assert "1 to resume, 1 complete" in capsys.readouterr().out
 
 
 def test_a_launch_killed_with_everything_goes_on_where_it_was(trainable):
     trainable.write(seeds=1, fixed={"train.epochs": 3})
-    process = trainable.start("local")
+    process = trainable.fork("local")
     while not any((run.checkpoints / "last.pt").exists() for run in trainable.folders):
         assert process.returncode is None
         time.sleep(0.02)
@@ -49,8 +49,8 @@ def test_a_launch_killed_with_everything_goes_on_where_it_was(trainable):
     process.wait()
     while run.is_locked():  # until the training is gone too
         time.sleep(0.02)
-    ended = trainable.launch("local")
-    assert ended.returncode == 0, ended.stderr
+    ended = trainable.fork("local")
+    assert ended.wait() == 0, ended.stderr
     assert "1 to resume" in ended.stdout
     assert run.result()
     assert [attempt["from_step"] > 0 for attempt in run.run()["attempts"]] == [False, True]
@@ -59,14 +59,14 @@ def test_a_launch_killed_with_everything_goes_on_where_it_was(trainable):
 
 def test_a_launcher_killed_alone_leaves_its_runs_to_the_next_one(trainable):
     trainable.write(seeds=1)
-    process = trainable.start("local")
+    process = trainable.fork("local")
     while not any(run.is_locked() for run in trainable.folders):
         assert process.returncode is None
         time.sleep(0.02)
     process.kill()
     process.wait()
-    ended = trainable.launch("local")
-    assert ended.returncode == 0, ended.stderr
+    ended = trainable.fork("local")
+    assert ended.wait() == 0, ended.stderr
     assert "still running since an earlier launch" in ended.stderr
     (run,) = trainable.folders
     assert len(run.run()["attempts"]) == 1
@@ -74,7 +74,7 @@ def test_a_launcher_killed_alone_leaves_its_runs_to_the_next_one(trainable):
 
 def test_stopping_a_launch_stops_its_runs_at_a_step(trainable):
     trainable.write(seeds=2, fixed={"train.epochs": 1000}, local={"max_parallel": 1})
-    process = trainable.start("local")
+    process = trainable.fork("local")
     while not any(run.metrics() for run in trainable.folders):
         assert process.returncode is None
         time.sleep(0.02)
@@ -86,15 +86,14 @@ def test_stopping_a_launch_stops_its_runs_at_a_step(trainable):
     assert (first.state().state, second.state().state) == ("interrupted", "")
 
 
-def test_runs_of_a_launcher_at_work_are_cancelled_and_stay_so(trainable):
+def test_runs_of_a_launcher_at_work_are_cancelled_and_stay_so(trainable, capsys):
     trainable.write(seeds=2, fixed={"train.epochs": 1000}, local={"max_parallel": 1})
-    launcher = trainable.start("local")
+    launcher = trainable.fork("local")
     while not any(run.metrics() for run in trainable.folders):
         assert launcher.returncode is None
         time.sleep(0.02)
-    ended = trainable.launch("local", "--cancel", "--yes")
-    assert ended.returncode == 0, ended.stderr
-    assert "cancelled 2" in ended.stdout
+    assert trainable.call("local", "--cancel", "--yes") == 0
+    assert "cancelled 2" in capsys.readouterr().out
     assert launcher.wait() == 1
     first, second = trainable.folders
     assert [folder.state().state for folder in (first, second)] == ["cancelled", "cancelled"]

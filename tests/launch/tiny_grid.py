@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -73,16 +74,17 @@ class TinyGrid:
         command = [sys.executable, f"launch/{door}.py", "--grid", self.file, "--runs", self.root, *options]
         return list(map(str, command))
 
-    def start(self, door: str, *options: object) -> "Launcher":
-        """A launcher as a process."""
+    def launch(self, door: str, *options: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        """A launcher as a command, to its end."""
+        return subprocess.run(
+            self.command(door, *options), cwd=ROOT, env=environment(**variables),
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+
+    def fork(self, door: str, *options: object) -> "Launcher":
+        """A launcher as a process of its own, which has imported torch already."""
         self._launchers.append(Launcher(lambda: self.call(door, *options), self.file.parent))
         return self._launchers[-1]
-
-    def launch(self, door: str, *options: object) -> "Launcher":
-        """A launcher as a process, to its end."""
-        launcher = self.start(door, *options)
-        launcher.wait()
-        return launcher
 
     def end(self) -> None:
         """Kill the launchers that a failed test has left, and their trainings."""
@@ -95,10 +97,10 @@ class TinyGrid:
 
 
 class Launcher:
-    """A launcher in a process of its own, forked from one that has imported what it needs."""
+    """A launcher at work, in a process forked from this one."""
 
     def __init__(self, call: Callable[[], int], folder: Path) -> None:
-        import torch  # noqa: F401  # here, as every launcher would import it
+        import torch  # noqa: F401  # once, not in every fork
 
         self._out, self._err = (Path(tempfile.mkstemp(dir=folder)[1]) for _ in range(2))
         self._process = multiprocessing.get_context("fork").Process(target=self._run, args=(call,), daemon=True)
@@ -120,7 +122,7 @@ class Launcher:
 
     def wait(self) -> int:
         """Wait for its end. Returns the exit code."""
-        self._process.join(120)
+        self._process.join(300)
         assert self._process.exitcode is not None, self.stderr
         return self._process.exitcode
 

@@ -63,7 +63,7 @@ def test_an_array_is_read_as_it_was_written(tmp_path):
     assert " " not in array.name
 
 
-def test_without_slurm_a_run_is_trained_in_this_process(trainable):
+def test_without_slurm_a_run_is_trained_in_this_process(trainable, capsys):
     trainable.write(seeds=1)
     ended = trainable.launch("slurm", "--cluster", "debug")
     assert ended.returncode == 0, ended.stderr
@@ -71,18 +71,19 @@ def test_without_slurm_a_run_is_trained_in_this_process(trainable):
     (run,) = trainable.folders
     assert run.result()
     assert run.state().state == "complete"
-    assert "1 complete" in trainable.launch("slurm", "--cluster", "debug").stdout
+    assert trainable.call("slurm", "--cluster", "debug") == 0
+    assert "1 complete" in capsys.readouterr().out
 
 
-def test_a_preempted_job_checkpoints_and_goes_on(trainable):
+def test_a_preempted_job_checkpoints_and_goes_on(trainable, capsys):
     trainable.write(seeds=1, fixed={"train.epochs": 3})
-    launcher = trainable.start("slurm", "--cluster", "local")
-    assert launcher.wait() == 0
+    assert trainable.fork("slurm", "--cluster", "local").wait() == 0
     (run,) = trainable.folders
     while len(run.metrics()) < 2:
         assert run.state().state in ("pending", "running")
         time.sleep(0.05)
-    assert "1 running" in trainable.launch("slurm", "--cluster", "local").stdout
+    assert trainable.call("slurm", "--cluster", "local") == 0
+    assert "1 running" in capsys.readouterr().out
     training = run.run()["attempts"][0]["pid"]
     os.kill(int(Path(f"/proc/{training}/stat").read_text().split()[3]), signal.SIGUSR2)  # its parent: the job
     while (state := run.state().state) != "complete":
