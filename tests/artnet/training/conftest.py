@@ -58,7 +58,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def outcomes(folder: Path) -> list[str]:
-    return [attempt["outcome"] for attempt in RunDir(folder).run()["attempts"]]
+    return [attempt.get("outcome", "") for attempt in RunDir(folder).run()["attempts"]]
 
 
 def assert_same(folder: Path, whole: Path) -> None:
