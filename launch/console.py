@@ -7,11 +7,6 @@ from rich.console import Console
 from shards.errors import UserError
 
 
-def show_value(value: object) -> str:
-    """A configuration value as people write it on the command line."""
-    return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
 def console() -> Console:
     """The console for results. Without a terminal it is wide enough that no line is wrapped or cut."""
     plain = Console()

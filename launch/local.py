@@ -1,7 +1,6 @@
 """`python launch/local.py --grid FILE`: run a grid on this machine, as many runs at a time as fit.
 
-Start it again after anything: it goes on with what was interrupted and does nothing twice. Ctrl-C stops the runs
-at their next step.
+Started again, it resumes what was interrupted and does nothing twice. Ctrl-C stops the runs at their next step.
 """
 
 from collections.abc import Sequence

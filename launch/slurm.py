@@ -1,6 +1,6 @@
 """`python launch/slurm.py --grid FILE`: submit a grid to SLURM and return at once.
 
-Start it again to see where the runs are and to submit what is missing; nothing is submitted twice.
+Started again, it shows where the runs are and submits what is missing; nothing is submitted twice.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """`python launch/tune.py --grid FILE`: search a grid's distributions with Ray Tune, ASHA stopping what falls behind.
 
-Start it again after anything: a run that is complete is read, not trained again.
+Started again, it reads complete runs and trains none of them again.
 """
 
 from collections.abc import Sequence

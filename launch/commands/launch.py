@@ -9,8 +9,9 @@ from rich.table import Table
 from artnet.rundir import EXIT_STOPPED
 from shards.errors import UserError
 
-from ..console import ask, say, show_value
+from ..console import ask, say
 from ..grid import Expansion, Grid
+from ..grid.space import shown
 from ..sweep.backend import Engines, Launch
 from ..sweep.folder import SweepDir, note_state
 from ..sweep.plan import STARTS, Action, Decision, decide, outside, summary
@@ -82,7 +83,7 @@ def show_plan(console: Console, grid: Grid, expansion: Expansion, decisions: Seq
         for decision in decisions:
             if not decision.in_grid:
                 continue
-            values = [show_value(decision.run.values.get(key, "")) for key in keys]
+            values = [shown(decision.run.values.get(key, "")) for key in keys]
             cells = (decision.run.config.name, *values, decision.state.replace("_", " "), decision.action)
             table.add_row(*map(escape, cells))
         console.print(table)

@@ -67,6 +67,13 @@ def parser(program: str, description: str, launching: Mapping[str, str] = Mappin
         "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="folder of all sweeps (default: runs)"
     )
 
+    _add_selection(options)
+    _add_actions(options)
+    _add_launch_options(options, launching)
+    return options
+
+
+def _add_selection(options: ArgumentParser) -> None:
     part = options.add_argument_group("selection")
     part.add_argument(
         "--only", action="append", default=[], metavar="SELECTION",
@@ -81,9 +88,11 @@ def parser(program: str, description: str, launching: Mapping[str, str] = Mappin
         action="append",
         default=[],
         metavar="STATE",
-        help="runs in this state, such as failed; repeat too",
+        help="runs in this state, such as failed; repeat for more",
     )
 
+
+def _add_actions(options: ArgumentParser) -> None:
     other = options.add_argument_group("actions (default: launch what is missing)")
     other.add_argument("--status", action="store_true", help="show where each run is; exit code 1 if one ended badly")
     other.add_argument(
@@ -100,6 +109,8 @@ def parser(program: str, description: str, launching: Mapping[str, str] = Mappin
         help="list files that no run needs any more, ask, and delete them",
     )
 
+
+def _add_launch_options(options: ArgumentParser, launching: Mapping[str, str]) -> None:
     start = options.add_argument_group("launch options")
     start.add_argument(
         "--dry-run", action="store_true", help="print the plan and do nothing; also for --cancel and --clean"
@@ -114,7 +125,6 @@ def parser(program: str, description: str, launching: Mapping[str, str] = Mappin
     for name, help_text in launching.items():
         start.add_argument(name, action="store_true", help=help_text)
     start.add_argument("--yes", action="store_true", help="answer yes to all questions")
-    return options
 
 
 def parse(args: Namespace) -> Options:

@@ -21,8 +21,9 @@ from artnet import config as run_config
 from shards.errors import UserError
 from shards.files import atomic_write
 
-from ..console import say, show_value
+from ..console import say
 from ..grid import Expansion, Grid, Run, sample
+from ..grid.space import shown
 from ..machine import MachineBackend, is_left_running
 from ..sweep.backend import Launch
 from ..sweep.folder import SweepDir, note_state
@@ -79,7 +80,7 @@ class SearchBackend(MachineBackend):
             raise UserError(f"no run of {sweep.folder} is complete; its runs' attempts/*/stderr say why")
         run, value = winner
         atomic_write(sweep.folder / "best.yaml", run_config.dump(run.config))
-        values = ", ".join(f"{key}={show_value(value)}" for key, value in run.values.items())
+        values = ", ".join(f"{key}={shown(value)}" for key, value in run.values.items())
         console.print(f"best: {run.config.name}, {metric['name']} {value:.4f}: {values}", highlight=False)
         console.print(f"its configuration: {sweep.folder / 'best.yaml'}", highlight=False)
         return 0
@@ -123,17 +124,7 @@ def search(sweep: SweepDir, block: TuneBlock, metric: Mapping[str, str], decisio
     ended: set[str] = set()
     known = [d for d in decisions if d.action not in STARTS and sweep.run(d.run).epochs()]
     wanted = [d for d in decisions if d.action in STARTS]
-    space = [
-        {
-            "folder": str(sweep.run(decision.run).path.resolve()),
-            "train": decision.action in STARTS,
-            "metric": metric["name"],
-            "worst": -math.inf if metric["goal"] == "maximize" else math.inf,
-            "threads": max(1, int(block.cpus_per_run)),
-            "began": time.time(),
-        }
-        for decision in [*known, *wanted]
-    ]
+    space = [_trial_config(sweep, block, metric, decision) for decision in [*known, *wanted]]
     storage = tempfile.TemporaryDirectory(prefix="artnet-ray-")  # Ray's own notes; ours are in the run directories
     context = ray.init(
         include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=False, logging_level=logging.ERROR
@@ -166,6 +157,18 @@ def search(sweep: SweepDir, block: TuneBlock, metric: Mapping[str, str], decisio
     for folder in cut_off:
         note_state(folder, State.INTERRUPTED, "stopped on request")
     return not cut_off
+
+
+def _trial_config(sweep: SweepDir, block: TuneBlock, metric: Mapping[str, str], decision: Decision) -> dict[str, Any]:
+    """What `Trial.setup` gets of a run."""
+    return {
+        "folder": str(sweep.run(decision.run).path.resolve()),
+        "train": decision.action in STARTS,
+        "metric": metric["name"],
+        "worst": -math.inf if metric["goal"] == "maximize" else math.inf,
+        "threads": max(1, int(block.cpus_per_run)),
+        "began": time.time(),
+    }
 
 
 def best(sweep: SweepDir, metric: Mapping[str, str], runs: Sequence[Run]) -> tuple[Run, float] | None:
