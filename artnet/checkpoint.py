@@ -1,11 +1,11 @@
-"""Checkpoints: written whole or not at all, checked when they are read, read without running code from them.
+"""Checkpoint files: written atomically, verified when they are read, and read without executing code from them.
 
-A checkpoint is what `torch.save` writes, a zip archive, with the SHA-256 of it as the archive's comment: one file, and
-`torch.load` reads it like any other.
+A checkpoint is a zip archive as `torch.save` writes it, with its SHA-256 as the archive's comment: a single file that
+`torch.load` reads like any other.
 
 It holds the weights, the optimizer and the progress of the run, but no state of a random generator: an epoch is drawn
-from (seed, epoch), mixup from (seed, step), and torch's generators are seeded at every step from (seed, step, rank). So
-a run resumes from the step alone, with any number of ranks.
+from (seed, epoch), mixup from (seed, step), and torch's generators are seeded at every step from (seed, step, rank).
+So a run can resume at any step with any number of ranks.
 """
 
 import hashlib
@@ -26,45 +26,42 @@ _NO_COMMENT = bytes(2)  # at the end of a zip archive without a comment: the com
 
 
 class BrokenError(Exception):
-    """A checkpoint cannot be read, or is not what was written."""
+    """A checkpoint cannot be read or does not match its checksum."""
 
 
 class _Hashed:
-    """A file that hashes what is written to it and keeps the error of a failed write.
-
-    torch reports that a write failed, but not why.
-    """
+    """A file that hashes what is written to it and keeps the error of a failed write, which torch does not report."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.digest = hashlib.sha256()
-        self.refusal: OSError | None = None
+        self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
         self.digest.update(data)
         try:
             return self._file.write(data)
         except OSError as error:
-            self.refusal = error
+            self.error = error
             raise
 
     def flush(self) -> None:
-        """torch asks for it; `atomic_open` does it at the end."""
+        """Do nothing: torch requires the method, and `atomic_open` flushes at the end."""
 
 
 def save(file: Path, state: dict[str, Any], previous: Path | None = None) -> None:
-    """Write a checkpoint of tensors and plain values: under a temporary name, flushed, renamed.
+    """Write a checkpoint of tensors and plain values atomically: to a temporary file, flushed and renamed.
 
-    The former `file` becomes `previous` once the new one is safe on disk. Raises `OSError` if the file system refuses,
-    and leaves both unchanged.
+    The old `file` is renamed to `previous` once the new one is on disk. Raises `OSError` if writing fails, and leaves
+    both files unchanged.
     """
     with atomic_open(file) as handle:
         hashed = _Hashed(handle)
         try:
             torch.save(state, cast(IO[bytes], hashed))
         except RuntimeError:
-            if hashed.refusal:
-                raise hashed.refusal from None
+            if hashed.error:
+                raise hashed.error from None
             raise
         handle.seek(-len(_NO_COMMENT), os.SEEK_CUR)
         handle.write(_tail(hashed.digest))
@@ -78,9 +75,9 @@ def save(file: Path, state: dict[str, Any], previous: Path | None = None) -> Non
 def load(file: Path, device: torch.device, require_checksum: bool = True) -> Any:
     """Read a checkpoint to `device`, or return None if the file does not exist.
 
-    A file that `save` wrote is checked against its SHA-256. Files of other programs have none; they are read if
-    `require_checksum` is False. Only tensors and plain values are read, never code. Raises `BrokenError` if the file
-    is damaged, or no checkpoint.
+    A file written by `save` is verified against its SHA-256. Files of other programs have no checksum; they are read
+    if `require_checksum` is False. Only tensors and plain values are loaded, never code. Raises `BrokenError` if the
+    file is damaged or not a checkpoint.
     """
     if not file.exists():
         return None
@@ -95,12 +92,12 @@ def load(file: Path, device: torch.device, require_checksum: bool = True) -> Any
 
 
 def _tail(digest: "hashlib._Hash") -> bytes:
-    """What the archive ends in instead of `_NO_COMMENT`."""
+    """The bytes that replace `_NO_COMMENT` at the end of the archive."""
     return _COMMENT.to_bytes(len(_NO_COMMENT), "little") + _LABEL + digest.hexdigest().encode()
 
 
 def _check(file: Path, require_checksum: bool) -> None:
-    """Raise `ValueError` if a file's bytes are not those that were written."""
+    """Raise `ValueError` if a file's bytes do not match its checksum."""
     digest = hashlib.sha256()
     with file.open("rb") as handle:
         left = os.fstat(handle.fileno()).st_size - len(_NO_COMMENT) - _COMMENT
@@ -110,16 +107,16 @@ def _check(file: Path, require_checksum: bool) -> None:
         digest.update(_NO_COMMENT)
         tail = handle.read()
     length = _COMMENT.to_bytes(len(_NO_COMMENT), "little")
-    # Two marks, of which damage to one byte leaves one.
+    # Two marks, so that one remains if a single byte is damaged.
     has_checksum = tail.startswith(length) or tail[len(length) :].startswith(_LABEL)
     if (require_checksum or has_checksum) and (left or tail != _tail(digest)):
-        raise ValueError("its checksum does not fit")
+        raise ValueError("its checksum does not match")
 
 
 def load_newest(folder: Path, device: torch.device) -> tuple[dict[str, Any], list[str]] | None:
-    """The state to resume from: that of `last.pt`, or of `previous.pt` if that is broken. None if neither exists.
+    """Load the state to resume from: `last.pt`, or `previous.pt` if `last.pt` is broken. None if neither exists.
 
-    Also returns what is wrong with `last.pt`, if anything. Raises `UserError` if neither can be read.
+    Also returns the problems found with `last.pt`. Raises `UserError` if neither file can be read.
     """
     wrong = []
     for name in (LAST, PREVIOUS):
@@ -134,5 +131,5 @@ def load_newest(folder: Path, device: torch.device) -> tuple[dict[str, Any], lis
     if not any((folder / name).exists() for name in (LAST, PREVIOUS)):
         return None
     raise UserError(
-        f"{' and '.join(wrong)}: bring one back from a copy, or delete {folder} to start this run from its beginning"
+        f"{' and '.join(wrong)}: restore one from a backup, or delete {folder} to train this run from scratch"
     )

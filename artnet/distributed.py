@@ -1,4 +1,4 @@
-"""The processes that train one run together. torchrun sets their variables; a single process needs none."""
+"""The processes that train one run together, started by torchrun. A single process needs no environment variables."""
 
 import gc
 import os
@@ -19,15 +19,15 @@ from shards.errors import UserError
 
 from .errors import PeerGoneError, PeerLostError, StoppedOnRequest
 
-TIMEOUT_S = 600.0  # how long ranks wait for one another; ARTNET_TIMEOUT_S says otherwise
+TIMEOUT_S = 600.0  # how long ranks wait for one another, unless ARTNET_TIMEOUT_S is set
 RANK_ANSWER_S = 10.0  # how long ranks that timed out wait for one another to report it
 
-_FAILED = "failed"  # the store's key under which a rank that fails leaves the reason to the others
+_FAILED = "failed"  # the store's key for the reason of a rank that fails, for the other ranks
 
 
 @dataclass
 class Ranks:
-    """This process among its peers, and its device.
+    """The rank of this process, its process groups and its device.
 
     `cpu_group` is for collectives that need not wait for a GPU. `store` still works when a group is broken.
     """
@@ -50,13 +50,13 @@ class Ranks:
         return self.device.type == "cuda"
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """The element-wise sum of `values` over all ranks, in place."""
+        """Sum `values` element-wise over all ranks, in place. Must be called on all ranks."""
         if self.world_size > 1:
             dist.all_reduce(values)
         return values
 
     def any(self, *flags: bool) -> list[bool]:
-        """For each flag, whether it holds on any rank: the same answer on all of them."""
+        """For each flag, whether it is set on any rank. Must be called on all ranks; all get the same result."""
         if self.world_size == 1:
             return list(flags)
         counts = torch.tensor(flags, dtype=torch.int32)
@@ -64,7 +64,7 @@ class Ranks:
         return [bool(count) for count in counts.tolist()]
 
     def union(self, names: Set[str]) -> set[str]:
-        """The names that any rank has. Every rank must call it."""
+        """The union of `names` over all ranks. Must be called on all ranks."""
         if self.world_size == 1:
             return set(names)
         gathered: list[Set[str]] = [set()] * self.world_size
@@ -72,37 +72,37 @@ class Ranks:
         return set().union(*gathered)
 
     def broadcast_buffers(self, model: nn.Module) -> None:
-        """Broadcast the buffers of rank 0: the statistics of batch norms differ between ranks after a training step."""
+        """Broadcast the buffers of rank 0: batch norm statistics differ between ranks after a training step."""
         if self.world_size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
 
     def wait(self) -> None:
-        """Return when every rank is here."""
+        """Wait until all ranks have called it."""
         if self.world_size > 1:
             dist.barrier(group=self.cpu_group)
 
     def leave(self) -> None:
-        """Wait for every rank and leave the group, so that its threads end.
+        """Wait for all ranks and destroy the group, so that its threads end.
 
-        A gloo thread needs the interpreter's lock to free a tensor, and aborts the process if the interpreter is being
-        finalized at that moment. Threads end with the last reference to their group: DDP holds one, in a cycle.
+        A gloo thread needs the GIL to free a tensor, and aborts the process if the interpreter is being finalized at
+        that moment. Threads end with the last reference to their group: DDP holds one, in a cycle.
         """
-        with suppress(RuntimeError):  # a rank that has ended need not be waited for
+        with suppress(RuntimeError):  # another rank may have ended already
             self.wait()
         self.cpu_group = self.store = None
         dist.destroy_process_group()
         gc.collect()
 
     def publish_failure(self, error: Exception) -> None:
-        """Publish in the store why this rank ends, for the other ranks to report."""
+        """Publish the error with which this rank ends in the store, for the other ranks to report."""
         if self.store:
             with suppress(RuntimeError):  # the store's host is gone
                 self.store.set(_FAILED, f"{type(error).__name__}: {error}")
 
     @contextmanager
     def detect_lost_peers(self) -> Iterator[None]:
-        """Turn an error that another rank caused into `PeerLostError`, which names the rank or its reason."""
+        """Turn an error caused by another rank into a `PeerLostError` that names the rank or the reason."""
         try:
             yield
         except RuntimeError as error:
@@ -121,12 +121,12 @@ class Ranks:
         if missing:
             names = " and ".join(f"rank {rank}" for rank in missing)
             return PeerLostError(
-                f"{names} did not answer in time; see what it waits for, and start the run again to go on"
+                f"{names} did not respond in time; check why in its log, and start the run again to resume"
             )
-        return PeerGoneError("another rank has ended; its own last words say why, start the run again to go on")
+        return PeerGoneError("another rank has ended; check its log for the reason, and start the run again to resume")
 
     def _missing_ranks(self) -> list[int]:
-        """The ranks that do not report within `RANK_ANSWER_S` that they timed out too."""
+        """The ranks that have not reported within `RANK_ANSWER_S` that they timed out too."""
         keys = [f"waited/{rank}" for rank in range(self.world_size)]
         try:
             self.store.set(keys[self.rank], "")
@@ -134,25 +134,26 @@ class Ranks:
             while not self.store.check(keys) and time.monotonic() < until:
                 time.sleep(0.1)
             return [rank for rank, key in enumerate(keys) if not self.store.check([key])]
-        except RuntimeError:  # it is kept by rank 0 where torchrun does not keep it
+        except RuntimeError:  # rank 0 hosts the store, unless torchrun does
             return [0]
 
 
 @contextmanager
 def process_group() -> Iterator[Ranks]:
-    """Join the peers named by RANK, WORLD_SIZE and MASTER_ADDR: nccl on GPUs, gloo on CPUs.
+    """Join the process group given by RANK, WORLD_SIZE and MASTER_ADDR: NCCL on GPUs, gloo on CPUs.
 
-    Raises `UserError` if the variables are not integers, `PeerLostError` if not all join within ARTNET_TIMEOUT_S.
+    Raises `UserError` if a variable is not a valid number, and `PeerLostError` if not all ranks join within
+    ARTNET_TIMEOUT_S seconds.
     """
     try:
         rank, local_rank = (int(os.environ.get(name, 0)) for name in ("RANK", "LOCAL_RANK"))
         world_size, local_world_size = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     except ValueError as error:
         raise UserError(
-            f"RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE must be numbers ({error}); use torchrun"
+            f"RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE must be integers ({error}); use torchrun"
         ) from None
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    # A scheduler may show each process its own GPU alone: then it is number 0 whatever the local rank.
+    # A scheduler may make only its own GPU visible to each process: then it is number 0 for every local rank.
     device = torch.device("cuda", local_rank % gpus) if gpus else torch.device("cpu")
     if gpus:
         torch.cuda.set_device(device)
@@ -161,7 +162,7 @@ def process_group() -> Iterator[Ranks]:
         yield ranks
         return
     timeout = timedelta(seconds=_timeout_s())
-    # DDP imports it. If that happens once the group exists, default arguments there hold the group for good.
+    # DDP imports it. If that happens after the group is created, default arguments there keep the group alive.
     from torch import _dynamo  # noqa: F401
 
     try:
@@ -170,7 +171,7 @@ def process_group() -> Iterator[Ranks]:
         restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         store = dist.PrefixStore(f"restart{restart}", shared)  # type: ignore[attr-defined]
         store.set_timeout(timeout)
-        # A GPU's group is cut off by aborting the process: let the CPUs notice first, they can say who it was.
+        # A timeout of the NCCL group aborts the process: the CPU group should time out first, and report which rank.
         dist.init_process_group(
             "nccl" if gpus else "gloo",
             store=store,
@@ -182,27 +183,27 @@ def process_group() -> Iterator[Ranks]:
         cpu_group = dist.new_group(backend="gloo", timeout=timeout)
     except RuntimeError as error:
         raise PeerLostError(
-            f"rank {rank} did not find the other {world_size - 1} within {timeout.total_seconds():g} s or lost them "
-            f"again ({str(error).splitlines()[0]})"
+            f"rank {rank} could not connect to the other {world_size - 1} ranks within {timeout.total_seconds():g} s, "
+            f"or lost the connection ({str(error).splitlines()[0]})"
         ) from error
     joined = replace(ranks, cpu_group=cast(dist.ProcessGroup, cpu_group), store=store)
     del cpu_group, shared, store
     try:
         yield joined
     except StoppedOnRequest as stopped:  # on every rank
-        traceback.clear_frames(stopped.__traceback__)  # they hold the group
+        traceback.clear_frames(stopped.__traceback__)  # they reference the group
         joined.leave()
         raise
-    # Not after other errors: a GPU may be waiting for a rank that is gone, and the end of the process is as good.
+    # Not after other errors: a GPU may be waiting for a rank that has ended, and the process ends anyway.
     joined.leave()
 
 
 def _timeout_s() -> float:
-    written = os.environ.get("ARTNET_TIMEOUT_S", str(TIMEOUT_S))
+    value = os.environ.get("ARTNET_TIMEOUT_S", str(TIMEOUT_S))
     try:
-        seconds = float(written)
+        seconds = float(value)
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise UserError(f"ARTNET_TIMEOUT_S {written!r} must be a number of seconds above 0")
+        raise UserError(f"ARTNET_TIMEOUT_S {value!r} must be a positive number of seconds")
     return seconds

@@ -1,24 +1,24 @@
-"""The sections of a run's configuration: every field with its unit or range. The defaults are the modern recipe's."""
+"""The sections of a run's configuration: all fields with units and ranges. The defaults are the modern recipe's."""
 
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-# Marks a field that cannot change the result of a run, and so has no part in its signature.
+# Marks a field that cannot change the result of a run, and so is not part of its signature.
 NO_EFFECT: dict[str, JsonValue] = {"affects_result": False}
 
 
 def added(as_before: JsonValue) -> dict[str, JsonValue]:
-    """Marks a field that the first version did not have: `Field(0.0, json_schema_extra=added(0.0))`.
+    """Mark a field that was added after the first version: `Field(0.0, json_schema_extra=added(0.0))`.
 
-    `as_before` is the value with which runs result in what they did before there was the field, and so its default.
-    It has no part in the signature, any other value has: what is finished is not trained again.
+    `as_before`, the field's default, is the value that gives the same results as before the field was added. Only
+    other values are part of the signature, so that finished runs are not trained again.
     """
     return {"as_before": as_before}
 
 
 class Section(BaseModel):
-    """A part of the configuration: frozen, and strict about keys it does not know."""
+    """A section of the configuration: frozen, and without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -32,28 +32,28 @@ class ModelConfig(Section):
     se_reduction: int = Field(16, ge=1, le=64, description="ratio of the bottleneck in SE and CBAM")
     recurrent_channels: int = Field(32, ge=1, le=512, description="channels of the recurrent state")
     drop_path: float = Field(
-        0, ge=0, lt=1, description="stochastic depth (ECCV 2016): how often the last block is skipped, others less"
+        0, ge=0, lt=1, description="stochastic depth (ECCV 2016): skip probability of the last block, others less"
     )
 
 
 class DataConfig(Section):
-    """Which paintings, at which size."""
+    """The paintings to use, and their size."""
 
     shards: str | None = Field(
-        None, description="folder made by shards.pack, or the URL of one", json_schema_extra=NO_EFFECT
+        None, description="folder written by shards.pack, or its URL", json_schema_extra=NO_EFFECT
     )
     labelled: Literal["any", "all"] = Field(
-        "any", description="with several tasks: paintings labelled for any of them, or for all"
+        "any", description="with several tasks: use paintings labelled for any of them, or for all"
     )
-    size: int = Field(224, ge=33, le=1024, description="side of a training crop, pixels")
+    size: int = Field(224, ge=33, le=1024, description="side of the training crops, pixels")
     start_size: int | None = Field(
         None, ge=33, le=1024, description="progressive resizing: side of the first epoch's crops, pixels; default: size"
     )
     sampler: Literal["shuffle", "class_balanced"] = Field(
-        "shuffle", description="an epoch of every painting once, or of as many from each class"
+        "shuffle", description="an epoch has every painting once, or equally many of each class"
     )
     threads: int | None = Field(
-        None, ge=1, le=256, description="decoding threads per rank; default: its share of the cores",
+        None, ge=1, le=256, description="decoding threads per rank; default: the rank's share of the cores",
         json_schema_extra=NO_EFFECT,
     )  # fmt: skip
 
@@ -65,16 +65,18 @@ class DataConfig(Section):
 
 
 class AugmentConfig(Section):
-    """What training images go through before the network."""
+    """Augmentation of the training images."""
 
     policy: Literal["none", "trivial"] = Field(
-        "trivial", description="TrivialAugment (ICCV 2021) that keeps hues, on top of crop and flip, or not"
+        "trivial", description="TrivialAugment (ICCV 2021) that preserves hues, in addition to crop and flip, or none"
     )
-    crop_scale: float = Field(0.25, gt=0, le=1, description="least area of a random crop, as a share of the image")
+    crop_scale: float = Field(0.25, gt=0, le=1, description="minimum area of a random crop, as a share of the image")
     flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
     erasing: float = Field(0.1, ge=0, le=1, description="probability that a rectangle is erased (AAAI 2020)")
-    mixup: float = Field(0, ge=0, le=10, description="alpha of mixup (ICLR 2018), 0 = none; it pays in long runs only")
-    cutmix: float = Field(0, ge=0, le=10, description="alpha of CutMix (ICCV 2019), 0 = none; with mixup: either")
+    mixup: float = Field(0, ge=0, le=10, description="alpha of mixup (ICLR 2018), 0 = off; helps only in long runs")
+    cutmix: float = Field(
+        0, ge=0, le=10, description="alpha of CutMix (ICCV 2019), 0 = off; with mixup, each batch gets one of them"
+    )
 
 
 class OptimConfig(Section):
@@ -84,14 +86,14 @@ class OptimConfig(Section):
     lr: float = Field(0.1, gt=0, le=100, description="peak learning rate per 256 samples of global batch")
     momentum: float = Field(0.9, ge=0, lt=1, description="of SGD, and the first beta of AdamW")
     weight_decay: float = Field(5e-5, ge=0, le=1)
-    decay_norms: bool = Field(False, description="whether norms and biases decay too")
+    decay_norms: bool = Field(False, description="whether weight decay applies to norms and biases too")
     schedule: Literal["cosine", "step", "one_cycle", "linear", "constant"] = "cosine"
     step_epochs: int = Field(30, ge=1, description="epochs between the tenfold drops of `schedule: step`")
-    warmup: float = Field(0.05, ge=0, description="how long the rate rises to its peak, in `warmup_unit`")
+    warmup: float = Field(0.05, ge=0, description="length of the rise to the peak learning rate, in `warmup_unit`")
     warmup_unit: Literal["share", "epochs", "steps"] = Field("share", description="share: of all steps, below 1")
-    clip_norm: float = Field(5, ge=0, description="the longest gradient, by its L2 norm; 0 = any")
+    clip_norm: float = Field(5, ge=0, description="maximum L2 norm of the gradient; 0 = no clipping")
     ema_half_life: float = Field(
-        300, ge=0, description="steps until a step's weight in the moving average of weights is halved; 0 = no average"
+        300, ge=0, description="half-life of the exponential moving average of the weights, steps; 0 = no average"
     )
     backbone_lr: float = Field(1, ge=0, le=1, description="factor on the learning rate of all but the heads")
 
@@ -99,14 +101,14 @@ class OptimConfig(Section):
     def _check_warmup(self) -> Self:
         if self.warmup_unit == "share" and self.warmup >= 1:
             raise ValueError(
-                f"optim.warmup {self.warmup:g} must be below 1, a share of all steps; "
+                f"optim.warmup {self.warmup:g} must be below 1, as a share of all steps; "
                 "or set optim.warmup_unit to epochs or steps"
             )
         return self
 
 
 class TaskWeights(Section):
-    """How much each head counts in the loss."""
+    """The weight of each head in the loss."""
 
     artist: float = Field(1, ge=0, le=1000)
     style: float = Field(1, ge=0, le=1000)
@@ -114,54 +116,54 @@ class TaskWeights(Section):
 
 
 class LossConfig(Section):
-    """Cross-entropy of each head, and how heads are added up."""
+    """The cross-entropy of each head, and how the heads' losses are summed."""
 
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     balance: Literal["none", "balanced_softmax"] = Field(
-        "none", description="against rare classes: balanced softmax (NeurIPS 2020) or nothing"
+        "none", description="compensation for class imbalance: balanced softmax (NeurIPS 2020) or none"
     )
     weighting: Literal["fixed", "uncertainty"] = Field(
-        "fixed", description="weights of the heads: those of `weights`, or learnt (Kendall et al., CVPR 2018)"
+        "fixed", description="weights of the heads: those of `weights`, or learned (Kendall et al., CVPR 2018)"
     )
     weights: TaskWeights = TaskWeights()
 
     @model_validator(mode="after")
     def _check_weights(self) -> Self:
         if self.weighting == "uncertainty" and self.weights != TaskWeights():
-            raise ValueError("loss.weights have no effect where loss.weighting: uncertainty learns them; drop one")
+            raise ValueError("loss.weights have no effect with loss.weighting: uncertainty; drop one of them")
         return self
 
 
 class EvalConfig(Section):
-    """How val and test are scored."""
+    """Evaluation on val and test."""
 
     size: int | None = Field(
-        None, ge=33, le=2048, description="side of an evaluated image, pixels; default: data.size times enlarge"
+        None, ge=33, le=2048, description="side of evaluation images, pixels; default: data.size times enlarge"
     )
-    enlarge: float = Field(1.143, ge=0.5, le=2, description="evaluated side over training side (NeurIPS 2019)")
-    flip: bool = Field(True, description="whether logits are the mean over a painting and its mirror image")
+    enlarge: float = Field(1.143, ge=0.5, le=2, description="evaluation size over training size (NeurIPS 2019)")
+    flip: bool = Field(True, description="whether logits are averaged over a painting and its mirror image")
     logit_adjustment: float = Field(
-        0, ge=0, le=10, description="how strongly rare classes are favoured afterwards (ICLR 2021), 0 = not, 1 = fully"
+        0, ge=0, le=10, description="tau of post-hoc logit adjustment for rare classes (ICLR 2021), 0 = off, 1 = full"
     )
 
 
 class TrainConfig(Section):
-    """How long, in which batches, in which arithmetic."""
+    """Epochs, batches, precision and checkpoints."""
 
     epochs: int = Field(100, ge=1, le=100_000)
     batch_size: int = Field(256, ge=1, le=65_536, description="global batch size: samples of all ranks together")
     accumulate: int = Field(
-        1, ge=1, le=4096, description="parts that each rank computes a batch in, one after the other, to save memory"
+        1, ge=1, le=4096, description="gradient accumulation: parts into which each rank divides a batch to save memory"
     )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
-        "bf16", description="arithmetic of the forward pass on GPUs (autocast); CPUs compute in fp32"
+        "bf16", description="precision of the forward pass on GPUs (autocast); CPUs compute in fp32"
     )
     compile: bool = Field(False, description="compile the network with torch.compile", json_schema_extra=NO_EFFECT)
-    freeze_epochs: int = Field(0, ge=0, description="epochs in which only the heads learn")
-    early_stop: int = Field(0, ge=0, description="epochs without a better val after which training ends; 0 = none")
+    freeze_epochs: int = Field(0, ge=0, description="initial epochs in which only the heads are trained")
+    early_stop: int = Field(0, ge=0, description="epochs without a better val top-1 after which training ends; 0 = off")
     log_every: int = Field(20, ge=1, description="steps between two log lines", json_schema_extra=NO_EFFECT)
     checkpoint_minutes: float = Field(
-        10, gt=0, description="minutes between checkpoints within an epoch; each epoch's end makes one too",
+        10, gt=0, description="minutes between checkpoints within an epoch; one is saved at the end of each epoch too",
         json_schema_extra=NO_EFFECT,
     )  # fmt: skip
 

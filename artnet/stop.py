@@ -1,4 +1,4 @@
-"""Being asked to stop: a signal sets a flag, the loop looks at it between two steps. Light to import (no torch)."""
+"""Stop on request: a signal sets a flag that the training checks after each step. Light to import (no torch)."""
 
 import signal
 from types import FrameType
@@ -7,7 +7,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 
 
 class StopRequest:
-    """Whether a signal has asked this process to stop. Any number of signals means the same as one."""
+    """True once a signal has requested this process to stop. `name` is that of the first signal, else empty."""
 
     def __init__(self) -> None:
         self.name = ""

@@ -1,1 +1,1 @@
-"""What is made of finished runs: tables and the page that answers a sweep's question."""
+"""Evaluation of finished runs: the tables and the report page of a sweep."""

@@ -1,4 +1,4 @@
-"""The page's figures, drawn by matplotlib: pictures that hold all they need, and print sharply."""
+"""The figures of the report page, drawn by matplotlib as self-contained SVG."""
 
 import base64
 import io
@@ -18,17 +18,17 @@ from .results import Run
 from .summary import Cell, Group, Summary
 
 COLOURS = ("#0b6bb5", "#d55e00", "#00875f", "#a8448c", "#b57f00", "#3a9bd1", "#6f4fb3", "#6d6d6d")
-DASHES = ((), (6, 3), (2, 2))  # lengths drawn and left out, in line widths: 24 models look different
+DASHES = ((), (6, 3), (2, 2))  # lengths of dashes and gaps, in line widths: enough to distinguish 24 models
 INK = "#1c1e21"
-LABEL_WIDTH = 34  # characters in a line of a model's label: they leave half of the figure to the dots
-PLOTTED = 1e6  # a curve that goes beyond would show nothing else
+LABEL_WIDTH = 34  # characters per line of a model's label, which leaves half of the figure for the dots
+PLOT_LIMIT = 1e6  # larger values are left out, because the rest of the curve would be flat
 
 _LOOK = Path(__file__).with_suffix(".mplstyle")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as the page shows it; `uri` is a `data:` address that holds the whole SVG."""
+    """A titled figure; `uri` is a `data:` URI that contains the SVG."""
 
     title: str
     uri: str
@@ -36,19 +36,19 @@ class Picture:
 
 @dataclass(frozen=True)
 class Look:
-    """How a model is drawn everywhere on the page."""
+    """The line style of a model, the same in all figures."""
 
     colour: str
     dashes: tuple[int, ...]
 
 
 def look(position: int) -> Look:
-    """How the model at this position of the table is drawn."""
+    """The line style of the model in row `position` of the table."""
     return Look(COLOURS[position % len(COLOURS)], DASHES[position // len(COLOURS) % len(DASHES)])
 
 
 def pictures(figures: Iterable[tuple[str, Figure]]) -> list[Picture]:
-    """Titled figures as SVG."""
+    """Convert titled figures to SVG."""
     return [Picture(title, _svg(figure)) for title, figure in figures]
 
 
@@ -60,7 +60,7 @@ def _svg(figure: Figure) -> str:
 
 
 def dot_plots(summary: Summary) -> Iterator[tuple[str, Figure]]:
-    """Test top-1 of every model, in per cent: one figure for each task that has something to show."""
+    """Test top-1 of every model, in per cent: one figure for each task that has scores or published figures."""
     for task in summary.tasks:
         rows = [(look(i), group, group.cells[task]) for i, group in enumerate(summary.groups) if task in group.cells]
         if any(cell.scores or cell.published for _, _, cell in rows):
@@ -123,7 +123,7 @@ class _Line:
 def _chart(lines: list[tuple[Look, list[tuple[float, float]]]]) -> Figure:
     figure, axes = _figure(2.8)
     for drawn, series in lines:
-        # A line of one point has no length: only a dot shows it.
+        # A line through a single point would be invisible.
         marker = "o" if len(series) == 1 else ""
         axes.plot(
             *zip(*series, strict=True), color=drawn.colour, linewidth=1.4, alpha=0.85, marker=marker, markersize=4,
@@ -135,17 +135,17 @@ def _chart(lines: list[tuple[Look, list[tuple[float, float]]]]) -> Figure:
 
 
 def _figure(height: float) -> tuple[Figure, Axes]:
-    """An empty figure of this height and of the page's column width, inches."""
+    """Create an empty figure with a height in inches and the width of the page's column."""
     with style.context(_LOOK):
         figure = Figure(figsize=(6.2, height), layout="constrained")
         return figure, figure.subplots()
 
 
 def _series(epochs: list[dict[str, Any]], key: str, scale: float) -> list[tuple[float, float]]:
-    """The pairs of epoch and value that a run's metrics hold, without what is no number."""
+    """The pairs of epoch and value in a run's metrics, without values that cannot be plotted."""
     pairs = [(line.get("epoch"), line.get(key)) for line in epochs]
     return [(epoch, scale * value) for epoch, value in pairs if _is_plotted(epoch) and _is_plotted(value)]
 
 
 def _is_plotted(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and abs(value) < PLOTTED
+    return isinstance(value, int | float) and abs(value) < PLOT_LIMIT

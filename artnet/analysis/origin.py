@@ -1,4 +1,4 @@
-"""How a sweep's results were made: code, libraries, data and machines, as far as its runs tell."""
+"""The provenance of a sweep's results: code, libraries, data and machines, as recorded by its runs."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,15 +8,15 @@ from .results import Run, Sweep, printable
 
 
 def origin(sweep: Sweep) -> list[tuple[str, list[str]]]:
-    """Named facts. A fact that is not true of all runs says of how many it is."""
+    """Facts by name, as lines of text. A fact that does not hold for all runs is followed by the number of runs."""
     counts: dict[str, Counter[str]] = {name: Counter() for name in ("code", "versions", "data", "machine")}
     for run in sweep.runs:
         for name, fact in _facts(run):
             counts[name][fact] += 1
     facts = [("grid", [printable(sweep.manifest.grid)]), ("runs", [printable(sweep.manifest.arithmetic)])]
     for name, found in counts.items():
-        everywhere = list(found.values()) == [len(sweep.runs)]
-        facts.append((name, [fact if everywhere else f"{fact} ({_runs(count)})" for fact, count in found.items()]))
+        is_common = list(found.values()) == [len(sweep.runs)]
+        facts.append((name, [fact if is_common else f"{fact} ({_runs(count)})" for fact, count in found.items()]))
     return [(name, [line for line in lines if line]) for name, lines in facts if any(lines)]
 
 

@@ -1,4 +1,4 @@
-"""The report page: one HTML file that needs no network, no script and no other file."""
+"""The report page: a self-contained HTML file without scripts."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from .summary import Summary, value
 
 
 def page(sweep: Sweep, summary: Summary) -> str:
-    """The page as HTML; links to runs are relative to the sweep's folder."""
+    """Render the page as HTML. Links to runs are relative to the sweep's folder."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""A sweep's folder, read: what its manifest planned and what became of each run. Nothing here writes."""
+"""Read a sweep's folder: the planned runs of its manifest, and the state and result of each. Never writes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ MANIFEST_NAME = "manifest.json"
 
 
 class Reference(BaseModel):
-    """A published run: test top-1 in per cent for configurations that hold every value of `when`."""
+    """A published result: test top-1 in per cent for configurations that have every value of `when`."""
 
     when: dict[str, Any]
     artist: float | None = Field(None, ge=0, le=100)
@@ -30,7 +30,7 @@ class Reference(BaseModel):
 
 
 class PlannedRun(BaseModel):
-    """A run as the manifest names it; `values` holds every key that varies over the sweep."""
+    """A run of the manifest; `values` holds every key that varies over the sweep."""
 
     name: str
     signature: str
@@ -40,12 +40,12 @@ class PlannedRun(BaseModel):
     @classmethod
     def _is_a_folder_name(cls, name: str) -> str:
         if not name.isprintable() or name in ("", "..") or Path(name).name != name:
-            raise ValueError("should be the name of a folder in the sweep's own")
+            raise ValueError("should be the name of a folder in the sweep's folder")
         return name
 
 
 class Manifest(BaseModel):
-    """`manifest.json`: what a launcher planned."""
+    """`manifest.json`: the runs that a launcher planned."""
 
     format: int = FORMAT
     name: str
@@ -57,11 +57,11 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class Run:
-    """One planned run and what became of it. `result` is there exactly if `state` is "complete"."""
+    """A planned run with its state and result. `result` is not None exactly if `state` is "complete"."""
 
     directory: RunDir
     values: dict[str, Any]  # canonical
-    config: dict[str, Any]  # dotted path -> JSON value; without a config.yaml, as much as is known
+    config: dict[str, Any]  # dotted path -> JSON value; incomplete if there is no config.yaml
     tasks: tuple[str, ...]
     state: str
     reason: str
@@ -74,7 +74,7 @@ class Run:
 
     @property
     def scores(self) -> dict[str, TaskResult]:
-        """What the run scored on each task; nothing before it is complete."""
+        """The run's scores on each task; empty unless it is complete."""
         return {str(task): scores for task, scores in self.result.tasks.items()} if self.result else {}
 
     @property
@@ -98,14 +98,14 @@ class Sweep:
 
 
 def read_sweep(folder: Path) -> Sweep:
-    """Read a sweep. Broken files of a run make that run failed or missing.
+    """Read a sweep. A run with broken files counts as failed or missing.
 
     Raises `UserError` if the folder or its manifest is missing or broken.
     """
     manifest = _read_manifest(folder)
     directories = [RunDir(folder / planned.name) for planned in manifest.runs]
     configs = [_config(directory) for directory in directories]
-    # Runs differ in their `values` only, so a run without a readable config.yaml is known from any other's.
+    # Runs differ only in their `values`, so a missing config.yaml can be reconstructed from that of any other run.
     base = next((config for config in configs if config), {})
     runs = []
     for planned, directory, config in zip(manifest.runs, directories, configs, strict=True):
@@ -117,7 +117,7 @@ def read_sweep(folder: Path) -> Sweep:
 
 
 def canonical(key: str, value: Any) -> Any:
-    """The value as the configuration would hold it, or as it is if only an older version knew it."""
+    """Convert a value to its form in the configuration. Keys that only an older version knew keep their value."""
     try:
         return run_config.canonical(key, value)
     except UserError:
@@ -125,7 +125,7 @@ def canonical(key: str, value: Any) -> Any:
 
 
 def printable(value: object) -> str:
-    """Text of a file that anybody may have written, on one line and without control characters."""
+    """Convert untrusted content of a file to text on one line without control characters."""
     return " ".join("".join(char if char.isprintable() else " " for char in str(value)).split())
 
 
@@ -178,5 +178,5 @@ def _state(directory: RunDir, result: Result | None) -> tuple[str, str]:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # a link into a place that is closed to us
+    except OSError:  # a link to a folder without permission
         return False

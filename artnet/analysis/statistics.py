@@ -1,4 +1,4 @@
-"""Means with their errors. Pure functions on shares between 0 and 1."""
+"""Means and confidence intervals. Pure functions on shares between 0 and 1."""
 
 import math
 import statistics
@@ -12,7 +12,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """The mean of `n` seeds, its 95 % interval, and the sample standard deviation, which one seed has not."""
+    """The mean over `n` seeds with its 95 % interval, and the sample standard deviation, None for a single seed."""
 
     n: int
     mean: float
@@ -21,15 +21,15 @@ class Estimate:
     high: float
 
     def overlaps(self, other: "Estimate") -> bool:
-        """Whether the two intervals have a point in common."""
+        """Whether the two intervals intersect."""
         return self.low <= other.high and other.low <= self.high
 
 
 def estimate(shares: Sequence[float], images: int) -> Estimate:
-    """Estimate the share that `shares`, one per seed, are samples of.
+    """Estimate the expected share from `shares`, one per seed.
 
-    The interval is Student's t over seeds, cut to what a share can be. A single seed says nothing about
-    others, so its interval is Wilson's for a share measured on `images` images.
+    The interval is Student's t over seeds, clipped to [0, 1]. A single seed gives no information about the variance
+    over seeds, so its interval is Wilson's for a share measured on `images` images.
     """
     mean = statistics.fmean(shares)
     if len(shares) == 1:
@@ -40,7 +40,7 @@ def estimate(shares: Sequence[float], images: int) -> Estimate:
 
 
 def wilson_interval(share: float, n: int) -> tuple[float, float]:
-    """The 95 % score interval of a binomial share seen in `n` trials (Wilson, JASA 22, 1927)."""
+    """The 95 % score interval of a binomial share observed in `n` trials (Wilson, JASA 22, 1927)."""
     z2 = statistics.NormalDist().inv_cdf((1 + CONFIDENCE) / 2) ** 2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
@@ -48,5 +48,5 @@ def wilson_interval(share: float, n: int) -> tuple[float, float]:
 
 
 def t_quantile(freedom: int) -> float:
-    """The t that 95 % of Student's distribution lie within, from -t to t; `freedom` is a whole number."""
+    """The t such that 95 % of Student's t distribution with `freedom` degrees of freedom lie between -t and t."""
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))

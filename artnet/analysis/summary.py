@@ -1,4 +1,4 @@
-"""From runs to the table that answers a sweep's question: models against tasks, seeds averaged."""
+"""Summarise the runs of a sweep as a table: models by tasks, averaged over seeds."""
 
 import json
 from collections import defaultdict
@@ -18,7 +18,7 @@ _ATTENTION = {"se": "SE", "eca": "ECA", "cbam": "CBAM", "cbam_channel": "CBAM (c
 
 @dataclass(frozen=True)
 class Cell:
-    """One model on one task. `published` holds the reference figures, in per cent."""
+    """One model on one task. `planned` counts the runs; `published` are the reference figures, in per cent."""
 
     planned: int
     scores: tuple[TaskResult, ...]
@@ -26,30 +26,30 @@ class Cell:
 
     @property
     def estimate(self) -> Estimate | None:
-        """Test top-1 over seeds; None as long as no run is complete."""
+        """Test top-1 over seeds; None if no run is complete."""
         if not self.scores:
             return None
         return estimate([score.test.top1 for score in self.scores], self.scores[0].test.n)
 
     @property
     def val_top1(self) -> float:
-        """Mean over seeds; there must be a score."""
+        """Mean val top-1 over seeds. Requires at least one score."""
         return fmean(score.val.top1 for score in self.scores)
 
     @property
     def macro_f1(self) -> float:
-        """Mean over seeds, on test; there must be a score."""
+        """Mean test macro-F1 over seeds. Requires at least one score."""
         return fmean(score.test.macro_f1 for score in self.scores)
 
     @property
     def images(self) -> list[int]:
-        """The numbers of test images that occur: one, if all runs had the same data."""
+        """The distinct numbers of test images, sorted: a single one if all runs had the same data."""
         return sorted({score.test.n for score in self.scores})
 
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of one model: they agree in every varied key but `seed` and `task`."""
+    """The runs of one model: equal in every varied key except `seed` and `task`."""
 
     label: str
     runs: list[Run]
@@ -58,14 +58,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Summary:
-    """The table: a row per group, in the order of the manifest, and a column group per task."""
+    """The table: a row per group, in the order of the manifest, and columns per task."""
 
     tasks: list[str]
     groups: list[Group]
 
     @property
     def has_published(self) -> dict[str, bool]:
-        """For each task, whether there is a published figure to stand beside ours."""
+        """For each task, whether there is a published figure to compare with."""
         return {task: any(cell.published for cell in self.column(task)) for task in self.tasks}
 
     def column(self, task: str) -> list[Cell]:
@@ -73,7 +73,7 @@ class Summary:
         return [group.cells[task] for group in self.groups if task in group.cells]
 
     def majority(self, task: str) -> list[float]:
-        """The test shares of the commonest class that occur: one, if all runs had the same data."""
+        """The distinct test shares of the most common class, sorted: a single one if all runs had the same data."""
         return sorted({score.majority for cell in self.column(task) for score in cell.scores})
 
 
@@ -92,7 +92,7 @@ def _group_values(run: Run) -> dict[str, Any]:
 
 
 def _heads(run: Run) -> tuple[str, ...]:
-    """The tasks learned together: a network with several heads is another model than one with one."""
+    """The tasks trained together, if several: a network with several heads is a different model."""
     return run.tasks if len(run.tasks) > 1 else ()
 
 
@@ -113,7 +113,7 @@ def _cells(runs: list[Run], manifest: Manifest) -> dict[str, Cell]:
 
 
 def _label(run: Run, heads_differ: bool) -> str:
-    """What people call the model, with every other key that varies: "ResNet50-LSTM + SE (optim.lr=0.1)"."""
+    """The model's usual name with all other varied keys, as in "ResNet50-LSTM + SE (optim.lr=0.1)"."""
     named = all(key in run.config for key in _MODEL)
     others = [setting(key, of) for key, of in _group_values(run).items() if not (named and key in _MODEL)]
     if heads_differ and _heads(run):
@@ -134,10 +134,10 @@ def _model_name(config: Mapping[str, Any]) -> str:
 
 
 def value(of: Any) -> str:
-    """A configuration's value as people write it."""
+    """Format a value of a configuration for people."""
     return printable(" + ".join(map(str, of)) if isinstance(of, list) else of)
 
 
 def setting(key: str, of: Any) -> str:
-    """A key and its value, as in `optim.lr=0.1`."""
+    """Format a key and its value, as in `optim.lr=0.1`."""
     return f"{printable(key)}={value(of)}"

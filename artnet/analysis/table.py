@@ -1,4 +1,4 @@
-"""The summary as a terminal's table and as Markdown, and every run as CSV."""
+"""The summary as a table on the terminal and as Markdown, and every run as CSV."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ _MADE = ("best_epoch", "parameters", "seconds")
 
 
 def print_summary(sweep: Sweep, summary: Summary, console: Console) -> None:
-    """Print the table, what it says and which runs are missing from it."""
+    """Print the table, findings, notes and the runs without a result."""
     header, rows = _grid(summary)
     table = Table(box=box.SIMPLE_HEAD, title=Text(sweep.manifest.name), title_justify="left")
     for name, cells in zip(header, zip(*rows, strict=True), strict=True):
@@ -30,7 +30,7 @@ def print_summary(sweep: Sweep, summary: Summary, console: Console) -> None:
             table.add_column(Text(name), justify="right", min_width=max(map(len, (name, *cells))))
     for row in rows:
         table.add_row(*map(Text, row))
-    # A narrow terminal may break lines, but never cut a number.
+    # A narrow terminal wraps lines instead of truncating numbers.
     console.print(table, crop=False)
     for sentence in wording.findings(summary):
         console.print(Text(sentence))
@@ -41,29 +41,29 @@ def print_summary(sweep: Sweep, summary: Summary, console: Console) -> None:
         console.print()
         width = max(len(run.name) for run in runs)
         for run in runs:
-            # Never broken, so that a name can be copied.
+            # Not wrapped, so that names can be copied.
             line = f"{run.name:{width}}  {wording.state(run)}{f': {run.reason}' if run.reason else ''}"
             console.print(Text(line), soft_wrap=True)
 
 
 def markdown(sweep: Sweep, summary: Summary) -> str:
-    """The table, what it says and which runs are missing from it."""
+    """Format the table, findings, notes and the runs without a result as Markdown."""
     header, rows = _grid(summary)
     lines = [f"# {_escape(sweep.manifest.name)}", "", _escape(sweep.manifest.arithmetic), ""]
     lines += [*_pipes(header, rows, "--:"), ""]
     lines += [f"- {_escape(sentence)}" for sentence in (*wording.findings(summary), *wording.notes(sweep, summary))]
     if runs := wording.unfinished(sweep):
         lines += ["", "## Runs without a result", ""]
-        told = [[run.name, wording.state(run), run.reason] for run in runs]
-        lines += _pipes(["run", "state", "reason"], told, "---")
+        unfinished = [[run.name, wording.state(run), run.reason] for run in runs]
+        lines += _pipes(["run", "state", "reason"], unfinished, "---")
     return "\n".join(lines) + "\n"
 
 
 def results_csv(sweep: Sweep) -> str:
-    """One line per run and task, with what the run was and all it scored.
+    """Format all runs as CSV: one line per run and task, with the varied keys and all scores.
 
-    Scores are shares between 0 and 1, nll is in nats; empty where there is no result. The recall of each class is in
-    `result.json` alone.
+    Scores are shares between 0 and 1, nll is in nats; they are empty without a result. The recall of each class is
+    only in `result.json`.
     """
     varied = [key for key in sweep.varied if key != "task"]
     header = ["run", "state", "reason", *varied, "task", *_SCORES, *_MADE]
@@ -74,7 +74,7 @@ def results_csv(sweep: Sweep) -> str:
         known = run.values | {"run": run.name, "state": run.state, "reason": run.reason}
         if run.result:
             known |= run.result.model_dump(include=set(_MADE))
-        # A run of which not even the tasks are known is a line too.
+        # A run with unknown tasks has a line too.
         writer.writerows(known | {"task": task} | _scores(run, task) for task in run.tasks or ("",))
     return file.getvalue()
 
@@ -88,7 +88,7 @@ def _scores(run: Run, task: str) -> dict[str, float]:
 
 
 def _grid(summary: Summary) -> tuple[list[str], list[list[str]]]:
-    """The summary as text: a header and a row per model, then the majority class."""
+    """The cells of the summary as text: a header, a row per model, and the majority class."""
     header = ["model"]
     for task in summary.tasks:
         header += [task, "n", *(["published"] if summary.has_published[task] else [])]
@@ -105,7 +105,7 @@ def _grid(summary: Summary) -> tuple[list[str], list[list[str]]]:
 
 
 def _pipes(header: Sequence[str], rows: Sequence[Sequence[str]], rest: str) -> list[str]:
-    """A table in Markdown; `rest` aligns all columns but the first."""
+    """Format a table in Markdown; `rest` is the alignment of all columns but the first."""
     lines = [map(_escape, header), ("---", *[rest] * (len(header) - 1)), *(map(_escape, row) for row in rows)]
     return [f"| {' | '.join(cells)} |" for cells in lines]
 

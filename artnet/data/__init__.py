@@ -1,1 +1,1 @@
-"""From shards to batches: choose a split, order it, decode and augment with threads."""
+"""From shards to batches: select a split, order it, decode and augment it with threads."""

@@ -1,4 +1,4 @@
-"""One split of the shards: which paintings, with which labels, and which of them turned out to be damaged."""
+"""One split of the shards: its paintings, their labels, and which paintings are damaged."""
 
 import sys
 import threading
@@ -16,17 +16,17 @@ from . import sampler
 from .decode import decode
 from .epoch import EpochPlan, eval_plan, train_plan, train_size
 
-TOLERATED = 0.001  # share of a split's paintings that may be damaged before the run stops
+MAX_DAMAGED_SHARE = 0.001  # of a split's paintings; the run stops if more are damaged
 
 
 class SplitData:
     """The paintings of one split that a run uses. `labels` is int64 (n, tasks), -1 = unlabelled.
 
-    `damaged` holds the keys of the paintings that this rank or another could not read so far.
+    `damaged` holds the keys of the paintings that any rank has failed to read so far.
     """
 
     def __init__(self, config: RunConfig, split: str, index: Index, reader: Reader) -> None:
-        """Select a split of the index for a run. Raises `UserError` if a task has no labelled painting in it."""
+        """Select a split of the index for a run. Raises `UserError` if a task has no labelled painting there."""
         self.config, self.split, self.index = config, split, index
         self.rows, self.labels = index.select(split, config.task, config.data.labelled)
         for column, task in enumerate(config.task):
@@ -43,23 +43,23 @@ class SplitData:
 
     @property
     def is_train(self) -> bool:
-        """Whether this split is trained on: shuffled and augmented."""
+        """Whether this is the training split, which is shuffled and augmented."""
         return self.split == "train"
 
     @cached_property
     def sizes(self) -> np.ndarray:
-        """Width and height of each painting as packed, int64 (n, 2), pixels."""
+        """Width and height of each packed painting, int64 (n, 2), pixels."""
         columns = [self.index.table[name].to_numpy() for name in ("width", "height")]
         sizes: np.ndarray = np.stack(columns, 1)[self.rows].astype(np.int64)
         return sizes
 
     @cached_property
     def most_pixels(self) -> int:
-        """Pixels of the largest painting."""
+        """Number of pixels of the largest painting."""
         return int(self.sizes.prod(1).max())
 
     def plan(self, epoch: int) -> EpochPlan:
-        """What the given epoch shows. Every sample of val and test, once, in a fixed order."""
+        """The plan of an epoch, counted from 0. On val and test, every sample once, in a fixed order."""
         if not self.is_train:
             return eval_plan(self.sizes, self.config.eval_size)
         seed, wanted = self.config.seed, self.config.data
@@ -71,7 +71,7 @@ class SplitData:
         return train_plan(order, self.sizes[order], self.config.augment, seed, epoch, size)
 
     def pixels(self, sample: int, scratch: np.ndarray) -> np.ndarray | None:
-        """A painting as packed, uint8 (height, width, 3), in `scratch`; None, and noted, if it is damaged."""
+        """Decode a painting to uint8 (height, width, 3) in `scratch`. Records it and returns None if it is damaged."""
         row = int(self.rows[sample])
         try:
             pixels = decode(self._reader[row], scratch)
@@ -80,33 +80,34 @@ class SplitData:
             return None
         width, height = self.sizes[sample]
         if pixels.shape[:2] != (height, width):
-            self.note_damaged([str(self.index.table["key"][row])], "its size is not that of the index")
+            self.note_damaged([str(self.index.table["key"][row])], "its size differs from the index")
             return None
         return pixels
 
     def note_damaged(self, keys: Iterable[str], reason: str = "") -> None:
-        """Remember damaged paintings and say so once for each, until they are too many."""
+        """Record damaged paintings. With a `reason`, warn once for each, until there are too many."""
         with self._lock:
-            fresh = [] if self.has_too_much_damage else sorted(set(keys) - self.damaged)
+            new = [] if self.has_too_much_damage else sorted(set(keys) - self.damaged)
             self.damaged.update(keys)
-        for key in fresh if reason else []:
+        for key in new if reason else []:
             print(f"{self.index.folder}: {key} of {self.split} is damaged and left out: {reason}", file=sys.stderr)
 
     @property
     def has_too_much_damage(self) -> bool:
-        """Whether too many paintings are damaged for the run to go on."""
-        return len(self.damaged) > TOLERATED * len(self)
+        """Whether too many paintings are damaged for the run to continue."""
+        return len(self.damaged) > MAX_DAMAGED_SHARE * len(self)
 
     def check_damage(self) -> None:
-        """Raise `UserError` if too many paintings are damaged. All ranks must call it together."""
+        """Raise `UserError` if too many paintings are damaged. Must be called on all ranks."""
         if self.has_too_much_damage:
             raise UserError(
                 f"{len(self.damaged):,} of the {len(self):,} paintings of {self.split} in {self.index.folder} are "
-                f"damaged, more than {100 * TOLERATED:g} %; `python -m shards.verify` names them, pack them again"
+                f"damaged, more than {100 * MAX_DAMAGED_SHARE:g} %; `python -m shards.verify` lists them, pack them "
+                "again"
             )
 
     def majority_share(self, task: str) -> float:
-        """The share of the commonest class among the paintings labelled for `task`: what guessing it would score."""
+        """The share of the most common class among the paintings labelled for `task`: the top-1 of guessing it."""
         labels = self.labels[:, self.config.task.index(task)]
         counts = np.bincount(labels[labels >= 0])
         return float(counts.max() / counts.sum())

@@ -1,4 +1,4 @@
-"""Encoded bytes to pixels, and pixels to a square of the wanted size. All of it lets other threads run meanwhile."""
+"""Decode images, and crop and resize them to squares. All functions release the GIL while they work."""
 
 import cv2
 import numpy as np
@@ -6,24 +6,25 @@ import simplejpeg
 import torch
 from torch.nn import functional as F
 
-cv2.setNumThreads(1)  # the loader has its own threads: one batch each
+cv2.setNumThreads(1)  # the loader has its own threads, one batch each
 
 
 def decode(jpeg: bytes | memoryview, scratch: np.ndarray | None = None) -> np.ndarray:
-    """A packed image as uint8 (height, width, 3), RGB. Raises `ValueError` for bytes that are no whole JPEG.
+    """Decode a packed image to uint8 (height, width, 3), RGB. Raises `ValueError` if it is not a complete JPEG.
 
-    With `scratch`, uint8 of at least that many elements, the image is a view of it: memory that is fresh for every
-    image costs a tenth of the time.
+    With `scratch`, uint8 with at least that many elements, the image is a view of it: allocating memory for every
+    image would take a tenth of the time.
     """
     pixels: np.ndarray = simplejpeg.decode_jpeg(jpeg, strict=True, buffer=scratch)
     return pixels
 
 
 def resized_crop(pixels: np.ndarray, box: np.ndarray, flip: bool, out: np.ndarray) -> None:
-    """Write the part of an image in `box` (left, top, right, bottom), mirrored if `flip`, to `out` (size, size, 3).
+    """Crop an image, uint8 (height, width, 3), to `box`, resize it and write it to `out`, uint8 (size, size, 3).
 
-    Bilinear, and antialiased where it shrinks. Where it is enlarged there is nothing to antialias, and OpenCV is
-    several times as fast as what does.
+    `box` is left, top, right, bottom in pixels; `flip` mirrors the crop horizontally. Interpolation is bilinear, and
+    antialiased when the crop is reduced. An enlarged crop needs no antialiasing, and OpenCV is several times as fast
+    without it.
     """
     left, top, right, bottom = box
     crop = pixels[top:bottom, left:right]
@@ -31,7 +32,7 @@ def resized_crop(pixels: np.ndarray, box: np.ndarray, flip: bool, out: np.ndarra
     if max(crop.shape) <= size:
         resized = cv2.resize(crop, (size, size), dst=None if flip else out, interpolation=cv2.INTER_LINEAR)
     else:
-        # In this order of calls torch sees channels that are last, and leaves them there.
+        # In this order of calls torch finds a channels-last tensor and keeps that format.
         batch = torch.from_numpy(crop)[None].permute(0, 3, 1, 2)
         resized = F.interpolate(batch, (size, size), mode="bilinear", antialias=True).permute(0, 2, 3, 1)[0].numpy()
     if flip:

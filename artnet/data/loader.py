@@ -1,4 +1,4 @@
-"""Batches of views, decoded by threads ahead of their reader."""
+"""Load batches of views, decoded ahead by threads."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -15,12 +15,12 @@ from .decode import resized_crop
 from .epoch import EpochPlan
 from .trivial_augment import GREY, IDENTITY, OPERATIONS
 
-PREFETCH = 4  # batches being decoded or waiting, beyond one a thread
+PREFETCH = 4  # batches in flight in addition to one per thread
 
 
 @dataclass(frozen=True)
 class Batch:
-    """`images` uint8 (n, size, size, 3); `labels` int64 (n, tasks), -1 = unlabelled."""
+    """A batch: `images` uint8 (n, size, size, 3), RGB; `labels` int64 (n, tasks), -1 = unlabelled."""
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -29,10 +29,10 @@ class Batch:
 def load(
     data: SplitData, plan: EpochPlan, batches: Sequence[np.ndarray], threads: int, pinned: bool = False
 ) -> Iterator[Batch]:
-    """Decode `batches` of positions in `plan`, in order, a few ahead of the reader, one batch a thread.
+    """Yield `batches`, each an array of positions in `plan`, in order; threads decode a few ahead, one batch each.
 
-    Decoders release the interpreter's lock, so threads decode in parallel. `pinned` batches are copied to a GPU while
-    the program goes on. The caller checks `data.has_too_much_damage`.
+    Decoders release the GIL, so threads decode in parallel. With `pinned`, images are in page-locked memory, for
+    asynchronous copies to a GPU. The caller must check `data.has_too_much_damage`.
     """
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         waiting: deque[Future[Batch]] = deque()
@@ -51,7 +51,7 @@ def load(
 
 def _batch(data: SplitData, plan: EpochPlan, positions: np.ndarray, pinned: bool) -> Batch:
     shape = (len(positions), plan.size, plan.size, 3)
-    # NumPy takes huge pages where it can: fresh memory in small ones costs a twentieth of the time.
+    # NumPy uses huge pages where possible: allocating small ones takes a twentieth of the time.
     images = (
         torch.empty(shape, dtype=torch.uint8, pin_memory=True)
         if pinned
@@ -60,23 +60,23 @@ def _batch(data: SplitData, plan: EpochPlan, positions: np.ndarray, pinned: bool
     scratch = np.empty(3 * data.most_pixels, np.uint8)
     labels = np.full((len(positions), data.labels.shape[1]), UNLABELLED)
     for place, (position, view) in enumerate(zip(positions.tolist(), images.numpy(), strict=True)):
-        sample = _show(data, plan, position, scratch, view)
+        sample = _render(data, plan, position, scratch, view)
         if sample is not None:
             labels[place] = data.labels[sample]
     return Batch(images, torch.from_numpy(labels))
 
 
-def _show(data: SplitData, plan: EpochPlan, position: int, scratch: np.ndarray, view: np.ndarray) -> int | None:
-    """Write the view at a position of the plan to `view` and return the sample it shows.
+def _render(data: SplitData, plan: EpochPlan, position: int, scratch: np.ndarray, view: np.ndarray) -> int | None:
+    """Write the view at a position of the plan to `view` and return its sample.
 
-    In place of a damaged painting training shows what comes next in the epoch. In val and test no painting counts
-    twice: there the view is black, and the sample None; in training too once so many are damaged that it will stop.
+    In training, a damaged painting is replaced by the next one of the epoch. In val and test, where no painting may
+    count twice, the view is black and the sample None; also in training once too many are damaged for it to continue.
     """
     sample = int(plan.order[position])
     pixels = data.pixels(sample, scratch)
     if pixels is None:
         if data.is_train and not data.has_too_much_damage:
-            return _show(data, plan, (position + 1) % len(plan.order), scratch, view)
+            return _render(data, plan, (position + 1) % len(plan.order), scratch, view)
         view[:] = 0
         return None
     resized_crop(pixels, plan.boxes[position], bool(plan.flips[position]), view)

@@ -1,4 +1,4 @@
-"""Which samples an epoch shows in which order, and which rank takes which. Pure."""
+"""The order of samples in an epoch, and their distribution over ranks. Pure functions."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,15 @@ import numpy as np
 
 
 def shuffled(samples: int, seed: int, epoch: int) -> np.ndarray:
-    """Every sample once, in an order that depends on (seed, epoch) alone; int64 (samples,)."""
+    """Every sample once, in an order that depends only on (seed, epoch); int64 (samples,)."""
     return np.random.default_rng([seed, epoch]).permutation(samples)
 
 
 def class_balanced(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """As many samples as there are labels, int64 (n,), of which every class has the same number, give or take one.
+    """As many samples as there are labels, int64 (n,), with equally many of every class, up to a difference of one.
 
-    `labels` is int64 (n,), all of them known. The samples of a rare class come several times, each as often as its
-    others give or take once; of a common class an epoch shows some, drawn anew every time.
+    `labels` is int64 (n,), without unlabelled samples. Samples of a rare class are repeated, equally often up to a
+    difference of one; of a common class each epoch draws another subset.
     """
     rng = np.random.default_rng([seed, epoch])
     classes = rng.permutation(np.unique(labels))
@@ -30,8 +30,8 @@ def class_balanced(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
 def train_batches(samples: int, batch_size: int, rank: int, world_size: int) -> Sequence[np.ndarray]:
     """One rank's share of an epoch's batches, as positions in the epoch's order.
 
-    `batch_size` counts all ranks together and is divisible by `world_size`; each rank takes its contiguous part of
-    every global batch, so all ranks take the same number of equal steps. The ragged tail is left out.
+    `batch_size` is the global batch size, divisible by `world_size`. Each rank gets its contiguous part of every
+    global batch, so all ranks take the same number of equal steps. An incomplete last batch is left out.
     """
     local = batch_size // world_size
     starts = range(rank * local, samples // batch_size * batch_size, batch_size)
@@ -39,6 +39,6 @@ def train_batches(samples: int, batch_size: int, rank: int, world_size: int) -> 
 
 
 def eval_batches(samples: int, batch_size: int, rank: int, world_size: int) -> Sequence[np.ndarray]:
-    """One rank's share of all positions, each exactly once over all ranks; ranks may differ by one sample."""
+    """One rank's share of all positions, in batches: each position on one rank; ranks may differ by one sample."""
     own = np.arange(rank, samples, world_size)
     return [own[start : start + batch_size] for start in range(0, len(own), batch_size)]

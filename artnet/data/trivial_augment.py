@@ -1,13 +1,12 @@
-"""TrivialAugment Wide (Müller and Hutter, ICCV 2021) for paintings: one operation of a random strength. Pure.
+"""TrivialAugment Wide (Müller and Hutter, ICCV 2021) for paintings: one operation with a random strength. Pure.
 
-Ranges are those of the paper's "wide" space, arithmetic is Pillow's, but hues stay nearly as painted, because colour
-tells style and artist. On WikiArt the paper's operations turn hues by up to 10 degrees on average over strengths
-(weighted by chroma, in CIELAB), but equalize by 51, autocontrast by 17 and solarize by 105. So equalize and
-autocontrast map all three channels alike, by the luma, which turns hues by 8 and 1 degrees; and solarize, which makes
-a negative, is left out. That this helps accuracy is a belief, not a measurement.
+Ranges are those of the paper's "wide" space and arithmetic is Pillow's, but hues are nearly preserved, because colour
+is informative of style and artist. On WikiArt the paper's operations shift hues by up to 10 degrees on average over
+strengths (weighted by chroma, in CIELAB), except equalize by 51, autocontrast by 17 and solarize by 105. So equalize
+and autocontrast apply one mapping, computed from the luma, to all three channels, which shifts hues by 8 and 1
+degrees; and solarize, which makes a negative, is left out. Whether this improves accuracy has not been measured.
 
-By OpenCV, which lets other threads run meanwhile. Each operation takes uint8 (size, size, 3) and a signed strength
-from -1 to 1.
+OpenCV releases the GIL. Each operation takes uint8 (size, size, 3) and a signed strength from -1 to 1.
 """
 
 import math
@@ -16,15 +15,15 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-GREY = (124, 116, 104)  # the ImageNet mean: what is zero after normalisation fills the corners
-LUMA = np.array([[0.299, 0.587, 0.114]])  # ITU-R 601-2, what Pillow's conversion to grey weighs colours by
+GREY = (124, 116, 104)  # the ImageNet mean, zero after normalisation; fills the corners and erased boxes
+LUMA = np.array([[0.299, 0.587, 0.114]])  # ITU-R 601-2, the weights of Pillow's conversion to grey
 LEVELS = np.arange(256.0)
 
 Operation = Callable[[np.ndarray, float], np.ndarray]
 
 
 def _warp(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Fetch every pixel (x, y) from `matrix` (2, 3) times (x, y, 1); both count from the image's corner."""
+    """Take every pixel (x, y) from `matrix` (2, 3) times (x, y, 1); coordinates start at the image's corner."""
     shifted = matrix.copy()
     shifted[:, 2] += matrix[:, :2].sum(1) / 2 - 0.5  # OpenCV counts from the centre of the first pixel
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -46,7 +45,7 @@ def _rotate(image: np.ndarray, strength: float) -> np.ndarray:
 
 
 def _map(image: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Replace each value by `levels`, (256,), cut to 0..255."""
+    """Replace each value by its entry in `levels`, (256,), clipped to 0..255."""
     return cv2.LUT(image, np.clip(levels, 0, 255).astype(np.uint8))
 
 
@@ -65,7 +64,7 @@ def _contrast(image: np.ndarray, strength: float) -> np.ndarray:
 
 
 def _sharpness(image: np.ndarray, strength: float) -> np.ndarray:
-    # Pillow's smooth image has weight 5 in the centre of 3 x 3 ones: 4 of the image and 9 of a box's mean.
+    # Pillow's smoothing kernel is 3 x 3 ones with a 5 in the centre: 4 times the image plus 9 times the box mean.
     rest = -0.99 * strength
     mean = cv2.blur(image, (3, 3), borderType=cv2.BORDER_REPLICATE)
     return cv2.addWeighted(image, 1 - rest + rest * 4 / 13, mean, rest * 9 / 13, 0)
@@ -84,7 +83,7 @@ def _autocontrast(image: np.ndarray, strength: float) -> np.ndarray:
 def _equalize(image: np.ndarray, strength: float) -> np.ndarray:
     histogram = cv2.calcHist([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)], [0], None, [256], [0, 256]).ravel()
     step = (histogram.sum() - histogram[histogram > 0][-1]) // 255
-    # As Pillow rounds; OpenCV's own differs.
+    # Rounded as in Pillow; OpenCV's equalizeHist differs.
     return _map(image, (step // 2 + np.cumsum(histogram) - histogram) // step) if step else image
 
 

@@ -1,4 +1,4 @@
-"""How good a model is on a split: what it predicts for every painting, and the scores of that."""
+"""Evaluate a model on a split: its predictions for every painting, and their scores."""
 
 import math
 from collections.abc import Mapping
@@ -28,30 +28,30 @@ from ..rundir import Scores
 from ..stop import StopRequest
 from .forward import forward, on_device
 
-BINS = 15  # of confidence, for the calibration error, as in Guo et al.
+BINS = 15  # of confidence, for the expected calibration error (Guo et al., ICML 2017)
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """One head's answers for the labelled paintings of a split: logits float32 (n, classes), labels int64 (n,)."""
+    """One head's predictions for the labelled paintings of a split: logits float32 (n, classes), labels int64 (n,)."""
 
     logits: torch.Tensor
     labels: torch.Tensor
 
     @property
     def classes(self) -> int:
-        """How many classes the head tells apart."""
+        """Number of classes of the head."""
         return self.logits.shape[1]
 
     def scores(self) -> Scores:
-        """How good the answers are. Raises `DivergedError` if they are no numbers."""
+        """Score the predictions. Raises `DivergedError` if their loss is not finite."""
         logits, labels, n = self.logits, self.labels, self.classes
         nll = float(F.cross_entropy(logits, labels))
         if not math.isfinite(nll):
             raise DivergedError(f"the loss in evaluation is {nll}; lower optim.lr or lengthen optim.warmup")
         recall = multiclass_recall(logits, labels, n, average="none", validate_args=False).tolist()
-        seen = torch.bincount(labels, minlength=n).tolist()
-        # Probabilities: torchmetrics would take logits that happen to lie between 0 and 1 for some.
+        support = torch.bincount(labels, minlength=n).tolist()
+        # Probabilities: torchmetrics would mistake logits that happen to lie between 0 and 1 for them.
         ece = multiclass_calibration_error(logits.softmax(1), labels, n, n_bins=BINS, norm="l1", validate_args=False)
         top5 = multiclass_accuracy(logits, labels, n, average="micro", top_k=min(5, n), validate_args=False)
         return Scores(
@@ -60,12 +60,12 @@ class Predictions:
             macro_f1=float(multiclass_f1_score(logits, labels, n, average="macro", validate_args=False)),
             nll=nll,
             ece=min(1.0, float(ece)),
-            recall=[share if images else None for share, images in zip(recall, seen, strict=True)],
+            recall=[share if images else None for share, images in zip(recall, support, strict=True)],
             n=len(labels),
         )
 
     def confusion(self) -> torch.Tensor:
-        """How many paintings of each class (row) are taken for each class (column), int64 (classes, classes)."""
+        """The confusion matrix, int64 (classes, classes): counts of labels (rows) by predictions (columns)."""
         return multiclass_confusion_matrix(self.logits, self.labels, self.classes, validate_args=False)
 
 
@@ -78,20 +78,20 @@ def predict(
     log_priors: Mapping[str, torch.Tensor],
     stop: StopRequest | None = None,
 ) -> dict[Task, Predictions]:
-    """What a model answers on a split: every painting once over all ranks, and on every rank the answers of all.
+    """Predict a split: each painting is evaluated once, on one of the ranks, and every rank gets all predictions.
 
-    Every rank must call it, with the bare model. With `eval.flip` logits are the mean over a painting and its mirror
-    image. `eval.logit_adjustment` tau subtracts tau times `log_priors`, those of training, from each task's logits
-    (Menon et al., "Long-tail learning via logit adjustment", ICLR 2021).
+    Must be called on all ranks, with the unwrapped model. With `eval.flip` logits are the mean over a painting and its
+    mirror image. `eval.logit_adjustment` tau subtracts tau times `log_priors`, the log of the class shares in
+    training, (classes,), from each task's logits (Menon et al., "Long-tail learning via logit adjustment", ICLR 2021).
 
-    Raises `StoppedOnRequest`, on all ranks, if `stop` is asked for meanwhile.
+    Raises `StoppedOnRequest` on all ranks if `stop` is requested on any of them.
     """
     model.eval()
     config = data.config
     local = max(1, config.train.batch_size // ranks.world_size)
     batches = eval_batches(len(data), local, ranks.rank, ranks.world_size)
     widths = [len(log_priors[task]) for task in config.task]
-    # A rank may have no painting at all.
+    # A rank may have no paintings.
     found = [torch.empty(0, sum(widths), device=ranks.device)]
     labels = [torch.empty(0, len(widths), dtype=torch.int64, device=ranks.device)]
     for batch in on_device(load(data, data.plan(0), batches, threads, ranks.on_gpu), ranks.device):
@@ -103,8 +103,8 @@ def predict(
         if stop:
             break
     if any(ranks.any(bool(stop))):
-        raise StoppedOnRequest(f"stopped by {stop.name if stop else 'a signal'} while it scored {data.split}")
-    # Kept on the device until the end: scores of batches would cost more and wait for the device each time.
+        raise StoppedOnRequest(f"stopped by {stop.name if stop else 'a signal'} during the evaluation on {data.split}")
+    # Kept on the device until the end: scoring each batch would cost more and synchronize each time.
     all_labels = _gathered(torch.cat(labels), ranks)
     answers = {}
     for column, (task, logits) in enumerate(
@@ -117,10 +117,10 @@ def predict(
 
 
 def _logits(model: nn.Module, images: torch.Tensor, precision: str) -> torch.Tensor:
-    """The logits of all heads beside one another, float32 (n, classes of all tasks)."""
+    """The concatenated logits of all heads, float32 (n, classes of all tasks)."""
     return torch.cat([logits.float() for logits in forward(model, images, precision).values()], 1)
 
 
 def _gathered(rows: torch.Tensor, ranks: Ranks) -> torch.Tensor:
-    """The rows of all ranks, which may have different numbers of them, in the order of the ranks."""
+    """Concatenate the rows of all ranks, which may differ in number, in the order of the ranks."""
     return torch.cat(gather_all_tensors(rows)) if ranks.world_size > 1 else rows

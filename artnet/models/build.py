@@ -1,4 +1,4 @@
-"""The models by name: backbone x recurrence x attention."""
+"""Build models by name: backbone x recurrence x attention."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -8,7 +8,7 @@ from artnet.models.attention import CBAM, ECA, SE, ChannelGate
 from artnet.models.recurrence import RLA, Cell, ConvGRU, ConvLSTM
 from artnet.models.resnet import BasicBlock, Bottleneck, RecurrentResNet, ResNet
 
-# Published depths: the residual blocks of the four stages.
+# The numbers of residual blocks in the four stages, as published.
 BACKBONES: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
     "resnet34": (BasicBlock, (3, 4, 6, 3)),
@@ -35,14 +35,14 @@ def build_model(
     recurrent_channels: int = 32,
     drop_path: float = 0.0,
 ) -> ResNet:
-    """Make a model with random weights: `forward` takes (N, 3, H, W) and gives {task: (N, classes) logits}.
+    """Build a model with random weights: `forward` maps (N, 3, H, W) to {task: (N, classes) logits}.
 
-    The names are those of `artnet.config.ModelConfig`. `classes` maps every task to its number of classes,
-    for one linear head each. `se_reduction` is the ratio of a block's output channels to the bottleneck of SE
-    and CBAM, `recurrent_channels` the width of the recurrent state, and `drop_path` the probability that a sample skips
-    the last block in training. Images may have any sides from 33 pixels.
+    The names are those of `artnet.config.ModelConfig`. `classes` maps every task to its number of classes; each gets
+    a linear head. `se_reduction` is the ratio of a block's output channels to the bottleneck of SE and CBAM,
+    `recurrent_channels` the number of channels of the recurrent state, and `drop_path` the probability that a sample
+    skips the last block in training. Images may have any height and width of at least 33 pixels.
 
-    Raises `ValueError` for a name that does not exist.
+    Raises `ValueError` if a name does not exist.
     """
     _check("backbone", backbone, BACKBONES)
     _check("recurrence", recurrence, RECURRENCES)

@@ -1,8 +1,8 @@
-"""Starting from other weights: a plain ResNet's, or another run's, in a network with recurrence and attention.
+"""Initialise a network from other weights: those of a plain ResNet or of another run.
 
-What the source lacks starts without effect, so that at first the logits are exactly its own: the state's columns of
-the convolutions and heads are zero, and every attention scales by a power of two that the last batch norm of its
-branch makes up for.
+Parts that the source lacks start without effect, so that the initial logits are exactly those of the source: the
+input channels of convolutions and heads that take the recurrent state start at zero, and every attention module
+scales by a power of two for which the last batch norm of its branch compensates.
 """
 
 import re
@@ -23,22 +23,22 @@ from .resnet import BasicBlock, Bottleneck, ResNet
 
 IMAGENET = "imagenet"
 _SE_LAYERS = {"0": "reduce", "2": "expand"}
-_CHECKPOINT_HEAD = "pretrained"  # what the classifier of others' checkpoints is called here
+_CHECKPOINT_HEAD = "pretrained"  # the name given here to the classifier of foreign checkpoints
 
 
 def start_from(model: ResNet, config: RunConfig) -> str:
-    """Start `model` from the run's `pretrained` or `init_from`: see `load_pretrained` and `load_run`."""
+    """Initialise `model` from the run's `pretrained` or `init_from`: see `load_pretrained` and `load_run`."""
     if config.init_from:
         return load_run(model, Path(config.init_from))
     return load_pretrained(model, str(config.pretrained), config.model.backbone)
 
 
 def load_pretrained(model: ResNet, source: str, backbone: str) -> str:
-    """Start `model` from `source`: "imagenet", for torchvision's weights of `backbone`, or a checkpoint's file.
+    """Initialise `model` from `source`: "imagenet" (torchvision's weights of `backbone`) or a checkpoint file.
 
-    A file holds a state dict of torchvision's ResNet or of the RLANet reference, or one under the key `state_dict`.
-    Returns one line that says what was loaded and what starts afresh. Raises `UserError` for weights that cannot be
-    had, for those of another architecture and for those of a network with parts that `model` lacks.
+    The file contains a state dict of torchvision's ResNet or of the RLANet reference, directly or under the key
+    `state_dict`. Returns one line that describes what was loaded and what starts from scratch. Raises `UserError` if
+    the weights are not available, or belong to another architecture or to a network with parts that `model` lacks.
     """
     if source == IMAGENET:
         state: Mapping[str, Tensor] = _imagenet(backbone)
@@ -49,11 +49,10 @@ def load_pretrained(model: ResNet, source: str, backbone: str) -> str:
 
 
 def load_run(model: ResNet, source: Path) -> str:
-    """Start `model` from a run, the weights of its best epoch, or from a checkpoint's file.
+    """Initialise `model` from a run (the weights of its best epoch) or from a checkpoint file.
 
-    `source` is the run's directory, or its `best.pt` or `last.pt`, or a file that `load_pretrained` takes. A head
-    starts from the source's for the same task, if that has as many classes.
-    Returns and raises as `load_pretrained` does.
+    `source` is the run directory, its `best.pt` or `last.pt`, or a file that `load_pretrained` accepts. A head starts
+    from the source's head for the same task if that has as many classes. Returns and raises as `load_pretrained` does.
     """
     file = source / "checkpoints" / "best.pt" if source.is_dir() else source
     if not file.exists():
@@ -68,20 +67,19 @@ def load_run(model: ResNet, source: Path) -> str:
 
 
 def convert_rlanet_state_dict(state_dict: Mapping[str, Tensor], head: str = "imagenet") -> dict[str, Tensor]:
-    """Rename a state dict of the RLANet reference implementation (NeurIPS 2021) to load into our models.
+    """Convert a state dict of the RLANet reference implementation (NeurIPS 2021) to the names of our models.
 
-    Takes its ResNets without recurrence, with RLA, LSTM or GRU, and without attention, with SE or with ECA,
-    saved from the bare model or from a wrapper for data parallelism. Its classifier becomes the head named
-    `head`. Tensors are shared with the input, not copied. Names that need no change are kept, and so are
-    unknown ones: load the result with `strict=True` to hear of them.
+    Supports its ResNets without recurrence or with RLA, LSTM or GRU, without attention or with SE or ECA, saved from
+    the bare model or from a data-parallel wrapper. Its classifier becomes the head named `head`. Tensors are shared
+    with the input, not copied. Unknown names are kept: load the result with `strict=True` to detect them.
     """
     return {_rename(name, head): tensor for name, tensor in state_dict.items()}
 
 
 def to_torchvision_state_dict(state_dict: Mapping[str, Tensor], head: str) -> dict[str, Tensor]:
-    """Rename a state dict of our ResNet without recurrence and attention to load into torchvision's.
+    """Convert a state dict of our ResNet without recurrence and attention to torchvision's names.
 
-    The head named `head` becomes its classifier; other heads are left out. Tensors are shared, not copied.
+    The head named `head` becomes the classifier; other heads are left out. Tensors are shared, not copied.
     """
     named = {name.replace(f"heads.{head}.", "fc."): tensor for name, tensor in state_dict.items()}
     return {name: tensor for name, tensor in named.items() if not name.startswith("heads.")}
@@ -93,8 +91,8 @@ def _imagenet(backbone: str) -> dict[str, Tensor]:
         state: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:
         raise UserError(
-            f"pretrained: torchvision's {weights} cannot be fetched ({error}); fetch {weights.url} where there is a "
-            "network and give its file"
+            f"pretrained: torchvision's {weights} could not be downloaded ({error}); download {weights.url} on a "
+            "machine with network access and set pretrained to the file"
         ) from None
     return state
 
@@ -103,17 +101,17 @@ def _read(file: Path, key: str) -> Mapping[str, Any]:
     try:
         content = checkpoint.load(file, torch.device("cpu"), require_checksum=False)
     except checkpoint.BrokenError as error:
-        raise UserError(f"{key}: {error}; give a checkpoint of tensors that can be read") from None
+        raise UserError(f"{key}: {error}; give an intact checkpoint that holds only tensors and plain values") from None
     if content is None:
         raise UserError(f"{key}: {file} does not exist; give an existing checkpoint")
     return content if isinstance(content, Mapping) else {}
 
 
 def _state_dict(value: object, file: str | Path, key: str) -> dict[str, Tensor]:
-    """`value`, if it is names and ordinary tensors."""
+    """Return `value` as a state dict. Raises `UserError` unless it maps names to dense real tensors."""
     if isinstance(value, Mapping) and value and all(map(_is_plain, value.keys(), value.values())):
         return dict(value)
-    raise UserError(f"{key}: {file} holds no state dict; give a checkpoint of a run, of torchvision's or of RLANet's")
+    raise UserError(f"{key}: {file} holds no state dict; give a checkpoint of a run, of torchvision or of RLANet")
 
 
 def _is_plain(name: object, tensor: object) -> bool:
@@ -128,7 +126,7 @@ def _is_plain(name: object, tensor: object) -> bool:
 
 
 def _start(model: ResNet, state: dict[str, Tensor], source: str | Path, key: str) -> str:
-    """Load `state` into `model`, add without effect what it lacks, and say which heads start afresh."""
+    """Load `state` into `model`, neutralise the parts it lacks, and report which heads start from scratch."""
     own = model.state_dict()
     columns = model.state_channels
     heads = {name: state.pop(name) for name in list(state) if name.startswith("heads.")}
@@ -144,19 +142,19 @@ def _start(model: ResNet, state: dict[str, Tensor], source: str | Path, key: str
     for field, part in (("model.recurrence", "cells"), ("model.attention", "attention")):
         if _has(part, state) and not _has(part, own):
             raise UserError(
-                f"{key}: {source} has {field.partition('.')[2]}, which this network lacks; set {field} as there"
+                f"{key}: {source} has {field.partition('.')[2]}, which this network lacks; set {field} to match"
             )
-    # Recurrence and attention may be lacking as a whole.
+    # Recurrence and attention may each be missing as a whole.
     parts = ["heads", *(part for part in ("cells", "attention") if not _has(part, state))]
     lacking = {name for name in own.keys() - state.keys() if any(part in name for part in parts) or "readout" in name}
     unlike = {name for name in own.keys() & state.keys() if own[name].shape != state[name].shape}
     if wrong := sorted((own.keys() ^ state.keys()) - lacking | unlike):
-        raise UserError(f"{key}: {source} is of another architecture: {wrong[0]} differs, one of {len(wrong)}")
+        raise UserError(f"{key}: {source} has another architecture: {wrong[0]} differs, one of {len(wrong)}")
     model.load_state_dict({**own, **state})
     if _has("attention", lacking):
         _neutralise_attention(model)
-    said = f"; afresh: the head{'s' * (len(fresh) > 1)} for {', '.join(fresh)}" if fresh else ""
-    return f"started from {source}{said}"
+    heads_line = f"; from scratch: the head{'s' * (len(fresh) > 1)} for {', '.join(fresh)}" if fresh else ""
+    return f"started from {source}{heads_line}"
 
 
 def _has(part: str, names: Iterable[str]) -> bool:
@@ -164,14 +162,14 @@ def _has(part: str, names: Iterable[str]) -> bool:
 
 
 def _head(heads: Mapping[str, Tensor], task: str) -> dict[str, Tensor]:
-    """What the source has for the head of `task`, under our names: its own for the task, or its only classifier."""
-    whose = task if f"heads.{task}.weight" in heads else _CHECKPOINT_HEAD
-    prefix = f"heads.{whose}."
+    """The source's weights for the head of `task`, under our names: its head for the task, or its only classifier."""
+    name_there = task if f"heads.{task}.weight" in heads else _CHECKPOINT_HEAD
+    prefix = f"heads.{name_there}."
     return {f"heads.{task}.{name.removeprefix(prefix)}": heads[name] for name in heads if name.startswith(prefix)}
 
 
 def _widened(tensor: Tensor, like: Tensor, columns: int) -> Tensor:
-    """`tensor` with zeros for the `columns` of the recurrent state, if these are all it lacks."""
+    """Pad `tensor` with zeros for the `columns` of the recurrent state, if it lacks nothing else to match `like`."""
     if tensor.ndim < 2 or tensor.shape[:1] + tensor.shape[2:] != like.shape[:1] + like.shape[2:]:
         return tensor
     if not columns or like.shape[1] - tensor.shape[1] != columns:

@@ -1,25 +1,25 @@
-"""Recurrence along depth: what a network remembers of the blocks it has passed.
+"""Recurrence along depth: cells whose state aggregates the outputs of the blocks so far.
 
-In Recurrent Layer Aggregation (Zhao, Fang and Li, "Recurrence along Depth", NeurIPS 2021) the output of every
-block updates a state, whose first tensor h is an input of the next block. One cell serves all blocks of a
-stage: they share its convolutions, and each has a batch norm of its own.
+In Recurrent Layer Aggregation (Zhao, Fang and Li, "Recurrence along Depth", NeurIPS 2021) the output of every block
+updates a state, whose first tensor h is an input of the next block. Each stage has one cell: its blocks share the
+cell's convolutions, and each block has its own batch norm.
 
-The cell takes the output of a block, after the addition and ReLU, as the authors' implementation does.
+The input of the cell is the output of a block after the addition and ReLU, as in the authors' implementation.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# What a cell updates: h, and what else it remembers. Nothing stands for zeros.
+# The state of a cell: h, followed by any further tensors. An empty tuple stands for zeros.
 State = tuple[Tensor, ...]
 
 
 class RLA(nn.Module):
     """The plain recurrent cell. Its state is (h,), with h of shape (N, `channels`, H, W).
 
-    `forward(x, state, step)` takes the output x (N, `in_channels`, H, W) of block number `step` of the stage,
-    from 0 to `steps` - 1, and a state of the same sides, and gives the new state.
+    `forward(x, state, step)` takes the output x (N, `in_channels`, H, W) of block `step` of the stage, from 0 to
+    `steps` - 1, and a state with the same H and W, and returns the new state.
     """
 
     def __init__(self, in_channels: int, channels: int, steps: int) -> None:
@@ -37,14 +37,14 @@ class RLA(nn.Module):
 
     @staticmethod
     def readout(channels: int) -> nn.Module:
-        """What stands between the last h and the heads: the last operation on it was a bare convolution."""
+        """The module between the last h and the heads: norm and ReLU, since h comes straight from a convolution."""
         return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
 
 
 class ConvLSTM(nn.Module):
     """The LSTM cell. Its state is (h, c), both of shape (N, `channels`, H, W); otherwise as `RLA`.
 
-    One convolution gives all gates: input, forget, output and candidate, in this order.
+    One convolution computes all gates: input, forget, output and candidate, in this order.
     """
 
     def __init__(self, in_channels: int, channels: int, steps: int) -> None:
@@ -57,7 +57,7 @@ class ConvLSTM(nn.Module):
         x = torch.tanh(self.bns[step](self.conv_out(x)))
         channels = x.shape[1]
         if not state:
-            # What is left of the step where h and c are zero.
+            # With h and c zero, only the columns of x contribute.
             gates = F.conv2d(x, self.conv.weight.narrow(1, 0, channels), padding=1)
         else:
             gates = self.conv(torch.cat((x, state[0]), dim=1))
@@ -70,14 +70,14 @@ class ConvLSTM(nn.Module):
 
     @staticmethod
     def readout(channels: int) -> nn.Module:
-        """What stands between the last h and the heads: nothing, since h is bounded."""
+        """The module between the last h and the heads: the identity, since h is bounded."""
         return nn.Identity()
 
 
 class ConvGRU(nn.Module):
     """The GRU cell, with group norms on the gates and the candidate. Its state is (h,); otherwise as `RLA`.
 
-    As in the authors' implementation the update gate says how much of h stays.
+    As in the authors' implementation, the update gate is the share of h that is kept.
     """
 
     def __init__(self, in_channels: int, channels: int, steps: int) -> None:
@@ -100,7 +100,7 @@ class ConvGRU(nn.Module):
 
     @staticmethod
     def readout(channels: int) -> nn.Module:
-        """What stands between the last h and the heads: nothing, since h is bounded."""
+        """The module between the last h and the heads: the identity, since h is bounded."""
         return nn.Identity()
 
 

@@ -1,7 +1,7 @@
 """ResNet with recurrence along its depth, attention in its blocks and one head per task.
 
-The trunk is torchvision's, name for name (He et al., CVPR 2016, with the stride of a bottleneck at its 3x3
-convolution): without recurrence and attention the two exchange weights.
+The trunk has torchvision's structure and names (He et al., CVPR 2016, with the stride of a bottleneck at its 3x3
+convolution): without recurrence and attention, weights can be exchanged with torchvision.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from artnet.models.recurrence import Cell, State
 
-# Makes the attention of a block from the block's output channels.
+# Builds the attention of a block from the block's number of output channels.
 Attention = Callable[[int], nn.Module]
 
 
@@ -27,15 +27,15 @@ def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
 
 
 def conv_with_state(conv: nn.Conv2d, x: Tensor, h: Tensor | None) -> Tensor:
-    """`conv(cat(x, h))` for a convolution without bias, where an h that is None stands for zeros."""
+    """Compute `conv(cat(x, h))` for a convolution without bias. If h is None, it counts as zeros."""
     channels = x.shape[1]
     if h is None:
         weight = conv.weight if channels == conv.in_channels else conv.weight.narrow(1, 0, channels)
         return F.conv2d(x, weight, stride=conv.stride, padding=conv.padding)
     if conv.weight.numel() >= 1_000_000:
-        # The last stage has more weights than positions: copies of split weights would cost more.
+        # The last stage has more weights than activations: copying the split weights would cost more.
         return F.conv2d(torch.cat((x, h), dim=1), conv.weight, stride=conv.stride, padding=conv.padding)
-    # A concatenation would keep a copy of x for the backward pass: a fifth of the memory for activations.
+    # A concatenation would keep a copy of x for the backward pass, a fifth of the activation memory.
     weight_x, weight_h = conv.weight.split((channels, h.shape[1]), dim=1)
     out = F.conv2d(x, weight_x, stride=conv.stride, padding=conv.padding)
     out += F.conv2d(h, weight_h, stride=conv.stride, padding=conv.padding)
@@ -43,16 +43,17 @@ def conv_with_state(conv: nn.Conv2d, x: Tensor, h: Tensor | None) -> Tensor:
 
 
 def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """The identity where a block keeps the shape of its input, else a projection to that of its output."""
+    """The identity if a block keeps the shape of its input, else a projection to the shape of its output."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     return nn.Sequential(conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
 
 
 class DropPath(nn.Module):
-    """Stochastic depth (Huang et al., ECCV 2016): in training each sample loses its branch with probability `p`.
+    """Stochastic depth (Huang et al., ECCV 2016): in training, drops the branch of each sample with probability `p`.
 
-    The branches that stay are scaled up, so that their mean does not change. torchvision's costs a second to import.
+    The remaining branches are scaled by 1 / (1 - `p`), so that the expected output does not change. torchvision's
+    implementation takes a second to import.
     """
 
     p = 0.0
@@ -66,9 +67,9 @@ class DropPath(nn.Module):
 class BasicBlock(nn.Module):
     """A residual block of two 3x3 convolutions, with attention on the branch before the addition.
 
-    `forward(x, h)` takes x (N, `in_channels`, H, W) and the state h (N, `state_channels`, H, W), which enters
-    the first convolution beside x; without recurrence h is None and `state_channels` 0. It gives
-    (N, `channels` * `expansion`, H / `stride`, W / `stride`), sides rounded up.
+    `forward(x, h)` takes x (N, `in_channels`, H, W) and the state h (N, `state_channels`, H, W), which is concatenated
+    to x for the first convolution; without recurrence h is None and `state_channels` is 0. It returns
+    (N, `channels` * `expansion`, H / `stride`, W / `stride`), with H and W rounded up.
     """
 
     expansion = 1
@@ -82,7 +83,7 @@ class BasicBlock(nn.Module):
         self.attention = attention(channels)
         self.drop_path = DropPath()
         self.downsample = shortcut(in_channels, channels, stride)
-        # The block starts as its shortcut alone (Goyal et al., arXiv 1706.02677).
+        # The residual branch starts at zero (Goyal et al., arXiv 1706.02677).
         nn.init.zeros_(self.bn2.weight)
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
@@ -121,10 +122,10 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """The network without recurrence: `forward` takes (N, 3, H, W) and gives {task: (N, classes) logits}.
+    """The network without recurrence: `forward` maps (N, 3, H, W) to {task: (N, classes) logits}.
 
-    `depths` counts the blocks of the four stages, and `classes` maps every task to its number of classes.
-    `state_channels` is what a recurrence adds to the inputs of every block and of the heads.
+    `depths` are the numbers of blocks in the four stages, and `classes` maps every task to its number of classes.
+    `state_channels` is the number of channels that a recurrence adds to the inputs of every block and of the heads.
     """
 
     def __init__(
@@ -156,15 +157,15 @@ class ResNet(nn.Module):
         _init_convs(self)
 
     def stem(self, x: Tensor) -> Tensor:
-        """What precedes the first stage: (N, 3, H, W) to (N, 64, H / 4, W / 4), sides rounded up."""
+        """The layers before the first stage: (N, 3, H, W) to (N, 64, H / 4, W / 4), with H and W rounded up."""
         if x.device.type == "cpu":
-            # Convolutions keep the layout of their input, and take about a tenth less time in this one.
+            # Convolutions keep the memory format of their input, and are about a tenth faster in this one.
             x = x.contiguous(memory_format=torch.channels_last)
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         return F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
 
     def features(self, x: Tensor) -> Tensor:
-        """What the heads see of images (N, 3, H, W): (N, channels), averaged over positions."""
+        """The input of the heads: images (N, 3, H, W) to features (N, channels), averaged over positions."""
         x = self.stem(x)
         x = self.layer1(x)
         x = self.layer2(x)
@@ -173,10 +174,10 @@ class ResNet(nn.Module):
         return x.mean((2, 3))
 
     def set_drop_path(self, probability: float) -> None:
-        """Stochastic depth (Huang et al., ECCV 2016): how often a sample skips the last block; linearly less before."""
+        """Set the probability that a sample skips the last block; it falls linearly towards the first (`DropPath`)."""
         drops = [module for module in self.modules() if isinstance(module, DropPath)]
-        for place, drop in enumerate(drops, start=1):
-            drop.p = probability * place / len(drops)
+        for depth, drop in enumerate(drops, start=1):
+            drop.p = probability * depth / len(drops)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         features = self.features(x)
@@ -186,9 +187,8 @@ class ResNet(nn.Module):
 class RecurrentResNet(ResNet):
     """The network with recurrence along its depth (Zhao, Fang and Li, NeurIPS 2021); otherwise as `ResNet`.
 
-    `cell` is the kind of recurrence and `state_channels` the width of its state. The state starts at zero,
-    which costs nothing, passes through all stages, and enters the heads beside the last block's
-    output.
+    `cell` is the class of the recurrent cells and `state_channels` the number of channels of their state. The state
+    starts at zero, at no cost, passes through all stages, and is concatenated to the last block's output for the heads.
     """
 
     def __init__(
@@ -205,13 +205,13 @@ class RecurrentResNet(ResNet):
         self.cells = nn.ModuleList(
             cell(width, state_channels, steps=depth) for width, depth in zip(widths, depths, strict=True)
         )
-        # Odd sides are rounded up, as a strided convolution does.
+        # Odd heights and widths are rounded up, as in a strided convolution.
         self.pool = nn.AvgPool2d(kernel_size=2, stride=2, ceil_mode=True)
         self.readout = cell.readout(state_channels)
         _init_convs(self.cells)
 
     def features(self, x: Tensor) -> Tensor:
-        """What the heads see of images (N, 3, H, W): (N, channels), averaged over positions."""
+        """The input of the heads: images (N, 3, H, W) to features (N, channels), averaged over positions."""
         x = self.stem(x)
         state: State = ()
         stages = (self.layer1, self.layer2, self.layer3, self.layer4)

@@ -1,1 +1,1 @@
-"""What a run does between its configuration and its result."""
+"""Training: from a run's configuration to its result."""

@@ -1,4 +1,4 @@
-"""The attempts at a run: each trains what is left, and `run.json` keeps how it went."""
+"""The attempts of a run: each trains the remaining steps, and is recorded in `run.json`."""
 
 import gc
 import json
@@ -27,10 +27,10 @@ from .trainer import Trainer
 def train(
     config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: StopRequest, auto_accumulate: bool = False
 ) -> Result:
-    """Train a run, or what is left of it, and keep its `run.json`. Raises as `Trainer.fit` does.
+    """Train a run, or the rest of it, and record the attempt in `run.json`. Raises as `Trainer.fit` does.
 
-    With `auto_accumulate`, what memory was too small for is tried again in smaller parts: by one process at once, by
-    several when they are started again.
+    With `auto_accumulate`, a run that is out of memory is retried with more gradient accumulation: at once by a single
+    process, at the next start by several.
     """
     while True:
         attempts = run.run().get("attempts", [])
@@ -76,7 +76,7 @@ def _attempt(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: S
         raise
     except Exception as error:
         if trainer is None and isinstance(error, UserError):
-            record = {}  # nothing was begun, and the folder may be another run's
+            record = {}  # nothing has started, and the folder may belong to another run
             raise
         failure = oom.explain(error, config, ranks, accumulate) if oom.is_out_of_memory(error) else error
         entry["outcome"] = f"failed: {type(failure).__name__}: {failure}"
@@ -92,7 +92,7 @@ def _attempt(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: S
 
 
 def _entry(config: RunConfig, ranks: Ranks, accumulate: int) -> dict[str, Any]:
-    """A new entry of `run.json`'s attempts: who, where, how."""
+    """Create an entry of `run.json`'s attempts: process, machine and settings."""
     return {
         "started": provenance.now(),
         "host": socket.gethostname(),
@@ -107,7 +107,7 @@ def _entry(config: RunConfig, ranks: Ranks, accumulate: int) -> dict[str, Any]:
 
 
 def _write_last(run: RunDir, record: dict[str, Any]) -> None:
-    """Write `run.json` at an attempt's end, whose reason matters more than a disk that is full."""
+    """Write `run.json` at an attempt's end; only warn if it fails, so that it does not hide the attempt's own error."""
     try:
         write_json(run.run_file, record)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A run's checkpoints as its ranks see them: the first one reads and writes for all, and all know how it went."""
+"""The checkpoints of a run in training: rank 0 writes them in the background, and all ranks learn of failures."""
 
 import sys
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ from ..errors import SavingError, os_error_message
 from ..rundir import RunDir
 
 CHECKPOINT_VERSION = 3
-PATIENCE = 3  # checkpoints in a row that may fail before the run ends: there may be room again soon
+PATIENCE = 3  # failed checkpoints in a row after which the run ends: a full disk may have space again soon
 
 
 def snapshot(value: Any) -> Any:
-    """A copy in CPU memory of tensors in nested dicts and lists: the training may go on and change the original."""
+    """Copy nested dicts and lists of tensors to CPU memory, so that the training can change the originals."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, Mapping):
@@ -32,28 +32,28 @@ def snapshot(value: Any) -> Any:
 
 
 class CheckpointWriter:
-    """Writes a run's checkpoints, at most one at a time; `last.pt` becomes `previous.pt` when its successor is safe.
+    """Writes a run's checkpoints, one at a time; `last.pt` becomes `previous.pt` once its successor is on disk.
 
-    A file system that refuses, as a full one does, is waited for: what was written before stands.
+    Failures of the file system, such as a full disk, are tolerated for a while: the last checkpoint on disk is kept.
     """
 
     def __init__(self, folder: Path, name: str, last_is_good: bool) -> None:
-        """Write to `folder` for the run `name`. A `last.pt` that is not good does not become `previous.pt`."""
+        """Write to `folder` for the run `name`. Unless `last_is_good`, `last.pt` does not become `previous.pt`."""
         self._folder, self._name, self._last_is_good = folder, name, last_is_good
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
-        self._owed: dict[str, Any] | None = None  # a best epoch that is not on disk yet
+        self._pending_best: dict[str, Any] | None = None  # not on disk yet
         self._failures = 0
         self._error: BaseException | None = None
 
     def save(self, last: Mapping[str, Any], best: Mapping[str, Any] | None = None) -> None:
-        """Write `last.pt`, and `best.pt` if it is given, after what is being written now."""
+        """Write `last.pt`, and `best.pt` if `best` is given, in the background. Waits for the previous call's files."""
         self.wait()
         copies = snapshot(last), None if best is None else snapshot(best)
         self._writing = self._pool.submit(self._write, *copies)
 
     def wait(self) -> None:
-        """Return when nothing is being written any more."""
+        """Wait until the files of the last `save` are written or have failed."""
         if self._writing is None:
             return
         self._error, self._writing = self._writing.exception(), None
@@ -61,65 +61,65 @@ class CheckpointWriter:
         if isinstance(self._error, OSError) and self._failures == 1:
             print(
                 f"{self._name}: warning: no checkpoint could be saved ({os_error_message(self._error)}); "
-                "the one before stands, and the training goes on: make room",
+                "the previous one is kept and the training continues: free some space",
                 file=sys.stderr,
                 flush=True,
             )
 
     def close(self) -> None:
-        """Finish what is being written and end the thread."""
+        """Wait for the files being written and end the thread."""
         self.wait()
         self._pool.shutdown()
 
     def has_given_up(self) -> bool:
-        """Whether saving has failed for too long, or for another reason than the file system's."""
+        """Whether saving has failed too often in a row, or for a reason other than the file system."""
         if self._writing is not None and self._writing.done():
             self.wait()
         return self.has_failed() and (self._failures >= PATIENCE or not isinstance(self._error, OSError))
 
     def has_failed(self) -> bool:
-        """Whether the checkpoint written last is not on disk."""
+        """Whether the last checkpoint could not be written."""
         return self._error is not None
 
     def raise_error(self) -> None:
-        """Raise what the last failure means for the run: `SavingError` if the file system refused."""
+        """Raise the last error, if any: a `SavingError` if it is the file system's."""
         if isinstance(self._error, OSError):
             raise SavingError(
-                f"no checkpoint could be saved ({os_error_message(self._error)}); the one before stands: "
-                "make room and start it again to go on from there"
+                f"no checkpoint could be saved ({os_error_message(self._error)}); "
+                "free some space and start the run again to resume from the previous one"
             )
         if self._error:
             raise self._error
 
     def _write(self, last: dict[str, Any], best: dict[str, Any] | None) -> None:
         if best is not None:
-            self._owed = best
+            self._pending_best = best
         else:
             self._write_best()
         checkpoint.save(self._folder / LAST, last, self._folder / PREVIOUS if self._last_is_good else None)
         self._last_is_good = True
-        # In this order: a kill in between leaves a last.pt that is the best, from which a resume makes it again.
+        # In this order: after a kill in between, last.pt is the best epoch, and a resume rewrites best.pt from it.
         self._write_best()
 
     def _write_best(self) -> None:
-        if self._owed is not None:
-            checkpoint.save(self._folder / BEST, self._owed)
-            self._owed = None
+        if self._pending_best is not None:
+            checkpoint.save(self._folder / BEST, self._pending_best)
+            self._pending_best = None
 
 
 class CheckpointManager:
-    """Reads the checkpoints of a run at its start and has new ones written while it trains."""
+    """Loads the checkpoints of a run at its start, and saves new ones in the background while it trains."""
 
     def __init__(self, run: RunDir, signature: str, data: str, ranks: Ranks) -> None:
-        """`signature` is the configuration's, `data` the fingerprint of the shards: a checkpoint fits both or none."""
+        """`signature` is the configuration's, `data` the fingerprint of the shards; a checkpoint must match both."""
         self._run, self._ranks = run, ranks
         self._identity = {"version": CHECKPOINT_VERSION, "signature": signature, "data": data}
         self._writer: CheckpointWriter | None = None
 
     def resume(self) -> dict[str, Any] | None:
-        """The state to go on from, on the rank's device; None at a run's beginning.
+        """Load the state to resume from to the rank's device, or return None if there are no checkpoints.
 
-        Raises `UserError` if there are checkpoints, but none that can be read or is of this run.
+        Raises `UserError` if no checkpoint can be read, or if they belong to another run or a newer version.
         """
         folder = self._run.checkpoints
         found = checkpoint.load_newest(folder, self._ranks.device)
@@ -137,28 +137,28 @@ class CheckpointManager:
         if {key: state.get(key) for key in self._identity} != self._identity:
             raise UserError(f"{folder} belongs to another configuration or other shards; choose another --run-dir")
         if wrong:
-            self._say(f"{wrong[0]}; going on from {PREVIOUS}, step {state['progress']['step']}")
+            self._print(f"{wrong[0]}; resuming from {PREVIOUS}, step {state['progress']['step']}")
         return state
 
     def best(self, epoch: int) -> dict[str, Any] | None:
-        """What `best.pt` holds, on the rank's device, if it can be read and is of that epoch."""
+        """Load `best.pt` to the rank's device. None if it is missing, broken or of another epoch."""
         try:
             state = checkpoint.load(self._run.checkpoints / BEST, self._ranks.device)
         except checkpoint.BrokenError:
             return None
         return state if state and state["progress"]["best_epoch"] == epoch else None
 
-    def ensure_best(self, progress: dict[str, Any], model: dict[str, torch.Tensor], is_it: bool) -> None:
-        """Write `best.pt` if it is missing after a resume: `model` is what is resumed, `is_it` whether it is the best.
+    def ensure_best(self, progress: dict[str, Any], model: dict[str, torch.Tensor], is_best: bool) -> None:
+        """Write `best.pt` if it is missing after a resume. `model` is the resumed state, `is_best` whether it is best.
 
-        Only the first rank writes; it warns if the best weights are lost.
+        Only rank 0 writes; it warns if the best weights are lost.
         """
         if not self._ranks.is_first or not progress["best_epoch"] or self.best(progress["best_epoch"]):
             return
-        if is_it:
+        if is_best:
             checkpoint.save(self._run.checkpoints / BEST, {**self._identity, "progress": progress, "model": model})
         else:
-            self._say(
+            self._print(
                 f"warning: {self._run.checkpoints / BEST}, the weights of epoch {progress['best_epoch']}, is missing "
                 "or broken: unless a later epoch is better, the run cannot be tested"
             )
@@ -166,33 +166,33 @@ class CheckpointManager:
     def save(
         self, progress: dict[str, Any], learner: dict[str, Any], model: dict[str, torch.Tensor] | None = None
     ) -> None:
-        """Have `last.pt` written with the learner's state, and `best.pt` with a `model` if that is the best so far."""
+        """Save `last.pt` with the learner's state, and `best.pt` with `model` if given, in the background."""
         if self._writer:
             head = {**self._identity, "progress": progress}
             self._writer.save({**head, "learner": learner}, {**head, "model": model} if model is not None else None)
 
     def has_given_up(self) -> bool:
-        """Whether saving has failed for so long that the run must end. Known to the first rank only."""
+        """Whether saving has failed so often that the run must end. Only rank 0 can tell."""
         return self._writer is not None and self._writer.has_given_up()
 
     def finish(self) -> None:
-        """Return when everything is on disk. Every rank must call it. Raises on all of them if it cannot be."""
+        """Wait until everything is on disk. Must be called on all ranks. Raises on all of them if saving failed."""
         if self._writer:
             self._writer.wait()
         if any(self._ranks.any(self._writer is not None and self._writer.has_failed())):
             self.raise_error()
 
     def raise_error(self) -> None:
-        """Raise why nothing could be saved."""
+        """Raise the error of the last save: on rank 0 as `CheckpointWriter.raise_error`, on others a `SavingError`."""
         if self._writer:
             self._writer.raise_error()
-        raise SavingError("the first rank could not save a checkpoint")
+        raise SavingError("rank 0 could not save a checkpoint")
 
     def close(self) -> None:
-        """Finish what is being written, without raising its error."""
+        """Wait for the files being written, without raising errors."""
         if self._writer:
             self._writer.close()
 
-    def _say(self, what: str) -> None:
+    def _print(self, message: str) -> None:
         if self._ranks.is_first:
-            print(f"{self._run.name}: {what}", file=sys.stderr, flush=True)
+            print(f"{self._run.name}: {message}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""What learns: the network with its optimizer, and one step of both."""
+"""The network with its optimizer, and one training step."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -24,10 +24,10 @@ from .schedule import learning_rate, warmup_steps
 
 @dataclass(frozen=True)
 class StepReport:
-    """What a step measured, scalars on the device.
+    """The measurements of a step. Tensors are scalars on the device.
 
-    `loss` is this rank's part: the sum over ranks is the loss. `grad_norm` is the L2 norm of the gradient before it
-    was clipped, the same on every rank. `lr` is that of the heads.
+    `loss` is this rank's part: the loss is the sum over ranks. `grad_norm` is the L2 norm of the gradient before
+    clipping, the same on every rank. `lr` is the learning rate of the heads.
     """
 
     loss: torch.Tensor
@@ -36,7 +36,7 @@ class StepReport:
 
 
 class Learner:
-    """The network of a run in training. `model` is bare, as it is saved; ranks share gradients inside `step`."""
+    """The network of a run in training. `model` is not wrapped by DDP; `step` averages gradients over ranks."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Learner:
         objective: Objective,
     ) -> None:
         self.config, self.ranks, self.steps, self.steps_per_epoch = config, ranks, steps, steps_per_epoch
-        warmup_steps(steps, steps_per_epoch, config.optim)  # raises before anything has been done
+        warmup_steps(steps, steps_per_epoch, config.optim)  # raises early
         if ranks.on_gpu:
             allow_fast_kernels()
         torch.manual_seed(config.seed)
@@ -67,30 +67,30 @@ class Learner:
         self._parallel: nn.Module = self.model
 
     def share_gradients(self) -> None:
-        """Give every rank the first one's weights and let all ranks step together. Call it when they are loaded."""
+        """Wrap the model with DDP, which broadcasts the weights of rank 0. Call it once the weights are loaded."""
         train = self.config.train
-        self._parallel, self._synced = self.model, None  # lets go of an earlier DDP's hooks
+        self._parallel, self._synced = self.model, None  # removes the hooks of an earlier DDP
         if self.ranks.world_size > 1:
             self._parallel = self._synced = DistributedDataParallel(
                 self.model,
                 device_ids=[self.ranks.device] if self.ranks.on_gpu else None,
                 gradient_as_bucket_view=True,
-                # torch's static graph fails under no_sync (pytorch/pytorch#143580) and where the network is compiled.
+                # torch's static graph fails with no_sync (pytorch/pytorch#143580) and with a compiled network.
                 static_graph=train.accumulate == 1 and not train.compile,
             )
         if train.compile:
-            # Around DDP, as torch recommends: it splits the graph where DDP's buckets end, so they are sent meanwhile.
+            # Around DDP, as torch recommends: it splits the graph at DDP's buckets, so that communication overlaps.
             self._parallel = cast(nn.Module, torch.compile(self._parallel))
 
     def step(self, batch: Batch, step: int) -> StepReport:
-        """Learn from a batch, as step number `step` of the run, from 0."""
+        """Train on a batch as step `step` of the run, counted from 0. Must be called on all ranks."""
         config = self.config
         lr = learning_rate(step, self.steps, self.steps_per_epoch, config.train.batch_size, config.optim)
         set_learning_rate(self.optimizer, lr)
         self.optimizer.zero_grad(set_to_none=True)
         self._set_training(frozen=step < config.train.freeze_epochs * self.steps_per_epoch)
         seed_step(config.seed, step, self.ranks)
-        # The same draw on every rank, and after a resume.
+        # The same draw on every rank and after a resume.
         images, mixture = mix(batch, config.augment, np.random.default_rng([config.seed, step, 2]))
         counts = count_labelled(mixture, self.ranks)
         total = torch.zeros((), device=counts.device)
@@ -109,28 +109,28 @@ class Learner:
         return StepReport(total, lr, norm)
 
     def _set_training(self, frozen: bool) -> None:
-        """Training mode; `frozen` keeps all but the heads as it is, the statistics of its batch norms included."""
+        """Set training mode. `frozen` freezes all but the heads, including the statistics of batch norms."""
         parts = dict(self.model.named_children())
         if frozen != self._frozen:
             self._frozen = frozen
             for name, part in parts.items():
                 part.requires_grad_(name == "heads" or not frozen)
-            self.share_gradients()  # DDP learns only here which weights have gradients
+            self.share_gradients()  # DDP determines which weights have gradients when it is created
         self._parallel.train()
         if frozen:
             for name, part in parts.items():
                 part.train(name == "heads")
 
     def _unsynced(self) -> contextlib.AbstractContextManager[None]:
-        """Within it, gradients add up on each rank alone."""
+        """A context in which gradients accumulate locally, without communication."""
         return self._synced.no_sync() if self._synced else contextlib.nullcontext()
 
     def for_evaluation(self) -> nn.Module:
-        """The network whose scores count and whose weights are published: the average, where there is one."""
+        """The network that is evaluated and published: the moving average, if there is one."""
         return self.average.model if self.average else self.model
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a later step depends on, of tensors and plain values."""
+        """Everything that later steps depend on, as tensors and plain values."""
         return {
             "model": self.model.state_dict(),
             "objective": self.objective.state_dict(),
@@ -140,27 +140,27 @@ class Learner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Restore a state returned by `state_dict`."""
         self.model.load_state_dict(state["model"])
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average:
             self.average.load_state_dict(state["average"])
-        if state["scaler"]:  # a run that goes on on a GPU after a CPU has none
+        if state["scaler"]:  # empty if the run resumes on a GPU after a CPU
             self.scaler.load_state_dict(state["scaler"])
 
 
 def seed_step(seed: int, step: int, ranks: Ranks) -> None:
-    """Start torch's generators anew from (seed, step, rank): a step depends on none before it, nor on a resume."""
+    """Seed torch's generators from (seed, step, rank), so that a step depends on no earlier step and on no resume."""
     number = int(np.random.default_rng([seed, step, 3, ranks.rank]).integers(2**63))
-    # Not torch.manual_seed: without a GPU it notes a stack trace each time, for GPUs that are not there.
+    # Not torch.manual_seed: without a GPU it records a stack trace each time, to seed GPUs later.
     torch.default_generator.manual_seed(number)
     if ranks.on_gpu:
         torch.cuda.manual_seed(number)
 
 
 def _parts(images: torch.Tensor, mixture: MixedLabels, parts: int) -> Iterator[tuple[torch.Tensor, MixedLabels]]:
-    """A batch in equal parts, each with its labels."""
+    """Split a batch into equal parts, each with its labels."""
     labels = [(whole.chunk(parts), share) for whole, share in mixture]
     for place, part in enumerate(images.chunk(parts)):
         yield part, [(chunks[place], share) for chunks, share in labels]

@@ -1,4 +1,4 @@
-"""What a run minimises: the loss of one or several heads over paintings of which some lack labels."""
+"""The training loss: one or several heads, on paintings that may lack labels."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,28 +12,28 @@ from shards.labels import UNLABELLED
 from ..distributed import Ranks
 from ..sections import LossConfig
 
-# Labels, int64 (n, tasks), -1 = unlabelled, each with its share in the images; the shares add up to one.
+# Pairs of labels, int64 (n, tasks), -1 = unlabelled, and their share in the images; the shares sum to one.
 MixedLabels = Sequence[tuple[torch.Tensor, float]]
 
 
 class Objective(nn.Module):
-    """Adds up the heads' losses: by fixed weights, or by weights that it learns.
+    """The weighted sum of the heads' losses, with fixed or learned weights.
 
     `loss.weights` multiply the losses. `loss.weighting: uncertainty` minimises the sum of exp(-s) L + s / 2 over the
-    heads, where L is a head's loss and s, the logarithm of its variance, is learnt from 0 (Kendall, Gal and Cipolla,
-    "Multi-Task Learning Using Uncertainty to Weigh Losses", CVPR 2018, for classification). A head without a label in
-    the whole global batch contributes nothing, not even to the gradient of its s.
+    heads, where L is a head's loss and s, the logarithm of its variance, is learned, starting from 0 (Kendall, Gal and
+    Cipolla, "Multi-Task Learning Using Uncertainty to Weigh Losses", CVPR 2018, for classification). A head without
+    labels in the global batch contributes nothing, not even to the gradient of its s.
 
-    `loss.balance: balanced_softmax` adds to the logits the log of how common each class is in training (Ren et al.,
-    "Balanced Meta-Softmax for Long-Tailed Visual Recognition", NeurIPS 2020). It is for training alone: models are
-    evaluated on the logits as they are.
+    `loss.balance: balanced_softmax` adds the log of each class's share in training to the logits (Ren et al.,
+    "Balanced Meta-Softmax for Long-Tailed Visual Recognition", NeurIPS 2020). It applies to training only: models are
+    evaluated on the unchanged logits.
     """
 
     weights: torch.Tensor
     offsets: torch.Tensor
 
     def __init__(self, config: LossConfig, log_priors: Mapping[str, torch.Tensor], ranks: Ranks) -> None:
-        """`log_priors` maps each task to what `log_priors()` gives for it, in the order of the labels' columns."""
+        """`log_priors` is the result of `log_priors()`, with tasks in the order of the labels' columns."""
         super().__init__()
         self.smoothing, self.ranks = config.label_smoothing, ranks
         self.tasks = list(log_priors)
@@ -42,12 +42,12 @@ class Objective(nn.Module):
         balanced = config.balance == "balanced_softmax"
         offsets = torch.cat([prior if balanced else torch.zeros_like(prior) for prior in log_priors.values()])
         self.register_buffer("offsets", offsets, persistent=False)
-        is_learnt = config.weighting == "uncertainty"
-        self.log_variances = nn.Parameter(torch.zeros(len(self.tasks))) if is_learnt else None
+        is_learned = config.weighting == "uncertainty"
+        self.log_variances = nn.Parameter(torch.zeros(len(self.tasks))) if is_learned else None
         self.to(ranks.device)
 
     def learned_weights(self) -> dict[str, float]:
-        """The weights that are learnt, exp(-s), as `weight/TASK`; empty if they are fixed. Waits for the device."""
+        """The learned weights, exp(-s), as `weight/TASK`; empty if they are fixed. Waits for the device."""
         if self.log_variances is None:
             return {}
         weights = self.log_variances.detach().neg().exp().tolist()
@@ -56,12 +56,12 @@ class Objective(nn.Module):
     def forward(
         self, logits: Mapping[str, torch.Tensor], mixture: MixedLabels, counts: torch.Tensor, parts: int = 1
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The loss of a batch, or of one of the `parts` that a batch is computed in.
+        """Compute the loss of a batch, or of one of its `parts` in gradient accumulation.
 
-        `logits` maps tasks to (n, classes), `counts` is `count_labelled()` of the batch. Returns the value to call
-        `backward` on: it is scaled by the world size, because DDP averages gradients over ranks; the gradient of the
-        learnt weights is that of the global batch already, the same on every rank. And, detached, this rank's part of
-        the loss: the sum of these over ranks and parts is the loss. All ranks must call it together.
+        `logits` maps tasks to (n, classes); `counts` is `count_labelled()` of the whole batch. Returns two scalars. The
+        first is for `backward`: it is scaled by the world size, because DDP averages gradients over ranks; the gradient
+        of the learned weights is already that of the global batch, the same on every rank. The second, detached, is
+        this rank's part of the loss: the loss is its sum over ranks and parts. Must be called on all ranks.
         """
         offsets = self.offsets.split([task_logits.shape[1] for task_logits in logits.values()])
         shifted = [task_logits.float() + offset for task_logits, offset in zip(logits.values(), offsets, strict=True)]
@@ -69,18 +69,18 @@ class Objective(nn.Module):
         if self.log_variances is None:
             part = (self.weights * losses).sum()
             return part * self.ranks.world_size, part.detach()
-        # Not inside DDP, so its gradient is computed from what all ranks have lost, which is one number per head.
+        # The weights are outside DDP, so their gradient is computed from the losses of all ranks, one number per head.
         everywhere = self.ranks.sum(losses.detach().clone())
         has_label = (counts > 0).float()
         own = (self.log_variances.detach().neg().exp() * losses).sum()
-        learnt = self.log_variances.neg().exp() * everywhere
+        learned = self.log_variances.neg().exp() * everywhere
         regular = has_label * self.log_variances / (2 * parts)
         part = own.detach() + regular.detach().sum() / self.ranks.world_size
-        return own * self.ranks.world_size + (learnt + regular).sum(), part
+        return own * self.ranks.world_size + (learned + regular).sum(), part
 
 
 def count_labelled(mixture: MixedLabels, ranks: Ranks) -> torch.Tensor:
-    """How many paintings of the global batch have a label, float (tasks,). All ranks must call it together."""
+    """Count the labelled paintings of the global batch, float (tasks,). Must be called on all ranks."""
     return ranks.sum(torch.stack([share * (labels != UNLABELLED).sum(0) for labels, share in mixture]).sum(0))
 
 
@@ -89,8 +89,8 @@ def masked_losses(
 ) -> torch.Tensor:
     """Each head's cross-entropy, (tasks,): this rank's part of the mean over the labelled paintings of all ranks.
 
-    `logits` has (n, classes) for each column of the labels, `counts` float (tasks,) is what to divide by. Where images
-    are mixed, each labelling counts by its share. Without any label the part is zero, never NaN.
+    `logits` has one (n, classes) per column of the labels; sums are divided by `counts`, float (tasks,). If images are
+    mixed, each set of labels is weighted by its share. Without any label the part is zero, never NaN.
     """
     sums = torch.zeros(len(logits), device=counts.device)
     for labels, share in mixture:
@@ -110,10 +110,10 @@ def masked_losses(
 
 
 def log_priors(labels: np.ndarray, classes: Mapping[str, int]) -> dict[str, torch.Tensor]:
-    """For each task the log of every class's share of the labelled paintings, float32 (classes,).
+    """For each task, the log of every class's share of the labelled paintings, float32 (classes,).
 
-    `labels` is int64 (n, tasks), -1 = unlabelled. A class that no painting has counts as if it had one: a share of
-    zero has no logarithm.
+    `labels` is int64 (n, tasks), -1 = unlabelled. A class without paintings counts as if it had one, so that the
+    logarithm is finite.
     """
     priors = {}
     for column, (task, n) in enumerate(classes.items()):
@@ -124,10 +124,10 @@ def log_priors(labels: np.ndarray, classes: Mapping[str, int]) -> dict[str, torc
 
 
 def gather_losses(losses: Sequence[torch.Tensor], ranks: Ranks) -> list[float]:
-    """The losses of some steps, from each rank's parts of them. All ranks must call it together.
+    """Sum the ranks' parts of the losses of several steps. Must be called on all ranks.
 
-    Each is a function of its step alone, to the last bit, however many are fetched at once: parts are added up in the
-    order of the ranks.
+    Parts are summed in the order of the ranks, so that the result for a step does not depend, to the last bit, on how
+    many steps are gathered at once.
     """
     if not losses:
         return []

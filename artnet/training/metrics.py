@@ -1,4 +1,4 @@
-"""What a run logs while it trains: metrics.jsonl, TensorBoard and lines on the terminal. Rank 0 only."""
+"""Logging during training: metrics.jsonl, TensorBoard and the terminal. For rank 0 only, except `Throughput`."""
 
 import json
 import resource
@@ -21,11 +21,11 @@ from ..data.loader import Batch
 from ..errors import os_error_message
 from ..rundir import RunDir
 
-PLAIN_SECONDS = 10  # at least between two lines where no terminal can show one that changes
+PLAIN_SECONDS = 10  # minimum between two step lines if stderr is not a terminal
 
 
 class MetricsLogger:
-    """Writes the run's metrics. Going on at `step` drops what an earlier attempt wrote after it."""
+    """Writes the run's metrics. On resuming at `step`, later lines of an earlier attempt are removed."""
 
     def __init__(self, run: RunDir, step: int, steps: int, epochs: int) -> None:
         kept = [line for line in run.metrics() if isinstance(line.get("step"), int) and line["step"] <= step]
@@ -33,7 +33,7 @@ class MetricsLogger:
         self._file = run.metrics_file.open("a", encoding="utf-8")
         self._board = SummaryWriter(run.tensorboard, purge_step=step + 1)
         self._steps, self._epochs = steps, epochs
-        self._first_step, self._started, self._spoke = step, time.monotonic(), -float("inf")
+        self._first_step, self._started, self._last_shown = step, time.monotonic(), -float("inf")
         self._val_top1 = next((line["val/top1"] for line in reversed(kept) if "val/top1" in line), None)
         console = Console(stderr=True)
         self._is_live = console.is_terminal
@@ -42,7 +42,7 @@ class MetricsLogger:
             BarColumn(bar_width=8),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[shown]}", table_column=Column()),  # may wrap: nothing is cut off
+            TextColumn("{task.fields[shown]}", table_column=Column()),  # wraps instead of being cut off
             console=console,
             disable=not self._is_live,
         )
@@ -56,11 +56,11 @@ class MetricsLogger:
         self._file.close()
 
     def step(self, step: int) -> None:
-        """Move the bar."""
+        """Advance the progress bar to `step`."""
         self._bar.update(self._task, completed=step)
 
     def log(self, kind: str, values: Mapping[str, Any]) -> None:
-        """Write one line of `kind` `step` or `epoch`; `values` holds `epoch` and `step`, the steps done so far."""
+        """Log `values` with the kind "step" or "epoch". They must contain `epoch` and `step`, the steps done so far."""
         self._file.write(json.dumps({"kind": kind, "time": round(time.time(), 3), **values}, allow_nan=False) + "\n")
         self._file.flush()
         for name, value in values.items():
@@ -76,23 +76,23 @@ class MetricsLogger:
             self._show(values)
 
     def say(self, line: str) -> None:
-        """Print a line for good."""
+        """Print a line to stdout."""
         print(line, flush=True)
 
     def _show(self, values: Mapping[str, Any]) -> None:
-        """Show a step line: in place on a terminal, else as a line of its own, but not too often."""
+        """Show a step: next to the progress bar on a terminal, else as a line, at most every `PLAIN_SECONDS`."""
         where, shown = f"epoch {values['epoch']}/{self._epochs}", live_line(values, self._val_top1)
         self._bar.update(self._task, description=where, shown=shown)
         now = time.monotonic()
-        if not self._is_live and now - self._spoke >= PLAIN_SECONDS:
-            self._spoke = now
+        if not self._is_live and now - self._last_shown >= PLAIN_SECONDS:
+            self._last_shown = now
             step = values["step"]
             left = (self._steps - step) * (now - self._started) / (step - self._first_step)
             self.say(f"{where}, step {step}/{self._steps}, {shown}, {timedelta(seconds=round(left))} left")
 
 
 def live_line(values: Mapping[str, Any], val_top1: float | None) -> str:
-    """What a step line says to people; `val_top1` is the last epoch's, None before the first has ended."""
+    """Format the values of a step. `val_top1` is that of the last epoch, None before the end of the first."""
     accuracy = "" if val_top1 is None else f"val top-1 {100 * val_top1:.1f} %, "
     return (
         f"loss {values['loss']:.3f}, {accuracy}{values['images_per_s']:.0f} images/s, "
@@ -101,7 +101,7 @@ def live_line(values: Mapping[str, Any], val_top1: float | None) -> str:
 
 
 class Throughput:
-    """Measures this rank between two calls of `measure`. `batch_size` counts the samples of all ranks together."""
+    """Measures throughput and memory between two calls of `measure`. `batch_size` is the global batch size."""
 
     def __init__(self, batch_size: int, device: torch.device) -> None:
         self._batch_size, self._device = batch_size, device
@@ -113,19 +113,19 @@ class Throughput:
         self._batches = 0
 
     def waiting(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The same batches; the time spent waiting for each is counted."""
+        """Yield the same batches, and measure the time spent waiting for them."""
         remaining = iter(batches)
         while True:
-            asked = time.monotonic()
+            started = time.monotonic()
             batch = next(remaining, None)
-            self._waited += time.monotonic() - asked
+            self._waited += time.monotonic() - started
             if batch is None:
                 return
             self._batches += 1
             yield batch
 
     def measure(self) -> dict[str, float]:
-        """What was measured since the last call: images/s, `data_wait` as a share of the time, memory in GiB."""
+        """The measurements since the last call: images/s, `data_wait` as a share of the time, peak memory in GiB."""
         seconds = time.monotonic() - self._started
         measured = {
             "images_per_s": round(self._batch_size * self._batches / seconds, 1),
@@ -137,7 +137,7 @@ class Throughput:
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most memory that tensors took on a GPU, or that the process took on a CPU, so far, in bytes."""
+    """Peak memory in bytes: of tensors on a GPU, of the process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -145,22 +145,22 @@ def peak_memory(device: torch.device) -> int:
 
 
 class TolerateWriteErrors:
-    """Metrics may fail to be written, as on a full disk: it is said once, and the run goes on."""
+    """Tolerates that metrics cannot be written, as on a full disk: warns once, and the training continues."""
 
     def __init__(self, name: str) -> None:
-        self._name, self._spoken = name, False
+        self._name, self._has_warned = name, False
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Let the block fail as the file system refuses."""
+        """A context that suppresses `OSError`."""
         try:
             yield
         except OSError as error:
-            if not self._spoken:
-                self._spoken = True
+            if not self._has_warned:
+                self._has_warned = True
                 print(
                     f"{self._name}: warning: metrics could not be written ({os_error_message(error)}); "
-                    "the training goes on",
+                    "the training continues",
                     file=sys.stderr,
                     flush=True,
                 )

@@ -11,9 +11,10 @@ from .losses import MixedLabels
 
 
 def mix(batch: Batch, augment: AugmentConfig, rng: np.random.Generator) -> tuple[torch.Tensor, MixedLabels]:
-    """The images to show, (n, size, size, 3), and what they are labelled: each image and the one before it in turn.
+    """Mix each image with the preceding one of the batch. Returns images (n, size, size, 3), 0 to 255, and labels.
 
-    One share for the whole batch, drawn from Beta(alpha, alpha); where both kinds are wanted, one of them at random.
+    The whole batch has one share, drawn from Beta(alpha, alpha). If both mixup and cutmix are configured, one of them
+    is chosen at random.
     """
     images, labels = batch.images, batch.labels
     alphas = {kind: alpha for kind, alpha in (("mixup", augment.mixup), ("cutmix", augment.cutmix)) if alpha}
@@ -33,7 +34,7 @@ def mix(batch: Batch, augment: AugmentConfig, rng: np.random.Generator) -> tuple
 
 
 def _box(size: int, share: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """The part that CutMix replaces: 1 - `share` of the area, less what lies outside of the image."""
+    """Draw the box that CutMix replaces, with 1 - `share` of the area, clipped to the image."""
     half = size * math.sqrt(1 - share) / 2
     x, y = rng.uniform(0, size, 2)
     left, top, right, bottom = (min(size, max(0, round(edge))) for edge in (x - half, y - half, x + half, y + half))

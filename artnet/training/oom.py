@@ -1,4 +1,4 @@
-"""Running out of memory: how it is recognised, what to try, and trying it."""
+"""Out-of-memory errors: detecting them, explaining them, and choosing a larger `train.accumulate`."""
 
 import traceback
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from ..errors import OutOfMemoryError
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed: torch's on a GPU or a CPU, NumPy's or Python's."""
+    """Whether an error is a failed allocation: of torch on a GPU or a CPU, NumPy or Python."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError)
         and any(words in str(error) for words in ("can't allocate memory", "not enough memory", "CUDA out of memory"))
@@ -20,27 +20,27 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def accumulate_for(config: RunConfig, ranks: Ranks, attempts: Sequence[Mapping[str, Any]], automatic: bool) -> int:
-    """Into how many parts to divide a rank's batch: `train.accumulate`, or if `automatic` what has come of it.
+    """The number of parts for gradient accumulation: `train.accumulate`, or more if `automatic`. Pure.
 
-    That is the most that earlier attempts used, doubled if memory ran out in the last one. Pure.
+    If `automatic`, it is the maximum over earlier attempts, doubled if the last one ran out of memory.
     """
-    wanted = config.train.accumulate
+    configured = config.train.accumulate
     if not automatic or not attempts:
-        return wanted
-    used = max(wanted, *(attempt.get("accumulate", 1) for attempt in attempts))
+        return configured
+    used = max(configured, *(attempt.get("accumulate", 1) for attempt in attempts))
     ran_out = OutOfMemoryError.__name__ in attempts[-1].get("outcome", "")
     return (doubled(used, config, ranks) if ran_out else None) or min(used, _local(config, ranks))
 
 
 def doubled(accumulate: int, config: RunConfig, ranks: Ranks) -> int | None:
-    """Twice as many parts, or the next number that divides a rank's batch; None if no part can be made smaller."""
+    """Twice as many parts, or the next larger number that divides a rank's batch; None if there is none."""
     local = _local(config, ranks)
     return next((parts for parts in range(2 * accumulate, local + 1) if local % parts == 0), None)
 
 
 def explain(error: BaseException, config: RunConfig, ranks: Ranks, accumulate: int) -> OutOfMemoryError:
-    """The sentence for an allocation that failed: the numbers that led to it and those to try. Frees what it can."""
-    traceback.clear_frames(error.__traceback__)  # they hold the batch and its activations
+    """Describe a failed allocation: the settings in use and those to try. Frees the memory of the failed step."""
+    traceback.clear_frames(error.__traceback__)  # they reference the batch and its activations
     batch, local = config.train.batch_size, _local(config, ranks)
     part = f" in {accumulate} parts" if accumulate > 1 else ""
     more = doubled(accumulate, config, ranks)

@@ -1,4 +1,4 @@
-"""The optimizer: which weights it changes, at which rate, by how much at most."""
+"""The optimizer: parameter groups, learning rates and gradient clipping."""
 
 from collections.abc import Iterable
 
@@ -13,9 +13,9 @@ ADAM_BETA2 = 0.999  # of AdamW, as in its paper
 def make_optimizer(parameters: Iterable[tuple[str, nn.Parameter]], config: OptimConfig) -> torch.optim.Optimizer:
     """SGD with momentum, or AdamW (Loshchilov and Hutter, ICLR 2019), for named parameters.
 
-    Norms and biases, all that is no matrix, are spared weight decay unless `decay_norms`. Names that begin with
-    `heads.` learn at the full rate, all others at `backbone_lr` times that. Kernels are fused on a GPU and for each
-    operation on a CPU.
+    Norms and biases (parameters with fewer than two dimensions) have no weight decay unless `decay_norms`. The learning
+    rate of parameters whose name does not begin with `heads.` is multiplied by `backbone_lr`. Uses the fused
+    implementation on a GPU and the foreach one on a CPU.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     on_gpu = False
@@ -34,20 +34,20 @@ def make_optimizer(parameters: Iterable[tuple[str, nn.Parameter]], config: Optim
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Let the heads learn at `lr`, and everything else at its share of it."""
+    """Set the learning rate of the heads to `lr`, and of other parameters to `lr` times their factor."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_factor"]
 
 
-def clip_gradients(optimizer: torch.optim.Optimizer, longest: float) -> torch.Tensor:
-    """Shorten the gradient of all weights together to an L2 norm of `longest`, 0 = leave it.
+def clip_gradients(optimizer: torch.optim.Optimizer, max_norm: float) -> torch.Tensor:
+    """Clip the L2 norm of the gradient over all parameters to `max_norm`; 0 = no clipping.
 
-    Returns the norm before, a scalar that stays on the device. (Pascanu et al., "On the difficulty of training
-    recurrent neural networks", ICML 2013.)
+    Returns the norm before clipping, a scalar on the device. (Pascanu et al., "On the difficulty of training recurrent
+    neural networks", ICML 2013.)
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = nn.utils.get_total_norm(gradients, foreach=True)
-    if longest:
-        nn.utils.clip_grads_with_norm_(parameters, longest, norm, foreach=True)
+    if max_norm:
+        nn.utils.clip_grads_with_norm_(parameters, max_norm, norm, foreach=True)
     return norm

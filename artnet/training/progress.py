@@ -1,4 +1,4 @@
-"""How far a run has come: what its checkpoints know beside what has been learnt."""
+"""The progress of a run, saved in its checkpoints as well as the learner's state."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,10 +7,13 @@ from typing import Any
 
 @dataclass
 class Progress:
-    """`loss` sums the steps of the unfinished epoch, `window` lists the losses since the last line about steps."""
+    """The progress of a run.
+
+    `loss` is the sum over the steps of the unfinished epoch, `window` the losses since the last step line of the log.
+    """
 
     step: int = 0
-    epochs: int = 0  # those that are over, validation included
+    epochs: int = 0  # completed, including validation
     loss: float = 0.0
     window: list[float] = field(default_factory=list)
     seconds: float = 0.0
@@ -18,24 +21,24 @@ class Progress:
     best_val: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, losses: list[float]) -> None:
-        """Count the losses of the next steps, one by one: however many come at once, the sums are the same."""
+        """Add the losses of the next steps one by one, so that the sum does not depend on how many are given."""
         for loss in losses:
             self.loss += loss
             self.window.append(loss)
 
     def pop_window_mean(self) -> float:
-        """The mean of `window`, which is cleared."""
+        """Return the mean of `window` and clear it."""
         mean = sum(self.window) / len(self.window)
         self.window.clear()
         return mean
 
     def close_epoch(self, epoch: int, scores: dict[str, dict[str, Any]]) -> None:
-        """Note that an epoch, from 1, is over, and how it scored on val."""
+        """Record that an epoch, counted from 1, is complete, and its scores on val."""
         self.epochs, self.loss = epoch, 0.0
         if not self.best_val or mean_top1(scores) > mean_top1(self.best_val):
             self.best_epoch, self.best_val = epoch, scores
 
 
 def mean_top1(scores: Mapping[str, Mapping[str, Any]]) -> float:
-    """What models are chosen by: the mean of the heads' top-1."""
+    """The mean of the heads' top-1, the criterion for the best epoch."""
     return float(sum(task["top1"] for task in scores.values()) / len(scores))

@@ -1,4 +1,4 @@
-"""What a complete run resulted in, and writing it down."""
+"""Create and write the result of a complete run."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ def make_result(
     parameters: int,
     seconds: float,
 ) -> Result:
-    """The result of a run whose best epoch answered `test`; `majorities` are test shares of the commonest classes."""
+    """Create a run's result. `test` are the predictions of its best epoch, `majorities` the majority shares on test."""
     return Result(
         signature=config.signature,
         data=index.fingerprint,
@@ -42,11 +42,11 @@ def make_result(
 
 
 def write_result(run: RunDir, result: Result) -> None:
-    """Write `result.json`, which makes the run complete. Raises `SavingError` if the disk refuses."""
+    """Write `result.json`, which marks the run as complete. Raises `SavingError` if it cannot be written."""
     try:
         write_json(run.result_file, result.model_dump(mode="json"))
     except OSError as error:
         raise SavingError(
-            f"{run.result_file} could not be written ({error.strerror}); make room and start it again: "
-            "only the test will be done again"
+            f"{run.result_file} could not be written ({error.strerror}); free some space and start the run again: "
+            "only the test is repeated"
         ) from None

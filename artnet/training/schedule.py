@@ -1,4 +1,4 @@
-"""The learning rate of each step. Pure."""
+"""The learning rate of each step. Pure functions."""
 
 import math
 
@@ -6,13 +6,13 @@ from shards.errors import UserError
 
 from ..sections import OptimConfig
 
-REFERENCE_BATCH = 256  # samples for which `optim.lr` is stated
-ONE_CYCLE_START = 1 / 25  # share of the peak that the first step of a one-cycle run has, as in torch's OneCycleLR
-ONE_CYCLE_END = 1e-4  # and the last step's share of the first's
+REFERENCE_BATCH = 256  # the batch size for which `optim.lr` is specified
+ONE_CYCLE_START = 1 / 25  # one_cycle: first over peak learning rate, as in torch's OneCycleLR
+ONE_CYCLE_END = 1e-4  # one_cycle: last over first learning rate
 
 
 def warmup_steps(steps: int, steps_per_epoch: int, config: OptimConfig) -> int:
-    """How many of a run's `steps` are warm-up, rounded down. Raises `UserError` if that leaves nothing of the run."""
+    """The number of warm-up steps of a run of `steps`, rounded down. Raises `UserError` if no other steps remain."""
     unit = {"share": steps, "epochs": steps_per_epoch, "steps": 1}[config.warmup_unit]
     warmup = math.floor(round(config.warmup * unit, 6))  # 0.29 * 100 is less than 29
     if warmup >= steps:
@@ -27,13 +27,14 @@ def learning_rate(step: int, steps: int, steps_per_epoch: int, batch_size: int, 
     """The learning rate of step `step` (from 0) of `steps`, scaled linearly to the global batch of `batch_size`.
 
     Scaling and warm-up are those of Goyal et al., "Accurate, Large Minibatch SGD", 2017: with W steps of warm-up the
-    rate rises linearly from zero and reaches its peak at step W. From there on it follows, at t = 0 to 1 of the rest,
-    `cosine` (1 + cos(pi t)) / 2 (Loshchilov and Hutter, "SGDR", ICLR 2017, without restarts), `linear` 1 - t or
-    `constant` 1. `step` is a tenth for every `step_epochs` epochs since the start of the run, warm-up included.
+    rate rises linearly from zero to its peak at step W. Then it is the peak times a factor of t, which runs from 0 to 1
+    over the remaining steps: `cosine` (1 + cos(pi t)) / 2 (Loshchilov and Hutter, "SGDR", ICLR 2017, without restarts),
+    `linear` 1 - t, `constant` 1. `step` divides the peak by ten every `step_epochs` epochs, counted from the start of
+    the run, including warm-up.
 
-    `one_cycle` (Smith and Topin, "Super-Convergence", 2018) is torch's OneCycleLR with cosine annealing, and with the
-    warm-up for its rise: half a cosine from 1/25 of the peak up to it, at the last step of the warm-up, and half a
-    cosine down to a 10,000th of the first rate. torch's own default is `warmup: 0.3`. The momentum does not cycle.
+    `one_cycle` (Smith and Topin, "Super-Convergence", 2018) is torch's OneCycleLR with cosine annealing, with the
+    warm-up as its rise: half a cosine from 1/25 of the peak to the peak at the last step of the warm-up, then half a
+    cosine down to 1/10,000 of the first rate. torch's default corresponds to `warmup: 0.3`. Momentum is not cycled.
 
     Raises `UserError` as `warmup_steps` does.
     """
@@ -57,5 +58,5 @@ def learning_rate(step: int, steps: int, steps_per_epoch: int, batch_size: int, 
 
 
 def _half_cosine(start: float, end: float, t: float) -> float:
-    """From `start` at t = 0 to `end` at t = 1, flat at both."""
+    """Interpolate from `start` at t = 0 to `end` at t = 1 by half a cosine."""
     return end + (start - end) * (1 + math.cos(math.pi * t)) / 2

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a finished run: its row among others, curves of precision and recall, confusions."""
+"""TensorBoard events of a finished run: hyperparameters, precision-recall curves and confusion matrices."""
 
 import tempfile
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from ..config import RunConfig, Task, flatten
 from ..inference.predict import Predictions
 from ..rundir import Result, RunDir
 
-FILE_NAME = "events.out.tfevents.final"  # sorts after the files that end in a time, and TensorBoard reads it last
+FILE_NAME = "events.out.tfevents.final"  # sorts after file names that end in a time, so TensorBoard reads it last
 SHOWN = ("top1", "top5", "macro_f1", "nll", "ece")
 
 
@@ -26,9 +26,10 @@ def write_final(
     predictions: Mapping[str, Mapping[Task, Predictions]],
     classes: Mapping[str, list[str]],
 ) -> None:
-    """Leave the final events of a run: `predictions` of its best epoch by split and task, `classes` by their names.
+    """Write the final events of a run. `predictions` are those of its best epoch by split and task.
 
-    They are one file that is there whole or not at all: a run that is stopped here and started again replaces it.
+    `classes` maps tasks to class names. The events are one file, written atomically: a run that is stopped here and
+    started again replaces it.
     """
     remove_leftovers(run.tensorboard)
     with tempfile.TemporaryDirectory() as folder:
@@ -37,11 +38,11 @@ def write_final(
             for split, tasks in predictions.items():
                 for task, answers in tasks.items():
                     figure = confusion_figure(answers, classes[task], f"{task}, {split}, epoch {result.best_epoch}")
-                    # Closing it is pyplot's business, which does not know this figure.
+                    # Closing a figure needs pyplot, which did not create this one.
                     board.add_figure(f"confusion/{split}/{task}", figure, result.steps, close=False)
             for task, answers in predictions["val"].items():
                 truth = F.one_hot(answers.labels, answers.classes)
-                # Every class against the rest, all of them counted together.
+                # Micro-averaged: each class against the rest.
                 board.add_pr_curve(
                     f"precision_recall/val/{task}", truth.flatten(), answers.logits.softmax(1).flatten(), result.steps
                 )
@@ -50,9 +51,9 @@ def write_final(
 
 
 def _add_row(board: SummaryWriter, config: RunConfig, result: Result) -> None:
-    """The run as one row of TensorBoard's table of hyperparameters.
+    """Add the run to TensorBoard's table of hyperparameters.
 
-    `SummaryWriter.add_hparams` would make a folder of its own for it, which TensorBoard shows as another run.
+    `SummaryWriter.add_hparams` would write to a separate folder, which TensorBoard shows as another run.
     """
     settings = {
         key: " + ".join(map(str, value)) if isinstance(value, list) else value for key, value in flatten(config).items()
@@ -70,7 +71,7 @@ def _add_row(board: SummaryWriter, config: RunConfig, result: Result) -> None:
 
 
 def confusion_figure(answers: Predictions, names: list[str], title: str) -> Figure:
-    """Which classes (rows) are taken for which (columns): counts, coloured by their share of the row."""
+    """Plot the confusion matrix, labels (rows) by predictions (columns): counts, coloured by their share of the row."""
     counts = answers.confusion().cpu()
     shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
     side = 2.6 + 0.38 * len(names)
@@ -83,7 +84,7 @@ def confusion_figure(answers: Predictions, names: list[str], title: str) -> Figu
     shown = [name.replace("_", " ") for name in names]
     axes.set_xticks(range(len(names)), shown, rotation=90)
     axes.set_yticks(range(len(names)), shown)
-    axes.set_xlabel("taken for")
-    axes.set_ylabel("is")
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
     axes.set_title(title)
     return figure

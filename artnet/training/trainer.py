@@ -1,4 +1,4 @@
-"""The training of one run, from its configuration to `result.json`."""
+"""Train one run, from its configuration to `result.json`."""
 
 import math
 import sys
@@ -35,17 +35,20 @@ from .result import make_result, write_result
 
 
 class Trainer:
-    """One run being trained by this process and its peers."""
+    """Trains one run, together with the other ranks."""
 
     def __init__(
         self, config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: StopRequest, accumulate: int
     ) -> None:
-        """`accumulate` is what `train.accumulate` says, or more where memory was too small for it."""
+        """`accumulate` replaces `train.accumulate`: the same, or more after running out of memory.
+
+        Raises `UserError` if the configuration does not fit the data or the number of ranks.
+        """
         parts = ranks.world_size * accumulate
         if config.train.batch_size % parts:
             raise UserError(
                 f"train.batch_size {config.train.batch_size} cannot be divided among {ranks.world_size} ranks "
-                f"with train.accumulate {accumulate}; it counts the samples of all ranks together: "
+                f"with train.accumulate {accumulate}; it is the batch size of all ranks together: "
                 f"make it a multiple of {parts}"
             )
         self.config, self.run, self.ranks, self.stop = config, run, ranks, stop
@@ -72,9 +75,9 @@ class Trainer:
         self.checkpoints = CheckpointManager(run, config.signature, index.fingerprint, ranks)
         self.tolerate_write_errors = TolerateWriteErrors(run.name)
         if not self._resume() and (config.pretrained or config.init_from):
-            said = start_from(self.learner.model, config)
+            message = start_from(self.learner.model, config)
             if ranks.is_first:
-                print(f"{run.name}: {said}", file=sys.stderr)
+                print(f"{run.name}: {message}", file=sys.stderr)
         self.learner.share_gradients()
 
     @property
@@ -83,7 +86,7 @@ class Trainer:
         return {task: len(prior) for task, prior in self.log_priors.items()}
 
     def fit(self) -> Result:
-        """Train what is left and test the best epoch once. Raises `StoppedOnRequest` and `FailedError`."""
+        """Train the remaining epochs and test the best one. Raises `StoppedOnRequest` or `FailedError`."""
         progress, train = self.progress, self.config.train
         logger = MetricsLogger(self.run, progress.step, self.steps, train.epochs) if self.ranks.is_first else None
         try:
@@ -105,7 +108,7 @@ class Trainer:
 
     @property
     def _is_stale(self) -> bool:
-        """Whether val has not got better for too long."""
+        """Whether val top-1 has not improved for `train.early_stop` epochs."""
         patience = self.config.train.early_stop
         return bool(patience) and self.progress.epochs - self.progress.best_epoch >= patience
 
@@ -151,10 +154,10 @@ class Trainer:
         self._close_epoch(epoch + 1, logger, started, seconds_before, self.steps_per_epoch - done)
 
     def _drain(self, pending: list[torch.Tensor], plan: EpochPlan) -> None:
-        """Fetch the losses of the steps since the last call and count them. Raises `DivergedError`."""
+        """Fetch and record the losses of the steps since the last call. Raises `DivergedError` if one is not finite."""
         losses = gather_losses(pending, self.ranks)
         pending.clear()
-        if self.learner.scaler.is_enabled():  # fp16 leaves out a step that has overflowed
+        if self.learner.scaler.is_enabled():  # fp16 skips steps that overflow
             losses = [loss for loss in losses if math.isfinite(loss)] or losses
         step, data, is_first = self.progress.step, self.data["train"], self.ranks.is_first
         check_losses(losses, step, self.steps_per_epoch, data, plan, self.run, is_first)
@@ -165,7 +168,7 @@ class Trainer:
         if not logger:
             return
         values = {"loss": loss, "lr": report.lr, **throughput.measure(), **self.learner.objective.learned_weights()}
-        if math.isfinite(norm := float(report.grad_norm)):  # fp16 leaves out a step whose gradient overflows
+        if math.isfinite(norm := float(report.grad_norm)):  # fp16 skips steps whose gradient overflows
             values["grad_norm"] = norm
         with self.tolerate_write_errors():
             logger.log("step", {"epoch": epoch + 1, "step": step, **values})
@@ -212,7 +215,7 @@ class Trainer:
         if state is None:
             raise UserError(
                 f"{self.run.checkpoints / BEST}, the weights of epoch {self.progress.best_epoch}, is missing or "
-                f"broken; bring it back from a copy, or delete {self.run.checkpoints} to train the run again"
+                f"broken; restore it from a backup, or delete {self.run.checkpoints} to train the run from scratch"
             )
         self.learner.for_evaluation().load_state_dict(state["model"])
         predictions = {split: self._predict(split) for split in ("val", "test")}
@@ -223,7 +226,7 @@ class Trainer:
             self.config, self.index, self.progress, predictions["test"], majorities, parameters, seconds
         )
         if self.ranks.is_first:
-            from .tensorboard import write_final  # matplotlib takes a while, and until now nobody needed it
+            from .tensorboard import write_final  # here, because it imports matplotlib, which takes a while
 
             with self.tolerate_write_errors():
                 write_final(self.run, self.config, result, predictions, self.index.classes)
@@ -232,12 +235,12 @@ class Trainer:
         return result
 
     def _save(self, is_best: bool = False) -> None:
-        """Have `last.pt` written, and `best.pt` if this is the best epoch so far, while the training goes on."""
+        """Save `last.pt`, and `best.pt` if this is the best epoch so far, in the background."""
         published = self.learner.for_evaluation().state_dict() if is_best else None
         self.checkpoints.save(dict(vars(self.progress)), self.learner.state_dict(), published)
 
     def _resume(self) -> bool:
-        """Go on from the last checkpoint, if there is one."""
+        """Resume from the last checkpoint, if there is one. Returns whether there is."""
         state = self.checkpoints.resume()
         if state is None:
             return False
@@ -248,13 +251,13 @@ class Trainer:
         return True
 
     def _share_damage(self, split: str) -> None:
-        """Tell all ranks which paintings any of them found damaged. Raises `UserError` if they are too many."""
+        """Share the keys of damaged paintings among all ranks. Raises `UserError` if there are too many."""
         data = self.data[split]
-        data.note_damaged(self.ranks.union(set(data.damaged)))  # threads may be adding to it
+        data.note_damaged(self.ranks.union(set(data.damaged)))  # a copy, as threads may be adding to it
         data.check_damage()
 
     def damaged(self) -> list[str]:
-        """Keys of the paintings that were found damaged."""
+        """The sorted keys of all damaged paintings found so far."""
         return sorted(set().union(*(data.damaged for data in self.data.values())))
 
 
@@ -265,12 +268,12 @@ def check_losses(
     data: SplitData,
     plan: EpochPlan,
     run: RunDir,
-    first: bool,
+    is_first: bool,
 ) -> None:
-    """Make sure that the losses of the steps of one epoch up to `last_step` are numbers.
+    """Check that the losses of the steps of one epoch up to `last_step` are finite. `plan` is the epoch's plan.
 
-    Raises `DivergedError` that names the first step whose loss is none; on the `first` rank the paintings that it
-    showed are saved before. `plan` is that of the epoch.
+    Raises `DivergedError` naming the first step whose loss is not finite; if `is_first`, its paintings are written to
+    `bad_batch_file` before.
     """
     for step, loss in enumerate(losses, last_step - len(losses) + 1):
         if math.isfinite(loss):
@@ -279,7 +282,7 @@ def check_losses(
         batch_size = data.config.train.batch_size
         samples = plan.order[place * batch_size :][:batch_size]
         keys = [str(data.index.table["key"][int(row)]) for row in data.rows[samples]]
-        if first:
+        if is_first:
             write_json(run.bad_batch_file, {"step": step, "epoch": epoch + 1, "loss": str(loss), "keys": keys})
         raise DivergedError(
             f"the loss became {loss} in step {step}, whose {len(keys)} paintings are named in "

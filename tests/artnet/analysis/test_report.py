@@ -118,7 +118,7 @@ def test_table_averages_seeds_and_stands_beside_the_published_figure(tmp_path: P
     assert "| ResNet50-LSTM | 62.00 ± 2.00 | 3 | - |" in markdown
     assert "| ResNet50-LSTM + SE | 65.15 ± 0.07 | 2 | 64.3 |" in markdown
     assert "| majority class | 12.50 |  |  |" in markdown
-    assert "No run of this sweep matches the published one with model.attention=cbam." in markdown
+    assert "No run of this sweep matches the published result with model.attention=cbam." in markdown
     assert printed.splitlines()[-1] == f"report page: {tmp_path / 'report.html'}"
     seen = Page(page).text
     for text in ("62.00 ± 2.00", "57.03 to 66.97", "64.3", "1,000", "70.00", "0.500", "25,000,000", "5 runs"):
@@ -193,7 +193,7 @@ def test_one_seed_has_no_spread_and_says_so(tmp_path: Path) -> None:
     make_sweep(tmp_path, seeds(PLAIN, [0.8]))
     _, markdown, page = write(tmp_path)
     assert "| ResNet50-LSTM | 80.00 (77.41 to 82.36) | 1 |" in markdown  # Wilson, 800 of 1000
-    assert "no ± is given: in brackets is Wilson's 95 % interval" in markdown
+    assert "the brackets contain Wilson's 95 % interval" in markdown
     assert "77.41 to 82.36Wilson's over test images" in Page(page).text
 
 
@@ -203,7 +203,7 @@ def test_one_seed_has_no_spread_and_says_so(tmp_path: Path) -> None:
         ([0.60, 0.62, 0.64], "the next, ResNet50-LSTM, has 62.00 % (95 % interval 57.03 to 66.97, 3 seeds), "
                              "and as the intervals overlap, their order is uncertain."),
         ([0.60, 0.60, 0.60], "and the intervals do not overlap."),
-        ([0.30], "and the intervals do not overlap, but one seed cannot tell what another would give."),
+        ([0.30], "and the intervals do not overlap, but with a single seed the spread over seeds is unknown."),
         ([0.66, 0.66, 0.66], "ResNet50-LSTM and ResNet50-LSTM + SE share the highest mean test top-1"),
     ],
 )  # fmt: skip

@@ -239,7 +239,7 @@ def test_a_damaged_painting_is_replaced_counted_and_named_once(shards, tmp_path,
 def test_evaluation_leaves_a_damaged_painting_out_and_counts_no_other_twice(shards, tmp_path, monkeypatch):
     damage(shards, tmp_path / "copy", [int(split(shards, "val").rows[2])])
     data = split(tmp_path / "copy", "val")
-    monkeypatch.setattr("artnet.data.dataset.TOLERATED", 0.5)
+    monkeypatch.setattr("artnet.data.dataset.MAX_DAMAGED_SHARE", 0.5)
     labels = torch.cat([batch.labels for batch in load(data, data.plan(0), eval_batches(len(data), 8, 0, 1), 2)])
     expected = data.labels.copy()
     expected[2] = -1

@@ -41,7 +41,7 @@ def test_a_run_starts_from_another_with_the_logits_of_that(source, file, recurre
     folder, theirs = source
     ours = network(classes={"artist": 7, "style": 3, "genre": 6}, recurrence=recurrence, attention=attention)
     fresh = {task: ours.heads[task].weight.detach().clone() for task in ("artist", "genre")}
-    assert load_run(ours, folder / file).endswith("; afresh: the heads for artist, genre")
+    assert load_run(ours, folder / file).endswith("; from scratch: the heads for artist, genre")
     images = torch.randn(2, 3, 65, 65)
     torch.testing.assert_close(ours(images)["style"], theirs(images)["style"], rtol=1e-4, atol=1e-4)
     assert all(torch.equal(ours.heads[task].weight, weight) for task, weight in fresh.items())
@@ -51,7 +51,7 @@ def test_a_run_starts_from_torchvisions_file_too(tmp_path):
     theirs = torchvision.models.resnet18(num_classes=3).eval()
     torch.save(theirs.state_dict(), tmp_path / "resnet18.pth")
     ours = network(classes={"style": 3})
-    assert "afresh" not in load_run(ours, tmp_path / "resnet18.pth")
+    assert "from scratch" not in load_run(ours, tmp_path / "resnet18.pth")
     images = torch.randn(2, 3, 33, 33)
     torch.testing.assert_close(ours(images)["style"], theirs(images), rtol=1e-4, atol=1e-5)
 

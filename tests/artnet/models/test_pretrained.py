@@ -48,7 +48,7 @@ def test_at_first_the_logits_are_torchvisions(checkpoints, backbone, recurrence,
     classes = {"imagenet": 1000, "style": 27}
     model = build_model(backbone=backbone, recurrence=recurrence, attention=attention, classes=classes).double().eval()
     fresh = model.heads["style"].weight.clone()
-    assert load_pretrained(model, str(file), backbone).endswith("afresh: the head for style")
+    assert load_pretrained(model, str(file), backbone).endswith("from scratch: the head for style")
     images = torch.randn(2, 3, 33, 33, dtype=torch.float64)
     with torch.no_grad():
         torch.testing.assert_close(model(images)["imagenet"], theirs(images), rtol=1e-12, atol=1e-12)

@@ -89,7 +89,7 @@ def test_a_run_with_a_damaged_checkpoint_says_so_and_ends_the_same(config, whole
     assert ended.returncode == 0, ended.stderr
     broken = [line for line in ended.stderr.splitlines() if "last.pt is broken" in line]
     assert len(broken) == 1
-    assert "going on from previous.pt" in broken[0]
+    assert "resuming from previous.pt" in broken[0]
     assert_same(run.path, whole(1))
 
 

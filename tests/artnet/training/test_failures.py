@@ -40,7 +40,7 @@ def test_a_rank_that_hangs_is_named(config, tmp_path, rank):
     assert hanging.exitcode is None
     os.kill(hanging.pid, signal.SIGKILL)
     assert started.wait()[1 - rank] == 1
-    assert f"{run.name}: rank {rank} did not answer in time" in started.said()
+    assert f"{run.name}: rank {rank} did not respond in time" in started.said()
 
 
 def test_a_loss_that_is_no_number_names_its_paintings_and_is_no_result(run_yaml, tmp_path, shards, monkeypatch):

@@ -54,9 +54,9 @@ def test_adamw_moves_a_weight_by_its_formula_and_the_backbone_by_its_share():
 def test_a_long_gradient_is_shortened_and_its_length_before_is_told():
     weights = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))]
     optimizer = make_optimizer(zip("ab", weights, strict=True), OptimConfig())
-    for longest, left in ((0, 13), (20, 13), (6.5, 6.5)):
+    for max_norm, left in ((0, 13), (20, 13), (6.5, 6.5)):
         weights[0].grad, weights[1].grad = torch.tensor([3.0, 4.0]), torch.tensor([12.0])
-        assert clip_gradients(optimizer, longest).item() == pytest.approx(13)
+        assert clip_gradients(optimizer, max_norm).item() == pytest.approx(13)
         assert torch.cat([weight.grad for weight in weights]).norm().item() == pytest.approx(left, rel=1e-5)
 
 

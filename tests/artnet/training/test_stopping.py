@@ -98,7 +98,7 @@ def test_an_evaluation_is_cut_short_and_done_again(run_yaml, shards, tmp_path, m
         patched.setattr(trainer, "predict", stop_and_predict)
         ended = runs.train(config, run.path)
     assert ended.returncode == EXIT_STOPPED
-    assert "while it scored val" in ended.stderr
+    assert "during the evaluation on val" in ended.stderr
     assert not run.epochs()
     assert runs.train(config, run.path).returncode == 0
     assert [attempt["from_step"] for attempt in run.run()["attempts"]] == [0, steps]
