@@ -1,1 +1,1 @@
-"""Convolutional-recurrent networks that tell the artist, style and genre of a painting."""
+"""Convolutional-recurrent networks that classify paintings by artist, style and genre."""

@@ -1,4 +1,4 @@
-"""Trainings of milliseconds: a small network, in this process or in ranks forked from one that has imported torch."""
+"""Runs of milliseconds: a small network, in this process or in ranks forked from one that has imported torch."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-import torch._dynamo  # what a rank imports late is imported once, where ranks are forked from
+import torch._dynamo  # imported late by ranks, so import it once before they are forked
 import torch.distributed as dist
 from torch import nn
 
@@ -33,7 +33,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 
 
 class SmallNetwork(nn.Module):
-    """What a run needs of a network: batch norms, stochastic depth and a head for each task, 86,000 weights."""
+    """A network with batch norms, dropout and a head for each task, 86,000 weights."""
 
     state_channels = 0
 
@@ -55,13 +55,13 @@ class SmallNetwork(nn.Module):
 
 
 def build_small(*, classes: Mapping[str, int], drop_path: float = 0.0, **names: Any) -> SmallNetwork:
-    """In place of `artnet.models.build_model`."""
+    """Replaces `artnet.models.build_model`."""
     return SmallNetwork(classes, drop_path)
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended, and what it printed."""
+    """The exit code and output of a training."""
 
     returncode: int
     stdout: str
@@ -90,13 +90,13 @@ def train(config: Path, folder: Path, *options: str, signals: Signals = ()) -> E
 
 @contextlib.contextmanager
 def _small(rank: int, signals: Signals) -> Iterator[None]:
-    """Within it, runs have the small network, and this rank sends itself its signals."""
+    """A context in which runs use the small network and this rank sends itself its signals."""
     step = Learner.step
 
     def and_then(self: Learner, batch: Any, number: int) -> Any:
         report = step(self, batch, number)
-        for whose, when, what in signals:
-            if (whose, when) == (rank, number + 1):
+        for sender, when, what in signals:
+            if (sender, when) == (rank, number + 1):
                 os.kill(os.getpid(), what)
         return report
 
@@ -110,7 +110,7 @@ class Ranks:
     def __init__(self, ranks: int, log: Path, target: Callable[..., None], *arguments: Any, **environment: str) -> None:
         self.log = log
         log.touch()
-        # As torchrun does, keep the store outside of the ranks.
+        # The store is outside of the ranks, as with torchrun.
         self._store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         self.processes: list[ForkServerProcess] = []
         _CONTEXT.set_forkserver_preload([__name__])
@@ -129,10 +129,10 @@ class Ranks:
         """The exit codes of all ranks."""
         for process in self.processes:
             process.join(120)
-            assert process.exitcode is not None, self.said()
+            assert process.exitcode is not None, self.output()
         return [int(process.exitcode or 0) for process in self.processes]
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text()
 
 

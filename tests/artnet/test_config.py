@@ -19,7 +19,7 @@ def digest(**values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def test_a_signature_is_of_what_changes_the_result_in_any_order() -> None:
+def test_the_signature_covers_the_fields_that_affect_the_result_in_any_order() -> None:
     described = {
         "a": field(),
         "b": field(affects_result=False),
@@ -42,7 +42,7 @@ def test_the_same_run_has_one_signature_however_it_is_written() -> None:
         assert build(unflatten({"task": "style", "optim.lr": 0.2, key: value})).signature != one.signature
 
 
-def test_flat_values_are_the_nested_ones_by_dotted_path() -> None:
+def test_flatten_maps_dotted_paths_to_the_nested_values() -> None:
     config = build({"task": ["style", "artist"], "loss": {"weights": {"style": 2}}})
     flat = flatten(config)
     assert list(flat) == list(fields())
@@ -50,7 +50,7 @@ def test_flat_values_are_the_nested_ones_by_dotted_path() -> None:
     assert build(unflatten(flat)) == config
 
 
-def test_a_value_is_what_the_field_would_hold() -> None:
+def test_canonical_converts_a_value_to_the_type_of_its_field() -> None:
     assert {canonical("optim.lr", value) for value in (0.1, "0.1", "1e-1")} == {0.1}
     assert canonical("task", "style") == ["style"]
     with pytest.raises(UserError, match=r"^unknown key 'optim\.rl'; did you mean 'optim\.lr'\?$"):

@@ -1,4 +1,4 @@
-"""The report: figures against hand-computed ones, nothing left out, nothing believed."""
+"""The report: figures match hand-computed ones, no run is missing, and no input is trusted."""
 
 import base64
 import csv
@@ -46,7 +46,7 @@ def write_manifest(folder: Path, runs: list[tuple[str, RunConfig, dict[str, Any]
 
 
 def make_sweep(folder: Path, fates: list[tuple[dict[str, Any], Any]], **more: Any) -> list[RunDir]:
-    """A sweep of runs: their varied values and fates, a test top-1, a state.json or None for no folder."""
+    """Create a sweep from varied values and fates: a test top-1, a state.json, or None for no folder."""
     runs = []
     for values, fate in fates:
         config = plan(values)
@@ -74,7 +74,7 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
 
 
 def write(folder: Path, width: int = 80) -> tuple[str, str, str]:
-    """Make the report; what it printed, the Markdown and the page."""
+    """Write the report. Returns the printed text, the Markdown and the page."""
     console = Console(width=width, record=True, file=(folder / "printed").open("w"))
     report.write(folder, console)
     markdown = (folder / "results.md").read_text(encoding="utf-8")
@@ -88,7 +88,7 @@ def points(figure: Figure) -> list[tuple[list[float], list[float]]]:
 
 
 class Page(HTMLParser):
-    """What a browser would see: tags, links and text."""
+    """The tags, links and text of an HTML page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_table_averages_seeds_and_stands_beside_the_published_figure(tmp_path: Path) -> None:
+def test_the_table_averages_seeds_and_shows_the_published_figure(tmp_path: Path) -> None:
     reference = [
         {"when": {"model.attention": "se", "optim.lr": "1e-1"}, "style": 64.3},
         {"when": {"model.attention": "cbam"}, "style": 60},
@@ -120,10 +120,10 @@ def test_table_averages_seeds_and_stands_beside_the_published_figure(tmp_path: P
     assert "| majority class | 12.50 |  |  |" in markdown
     assert "No run of this sweep matches the published result with model.attention=cbam." in markdown
     assert printed.splitlines()[-1] == f"report page: {tmp_path / 'report.html'}"
-    seen = Page(page).text
+    text_of_page = Page(page).text
     for text in ("62.00 ± 2.00", "57.03 to 66.97", "64.3", "1,000", "70.00", "0.500", "25,000,000", "5 runs"):
-        assert text in printed + seen
-    assert seen.count("57.03 to 66.97") == 2  # in the sentence and in the table
+        assert text in printed + text_of_page
+    assert text_of_page.count("57.03 to 66.97") == 2  # in the sentence and in the table
     ((task, figure),) = figures.dot_plots(summarise(read_sweep(tmp_path)))
     assert (task, [label.get_text() for label in figure.axes[0].get_yticklabels()]) == (
         "style", ["ResNet50-LSTM", "ResNet50-LSTM + SE"],
@@ -137,7 +137,7 @@ def test_table_averages_seeds_and_stands_beside_the_published_figure(tmp_path: P
     assert narrow.splitlines()[-1] == f"report page: {tmp_path / 'report.html'}"
 
 
-def test_runs_without_a_result_are_told_with_state_and_reason(tmp_path: Path) -> None:
+def test_runs_without_a_result_are_listed_with_state_and_reason(tmp_path: Path) -> None:
     failed = {"state": "out_of_memory", "reason": "lower train.batch_size"}
     broken = {"state": "complete", "reason": ""}
     fates = seeds(PLAIN, [0.60, 0.62, {"state": "running", "reason": "epoch 3"}]) + seeds(SE, [failed, None, broken])
@@ -152,18 +152,18 @@ def test_runs_without_a_result_are_told_with_state_and_reason(tmp_path: Path) ->
     }
     rows = {row["run"]: row for row in rows_of(tmp_path)}
     assert len(rows) == 6
-    seen = Page(page)
+    parsed = Page(page)
     for name, (state, reason) in expected.items():
         assert (rows[name]["state"], rows[name]["reason"], rows[name]["test_top1"]) == (state, reason, "")
         assert f"| {name} | {state.replace('_', ' ')} | {reason} |" in markdown
         assert name in printed
-        assert name in seen.text
-        assert reason in seen.text
+        assert name in parsed.text
+        assert reason in parsed.text
     assert "| ResNet50-LSTM | 61.00 ± 1.41 | 2 of 3 |" in markdown
     assert "| ResNet50-LSTM + SE | - | 0 of 3 |" in markdown
     assert "4 have no result: 1 running, 1 out of memory, 1 missing, 1 failed" in markdown
-    assert f"./{runs[3].name}/" in seen.links
-    assert f"./{runs[4].name}/" not in seen.links
+    assert f"./{runs[3].name}/" in parsed.links
+    assert f"./{runs[4].name}/" not in parsed.links
 
 
 def test_csv_traces_every_score_to_its_run(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_csv_traces_every_score_to_its_run(tmp_path: Path) -> None:
     assert rows_of(tmp_path) == [{**row, "task": "artist"}, row]
 
 
-def test_a_result_of_another_signature_counts_for_nothing(tmp_path: Path) -> None:
+def test_a_result_with_another_signature_is_ignored(tmp_path: Path) -> None:
     runs = make_sweep(tmp_path, seeds(SE, [0.9]))
     other = result_of(plan(PLAIN), 0.9)
     write_json(runs[0].result_file, other.model_dump(mode="json"))
@@ -189,7 +189,7 @@ def test_a_result_of_another_signature_counts_for_nothing(tmp_path: Path) -> Non
     assert "style: no run is complete yet." in markdown
 
 
-def test_one_seed_has_no_spread_and_says_so(tmp_path: Path) -> None:
+def test_a_single_seed_has_wilsons_interval_and_a_note(tmp_path: Path) -> None:
     make_sweep(tmp_path, seeds(PLAIN, [0.8]))
     _, markdown, page = write(tmp_path)
     assert "| ResNet50-LSTM | 80.00 (77.41 to 82.36) | 1 |" in markdown  # Wilson, 800 of 1000
@@ -207,18 +207,18 @@ def test_one_seed_has_no_spread_and_says_so(tmp_path: Path) -> None:
         ([0.66, 0.66, 0.66], "ResNet50-LSTM and ResNet50-LSTM + SE share the highest mean test top-1"),
     ],
 )  # fmt: skip
-def test_the_best_model_is_named_with_caution(tmp_path: Path, rivals: list[float], verdict: str) -> None:
+def test_the_finding_names_the_best_model_and_overlaps(tmp_path: Path, rivals: list[float], verdict: str) -> None:
     make_sweep(tmp_path, seeds(PLAIN, rivals) + seeds(SE, [0.66, 0.66, 0.66]))
     assert verdict in write(tmp_path)[1]
 
 
-def test_a_lower_model_with_a_wide_interval_is_not_overlooked(tmp_path: Path) -> None:
+def test_the_finding_considers_lower_models_with_wide_intervals(tmp_path: Path) -> None:
     wide = seeds({"model.attention": "eca"}, [0.50, 0.70])
     make_sweep(tmp_path, seeds(PLAIN, [0.64, 0.64]) + wide + seeds(SE, [0.66, 0.66]))
     assert "a lower one, ResNet50-LSTM + ECA, has 60.00 %" in write(tmp_path)[1]
 
 
-def test_groups_are_models_not_mixtures(tmp_path: Path) -> None:
+def test_runs_are_grouped_by_model(tmp_path: Path) -> None:
     fates = [({"optim.lr": lr, "task": task}, 0.5) for lr in (0.1, "2e-1") for task in ("style", ["artist", "style"])]
     make_sweep(tmp_path, fates)
     _, markdown, _ = write(tmp_path)
@@ -227,7 +227,7 @@ def test_groups_are_models_not_mixtures(tmp_path: Path) -> None:
     assert f"| ResNet50-LSTM (optim.lr=0.2, artist + style together) | {half} | 1 | {half} | 1 |" in markdown
 
 
-def test_the_page_believes_nobody_and_needs_nothing(tmp_path: Path) -> None:
+def test_the_page_escapes_its_content_and_is_self_contained(tmp_path: Path) -> None:
     name, reason = '<script>"&|`', "</td><img src=x onerror=alert(1)> | \x1b[31m\ud800 [bold]"
     config, values = plan(SE), {**SE, "optim.lr": "$\\frac<b>"}
     run = RunDir(tmp_path / name)
@@ -238,16 +238,16 @@ def test_the_page_believes_nobody_and_needs_nothing(tmp_path: Path) -> None:
     more = {"name": "<script>x</script>", "grid": "<script>", "reference": [{"when": {}, "style": 60}]}
     write_manifest(tmp_path, [(name, config, values)], **more)
     printed, markdown, page = write(tmp_path)
-    seen = Page(page)
-    assert not seen.tags & {"script", "iframe", "b", "i", "u", "object", "embed", "base"}
-    icon, dots, curve, link = seen.links
+    parsed = Page(page)
+    assert not parsed.tags & {"script", "iframe", "b", "i", "u", "object", "embed", "base"}
+    icon, dots, curve, link = parsed.links
     assert (icon, link) == ("data:,", "./%3Cscript%3E%22%26%7C%60/")
     for picture in (dots, curve):
         kind, _, content = picture.partition(",")
         assert kind == "data:image/svg+xml;base64"
         svg = ElementTree.fromstring(base64.b64decode(content))  # noqa: S314  # made here
         assert not {part.tag.rpartition("}")[2] for part in svg.iter()} & {"script", "image", "a", "b"}
-    assert name in seen.text
+    assert name in parsed.text
     assert "[bold]" in printed
     assert "\x1b" not in printed + markdown + page
     assert not re.search(r"(?<!\\)[<`\[]", markdown)
@@ -319,10 +319,10 @@ def test_wrong_input_is_one_sentence(tmp_path: Path, text: str | None, capsys: p
         sweep.mkdir()
         (sweep / "manifest.json").write_text(text, encoding="utf-8")
     assert report.main([str(sweep)]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith(f"error: {sweep / 'manifest.json'} ")
-    assert said.err.count("\n") == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"error: {sweep / 'manifest.json'} ")
+    assert captured.err.count("\n") == 1
     assert not (sweep / "report.html").exists()
 
 

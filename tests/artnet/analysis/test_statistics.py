@@ -1,4 +1,4 @@
-"""Means and intervals against tables and values computed by hand."""
+"""Means and intervals match tables and values computed by hand."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 from artnet.analysis.statistics import Estimate, estimate, t_quantile, wilson_interval
 
 
-def test_errors_are_those_of_the_textbooks() -> None:
+def test_intervals_match_published_tables() -> None:
     # Tables of Student's t, two-sided 95 %, and R: binom::binom.wilson(8, 10)
     for freedom, expected in {1: 12.7062, 2: 4.3027, 3: 3.1824, 10: 2.2281, 31: 2.0395, 1000: 1.9623}.items():
         assert t_quantile(freedom) == pytest.approx(expected, abs=5e-5)
@@ -17,7 +17,7 @@ def test_errors_are_those_of_the_textbooks() -> None:
     assert (three.low, three.high) == pytest.approx((0.570317, 0.669683), abs=1e-6)  # 4.3027 * 0.02 / sqrt(3)
 
 
-def test_intervals_are_cut_to_what_a_share_can_be() -> None:
+def test_intervals_are_clipped_to_0_and_1() -> None:
     assert estimate([0.99, 1.0], images=1000).high == 1
     assert estimate([0.0, 0.01], images=1000).low == 0
     assert estimate([0.0, 1.0], images=1000).mean == 0.5
@@ -28,13 +28,13 @@ def test_intervals_are_cut_to_what_a_share_can_be() -> None:
     assert wilson_interval(1.0, 10)[1] <= 1
 
 
-def test_one_seed_has_no_spread_and_the_interval_of_its_images() -> None:
+def test_a_single_seed_has_no_standard_deviation_and_wilsons_interval() -> None:
     one = estimate([0.8], images=10)
     assert (one.n, one.mean, one.std) == (1, 0.8, None)
     assert (one.low, one.high) == wilson_interval(0.8, 10)
 
 
-def test_intervals_overlap_where_they_have_a_point_in_common() -> None:
+def test_intervals_overlap_if_they_share_a_point() -> None:
     def between(low: float, high: float) -> Estimate:
         return Estimate(3, (low + high) / 2, 0.1, low, high)
 

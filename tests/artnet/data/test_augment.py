@@ -1,4 +1,4 @@
-"""What training images go through: hues stay, rectangles are erased, crops grow; and it is all drawn beforehand."""
+"""Augmentation: hues are preserved, rectangles erased, crops grow, all drawn before decoding."""
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ STRENGTHS = (-1, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75, 1)
 
 
 def hue_turn(before: np.ndarray, after: np.ndarray) -> float:
-    """By how many degrees colours are turned in CIELAB: the mean over pixels, weighted by their chroma."""
+    """The shift of hues in CIELAB, degrees: the mean over pixels, weighted by their chroma."""
     colours = []
     for image in (before, after):
         lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
@@ -28,14 +28,14 @@ def hue_turn(before: np.ndarray, after: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS[6:])  # those before move pixels
-def test_trivial_augment_leaves_hues_nearly_as_painted(shards, operation):
+def test_trivial_augment_nearly_preserves_hues(shards, operation):
     reader = Reader(read_index(shards))
     pictures = [decode(reader[row])[:64, :64].copy() for row in range(0, 200, 10)]
     turns = [hue_turn(image, operation(image, strength)) for image in pictures for strength in STRENGTHS]
     assert np.mean(turns) < 0.05 * 360
 
 
-def test_rectangles_are_erased_as_often_and_as_large_as_random_erasing_says():
+def test_erased_rectangles_have_the_frequency_and_sizes_of_random_erasing():
     sizes = np.full((4000, 2), 100)
     plan = train_plan(np.arange(4000), sizes, AugmentConfig(erasing=0.3), seed=0, epoch=0, size=200)
     width, height = (plan.erased[:, 2:] - plan.erased[:, :2]).T
@@ -48,7 +48,7 @@ def test_rectangles_are_erased_as_often_and_as_large_as_random_erasing_says():
     assert np.ptp(plan.erased[erased, 0]) > 150  # anywhere
 
 
-def test_an_erased_rectangle_is_grey_and_the_rest_of_the_view_as_without(shards):
+def test_an_erased_rectangle_is_grey_and_the_rest_of_the_view_unchanged(shards):
     erasing, without = split(shards, augment__erasing=1), split(shards, augment__erasing=0)
     plan = erasing.plan(0)
     (erased,), (whole,) = ([*load(data, data.plan(0), [np.arange(16)], 1)] for data in (erasing, without))

@@ -1,4 +1,4 @@
-"""artnet/data: views are Pillow's, epochs are exact, and damage is found, named and bounded."""
+"""Data loading: views match Pillow, epochs are exact, and damage is detected, reported and bounded."""
 
 import io
 import os
@@ -36,7 +36,7 @@ def split(shards: Path, name: str = "train", **changes: object) -> SplitData:
 
 
 def images(data: SplitData, epoch: int = 0, threads: int = 2, batch_size: int = 16, start: int = 0) -> torch.Tensor:
-    """All views of an epoch that one rank alone sees, from batch `start` on."""
+    """All views of an epoch with a single rank, from batch `start`."""
     batches = train_batches(len(data), batch_size, 0, 1)[start:]
     return torch.cat([batch.images for batch in load(data, data.plan(epoch), batches, threads)])
 
@@ -56,7 +56,7 @@ def psnr(got: np.ndarray, wanted: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("size", [33, 64, 80, 160])  # shrinks much, shrinks, about keeps, enlarges
-def test_crops_are_pillows_antialiased_ones_and_flips_mirror(shards, size):
+def test_crops_match_pillows_antialiased_resize_and_flips_mirror(shards, size):
     reader = Reader(read_index(shards))
     box = (7, 5, 7 + 81, 5 + 85)
     for row in range(0, 200, 10):
@@ -70,7 +70,7 @@ def test_crops_are_pillows_antialiased_ones_and_flips_mirror(shards, size):
         assert np.array_equal(crop, mirrored[:, ::-1])
 
 
-def test_a_jpeg_that_is_not_whole_is_refused(shards):
+def test_an_incomplete_jpeg_is_refused(shards):
     jpeg = bytes(Reader(read_index(shards))[0])
     for broken in (jpeg[: len(jpeg) // 2], b"", b"\0" * 100):
         with pytest.raises(ValueError, match=r"\S"):
@@ -93,7 +93,7 @@ def test_random_crops_stay_inside_and_keep_area_and_shape():
     assert random_boxes(np.array([[1000, 40]]), 0.9, rng).tolist() == [[473, 0, 526, 40]]
 
 
-def test_evaluation_looks_at_the_centre_of_every_painting_once():
+def test_evaluation_uses_the_centre_of_every_painting_once():
     plan = eval_plan(np.array([[90, 60], [60, 90]]), size=64)
     assert plan.order.tolist() == [0, 1]
     assert plan.boxes.tolist() == [[19, 4, 71, 56], [4, 19, 56, 71]]
@@ -126,13 +126,13 @@ def pillow(image: Image.Image) -> list[Callable[[float], Image.Image]]:
 
 
 def equalizing(grey: Image.Image) -> list[float]:
-    """What `ImageOps.equalize` makes of each of the levels from 0 to 255."""
+    """The mapping of the levels 0 to 255 by `ImageOps.equalize`."""
     before, after = np.asarray(grey).ravel(), np.asarray(ImageOps.equalize(grey)).ravel()
     return np.interp(range(256), *zip(*sorted(set(zip(before, after, strict=True))), strict=True)).tolist()
 
 
 @pytest.mark.parametrize("number", range(len(OPERATIONS)))
-def test_trivial_augment_does_what_pillow_does(shards, number):
+def test_trivial_augment_matches_pillow(shards, number):
     reader = Reader(read_index(shards))
     for row, strength in zip(range(0, 200, 20), (-1, -0.7, -0.4, -0.1, 0, 0.1, 0.3, 0.5, 0.8, 1), strict=True):
         pixels = decode(reader[row])[:64, :64].copy()
@@ -168,18 +168,18 @@ def test_an_epoch_has_the_same_global_batches_for_any_number_of_ranks(world_size
     assert sorted(evaluated.tolist()) == list(range(103))
 
 
-def test_every_epoch_shows_every_sample_once_in_a_thorough_order_of_its_own():
+def test_every_epoch_has_every_sample_once_thoroughly_reshuffled():
     epochs = [shuffled(10_000, seed=0, epoch=epoch) for epoch in range(3)]
     for order in epochs:
         assert sorted(order.tolist()) == list(range(10_000))
-        # Even the first batch of 64 comes from everywhere, and what is packed side by side is shown far apart.
+        # Even the first batch of 64 covers the whole set, and neighbours in the shards are far apart in the epoch.
         assert len(set(order[:64] // 1000)) >= 9
         assert np.median(abs(np.diff(np.argsort(order)))) > 2000
     assert np.mean(epochs[0] == epochs[1]) < 0.001
     assert not np.array_equal(epochs[0], shuffled(10_000, seed=1, epoch=0))
 
 
-def test_class_balanced_epochs_show_each_class_as_often_and_each_sample_as_evenly_as_can_be():
+def test_class_balanced_epochs_balance_classes_and_repeat_samples_evenly():
     labels = np.repeat([0, 1, 2], [700, 290, 10])
     first, second = (class_balanced(labels, seed=0, epoch=epoch) for epoch in range(2))
     assert len(first) == len(labels)
@@ -191,7 +191,7 @@ def test_class_balanced_epochs_show_each_class_as_often_and_each_sample_as_evenl
     assert set(first[labels[first] == 0]) != set(second[labels[second] == 0])
 
 
-def test_a_run_can_ask_for_class_balance_of_one_task(shards):
+def test_class_balance_can_be_configured_for_one_task(shards):
     data = split(shards, data__sampler="class_balanced")
     shown = np.bincount(data.labels[data.plan(0).order, 0])
     assert np.ptp(shown[shown > 0]) <= 1
@@ -210,18 +210,18 @@ def test_views_do_not_depend_on_threads_and_none_is_lost(shards):
     assert not torch.equal(one, images(data, epoch=1))
 
 
-def test_ranks_see_other_paintings_every_epoch(shards):
+def test_ranks_get_different_paintings_every_epoch(shards):
     data = split(shards)
     first, second = (data.plan(epoch).order[np.concatenate(train_batches(len(data), 16, 0, 2))] for epoch in range(2))
     assert 0.3 < len(set(first.tolist()) & set(second.tolist())) / len(first) < 0.7
 
 
-def test_a_damaged_painting_is_replaced_counted_and_named_once(shards, tmp_path, capfd):
+def test_a_damaged_painting_is_replaced_and_reported_once(shards, tmp_path, capfd):
     sound = split(shards)
     row = int(sound.rows[5])
     damage(shards, tmp_path / "copy", [row])
     data = split(tmp_path / "copy")
-    # A set large enough to bear one in a thousand: every painting many times over, the damaged one once.
+    # A set large enough that one is below a thousandth: every painting many times, the damaged one once.
     others = np.delete(data.rows, 5)
     data.rows = np.concatenate([[row], np.tile(others, 1 + 1500 // len(others))])
     data.labels = np.zeros((len(data.rows), 1), np.int64)
@@ -255,16 +255,16 @@ def test_too_much_damage_stops_the_run(run_yaml, shards, tmp_path):
     assert len(RunDir(tmp_path / "run").run()["attempts"][0]["damaged"]) == 1
 
 
-def test_damage_that_one_rank_alone_sees_stops_all_with_one_sentence(run_yaml, shards, tmp_path):
+def test_damage_found_by_one_rank_stops_all_with_one_sentence(run_yaml, shards, tmp_path):
     data = split(shards)
-    # Of the first batch of 16, what the second of two ranks shows.
+    # The second rank's part of the first batch of 16.
     damage(shards, tmp_path / "copy", [int(data.rows[sample]) for sample in data.plan(0).order[8:16]])
     config = run_yaml(data__shards=str(tmp_path / "copy"), train__batch_size=16)
     ranks = runs.start(config, tmp_path / "run", 2)
     assert ranks.wait() == [2, 2]
-    error, *others = {line for line in ranks.said().splitlines() if line.startswith("error: ")}
+    error, *others = {line for line in ranks.output().splitlines() if line.startswith("error: ")}
     assert "0.1 %" in error and not others
-    assert "Traceback" not in ranks.said()
+    assert "Traceback" not in ranks.output()
     assert RunDir(tmp_path / "run").run()["attempts"][0]["damaged"]
     assert '"step"' not in (tmp_path / "run" / "metrics.jsonl").read_text()  # at once, not at the epoch's end
 

@@ -1,4 +1,4 @@
-"""What a model answers on a split, and the scores of that."""
+"""Predictions of a model on a split, and their scores."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from shards.reader import Reader
 ALONE = Ranks(0, 1, 1, torch.device("cpu"))
 
 
-def test_scores_are_those_counted_by_hand():
+def test_scores_match_values_counted_by_hand():
     generator = torch.Generator().manual_seed(0)
     logits = torch.rand(300, 7, generator=generator)  # between 0 and 1, as probabilities would be
     labels = torch.randint(0, 6, (300,), generator=generator)  # no image of the last class
@@ -38,13 +38,13 @@ def test_scores_are_those_counted_by_hand():
     assert scores.recall[6] is None
 
 
-def test_scores_of_a_model_that_gives_no_numbers_are_none():
+def test_scores_of_logits_that_are_not_finite_raise():
     with pytest.raises(DivergedError):
         Predictions(torch.full((3, 3), torch.nan), torch.tensor([0, 1, 2])).scores()
 
 
 class Channels(nn.Module):
-    """Answers with what the left half of an image is like, so a mirror image gets another answer."""
+    """Logits that depend on the left half of an image, so that they differ for the mirror image."""
 
     def __init__(self, classes: dict[str, int]) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Channels(nn.Module):
 
 @pytest.fixture
 def predicting(shards, one_thread):
-    """What `Channels` predicts for val under some configuration: the logits and labels of each task."""
+    """Predict val with `Channels` under a configuration. Returns the logits and labels of each task."""
     index = read_index(shards)
     classes = {task: len(index.classes[task]) for task in TASKS}
     model, reader = Channels(classes), Reader(index)
@@ -84,7 +84,7 @@ def test_flipped_evaluation_averages_a_painting_and_its_mirror_image(predicting)
         assert torch.allclose(both[task].logits, (plain[task].logits + mirrored[task].logits) / 2, atol=1e-5)
 
 
-def test_logit_adjustment_takes_tau_times_the_log_prior_from_the_logits(predicting):
+def test_logit_adjustment_subtracts_tau_times_the_log_prior(predicting):
     plain, _ = predicting(flip=False)
     adjusted, priors = predicting(flip=False, logit_adjustment=0.7)
     for task in TASKS:

@@ -17,9 +17,9 @@ from artnet.sections import ModelConfig
 from tests.conftest import build_lively
 
 ATTENTIONS = get_args(ModelConfig.model_fields["attention"].annotation)
-# A basic block with and without a stride, and one stage of two blocks: all that a deeper network repeats.
+# A basic block with and without a stride, and one stage of two blocks, which deeper networks only repeat.
 BACKBONES["small"] = (BasicBlock, (2, 1, 1, 1))
-# Every recurrence and every attention once: they meet nowhere in the code.
+# Every recurrence and every attention once, as they do not interact in the code.
 FEW = list(zip(itertools.cycle(RECURRENCES), ATTENTIONS, strict=False))
 # Tracing takes seconds, and the plainest network is traced as a part of the others.
 TRACED = [pytest.param(*FEW[0], marks=pytest.mark.slow), *FEW[1:]]
@@ -57,7 +57,7 @@ def test_export_takes_any_batch(recurrence, attention):
 
 
 @pytest.mark.parametrize(("recurrence", "attention"), TRACED)
-def test_onnx_runs_elsewhere(recurrence, attention):
+def test_the_onnx_export_gives_the_same_logits(recurrence, attention):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     model = build(recurrence, attention).eval()
@@ -94,8 +94,8 @@ def test_no_parameter_is_unused_in_parallel(tmp_path):
 
 
 @pytest.mark.parametrize(("recurrence", "attention"), FEW)
-def test_any_size(recurrence, attention):
-    """33 pixels are the least; a bottleneck and a basic block stride in different places."""
+def test_images_of_any_size(recurrence, attention):
+    """33 pixels are the minimum; bottlenecks and basic blocks have their strides in different layers."""
     for backbone in ("small", "resnet50"):
         model = build(recurrence, attention, backbone)
         for sides in ((33, 33), (51, 37)) if backbone == "resnet50" else ((176, 176), (225, 225)):

@@ -1,4 +1,4 @@
-"""A run that starts from another's weights."""
+"""Runs initialised from the weights of another run."""
 
 import io
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(**names):
-    """A network with lively statistics, in evaluation."""
+    """A network with random batch norm statistics, in evaluation mode."""
     model = build_lively(**{"backbone": "resnet18", "recurrence": "none", "attention": "none", **names}).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -37,17 +37,17 @@ def source(tmp_path_factory):
 
 @pytest.mark.parametrize("file", ["", "checkpoints/best.pt", "checkpoints/last.pt"])
 @pytest.mark.parametrize(("recurrence", "attention"), [("none", "none"), ("lstm", "se"), ("rla", "cbam")])
-def test_a_run_starts_from_another_with_the_logits_of_that(source, file, recurrence, attention):
+def test_a_run_initialised_from_another_has_its_logits(source, file, recurrence, attention):
     folder, theirs = source
     ours = network(classes={"artist": 7, "style": 3, "genre": 6}, recurrence=recurrence, attention=attention)
-    fresh = {task: ours.heads[task].weight.detach().clone() for task in ("artist", "genre")}
+    initial = {task: ours.heads[task].weight.detach().clone() for task in ("artist", "genre")}
     assert load_run(ours, folder / file).endswith("; from scratch: the heads for artist, genre")
     images = torch.randn(2, 3, 65, 65)
     torch.testing.assert_close(ours(images)["style"], theirs(images)["style"], rtol=1e-4, atol=1e-4)
-    assert all(torch.equal(ours.heads[task].weight, weight) for task, weight in fresh.items())
+    assert all(torch.equal(ours.heads[task].weight, weight) for task, weight in initial.items())
 
 
-def test_a_run_starts_from_torchvisions_file_too(tmp_path):
+def test_a_run_can_start_from_a_torchvision_file(tmp_path):
     theirs = torchvision.models.resnet18(num_classes=3).eval()
     torch.save(theirs.state_dict(), tmp_path / "resnet18.pth")
     ours = network(classes={"style": 3})
@@ -57,7 +57,7 @@ def test_a_run_starts_from_torchvisions_file_too(tmp_path):
 
 
 @pytest.mark.parametrize(("part", "kind"), [("recurrence", "lstm"), ("attention", "eca")])
-def test_parts_of_the_source_that_the_network_lacks_are_told(tmp_path, part, kind):
+def test_parts_of_the_source_that_the_network_lacks_are_an_error(tmp_path, part, kind):
     torch.save({"model": network(classes={"style": 3}, **{part: kind}).state_dict()}, tmp_path / "best.pt")
     with pytest.raises(UserError, match=rf"^init_from: \S+ has {part}, which this network lacks; set model\.{part}"):
         load_run(network(classes={"style": 3}), tmp_path / "best.pt")
@@ -87,7 +87,7 @@ class Hostile:
         {"model": {"conv1.weight": torch.zeros(64, 1, 7, 7)}},
     ],
 )
-def test_what_is_no_checkpoint_of_a_run_is_told_in_one_sentence(tmp_path, capsys, content):
+def test_a_file_that_is_not_a_checkpoint_of_a_run_is_an_error_of_one_sentence(tmp_path, capsys, content):
     file = tmp_path / "best.pt"
     if isinstance(content, bytes):
         file.write_bytes(content)
@@ -98,7 +98,7 @@ def test_what_is_no_checkpoint_of_a_run_is_told_in_one_sentence(tmp_path, capsys
     assert capsys.readouterr().out == ""
 
 
-def test_a_damaged_checkpoint_of_a_run_is_refused_and_what_others_saved_needs_no_checksum(run_yaml, tmp_path):
+def test_a_damaged_checkpoint_of_a_run_is_refused_and_foreign_files_need_no_checksum(run_yaml, tmp_path):
     assert runs.train(run_yaml(), tmp_path / "first").returncode == 0
     best = tmp_path / "first" / "checkpoints" / "best.pt"
     config = run_yaml("second.yaml", seed=1, init_from=str(tmp_path / "first"))

@@ -52,7 +52,7 @@ PARAMETERS = {
 }
 
 
-def test_parameters_are_as_many_as_published():
+def test_parameter_counts_match_the_published_ones():
     found = {
         names: tuple(count_parameters(*names, {"task": size}) for size in (1000, 23, 10, 27)) for names in PARAMETERS
     }
@@ -63,7 +63,7 @@ def test_parameters_are_as_many_as_published():
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_trunk_is_torchvisions(backbone):
+def test_the_trunk_matches_torchvision(backbone):
     theirs = torchvision.models.get_model(backbone).double().eval()
     for module in theirs.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -102,7 +102,7 @@ def reference():
         ("rlalstm_resnet50_se", "lstm", "se"),
     ],
 )
-def test_outputs_are_the_published_implementations(reference, name, recurrence, attention):
+def test_outputs_match_the_published_implementation(reference, name, recurrence, attention):
     fill, states, outputs = reference
     theirs = {
         f"module.{key}": torch.zeros(shape, dtype=torch.int64) if dtype == "int64" else fill.fill_tensor(key, shape)
@@ -139,8 +139,8 @@ def test_every_parameter_gets_a_gradient(recurrence, attention):
 
 
 @pytest.mark.parametrize("recurrence", ["rla", "lstm", "gru"])
-def test_odd_sides_average_what_is_left(recurrence):
-    """No stage halves these sides evenly. A window of a single position weighs it as 1, not as a quarter."""
+def test_pooling_of_odd_sides_averages_the_remaining_positions(recurrence):
+    """No stage halves these sides evenly. A window of a single position weights it by 1, not by a quarter."""
     model = build_model(backbone="resnet18", recurrence=recurrence, attention="none", classes={"style": 27})
     images = torch.randn(2, 3, 51, 37)
     assert model(images)["style"].isfinite().all()
@@ -166,7 +166,7 @@ def test_memory_format_and_autocast_change_nothing_but_rounding(recurrence, atte
     assert (rounded - expected).norm() < 0.25 * expected.norm()
 
 
-def test_cbam_is_the_papers():
+def test_cbam_matches_the_paper():
     """Equations 2 and 3 of the paper, with the maximum before the mean in the spatial convolution's input."""
     attention = CBAM(32, reduction=8).eval()
     torch.nn.init.constant_(attention.spatial.bn.weight, 2)
@@ -183,26 +183,26 @@ def test_cbam_is_the_papers():
     torch.testing.assert_close(attention(x), weighed * positions.sigmoid())
 
 
-def test_the_gru_is_the_authors():
-    """Its update gate says how much of h stays; one norm over all channels for each gate and the candidate."""
+def test_the_gru_matches_the_authors_implementation():
+    """Its update gate is the share of h that is kept; each gate and the candidate has one norm over all channels."""
     cell = ConvGRU(8, 4, steps=2).eval()
     for norm in (cell.reset_norm, cell.update_norm, cell.output_norm):
         torch.nn.init.normal_(norm.weight)
     x, h = torch.randn(2, 8, 5, 7), torch.randn(2, 4, 5, 7)
-    seen = cell.bns[1](cell.conv_out(x)).tanh()
+    inputs = cell.bns[1](cell.conv_out(x)).tanh()
 
     def normed(values, norm):
         values = values - values.mean((1, 2, 3), keepdim=True)
         values = values / (values.square().mean((1, 2, 3), keepdim=True) + 1e-6).sqrt()
         return values * norm.weight.view(1, 4, 1, 1) + norm.bias.view(1, 4, 1, 1)
 
-    gates = cell.gate_conv(torch.cat((seen, h), 1))
+    gates = cell.gate_conv(torch.cat((inputs, h), 1))
     reset, update = normed(gates[:, :4], cell.reset_norm).sigmoid(), normed(gates[:, 4:], cell.update_norm).sigmoid()
-    new = normed(cell.output_conv(torch.cat((seen, reset * h), 1)), cell.output_norm).tanh()
+    new = normed(cell.output_conv(torch.cat((inputs, reset * h), 1)), cell.output_norm).tanh()
     torch.testing.assert_close(cell(x, (h,), 1)[0], update * h + (1 - update) * new)
 
 
-def test_training_starts_as_published():
+def test_the_initialisation_is_as_published():
     """Convolutions keep the variance of gradients; branches and the spatial gate start at zero."""
     names = {"backbone": "resnet50", "recurrence": "lstm", "attention": "cbam"}
     state = build_model(**names, classes={"style": 27}).state_dict()
@@ -213,7 +213,7 @@ def test_training_starts_as_published():
     assert zeros == {name for name in state if name.endswith((".bn3.weight", ".attention.spatial.bn.weight"))}
 
 
-def test_unknown_names_are_told_with_the_valid_ones():
+def test_the_error_for_an_unknown_name_lists_the_valid_ones():
     names = {"backbone": "resnet50", "recurrence": "none", "attention": "none", "classes": {"style": 27}}
     for field, options in (("backbone", BACKBONES), ("recurrence", RECURRENCES), ("attention", ATTENTIONS)):
         with pytest.raises(ValueError, match=f"{field} 'mamba'.*{', '.join(options)}"):

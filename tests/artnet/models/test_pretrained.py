@@ -1,4 +1,4 @@
-"""Starting from ImageNet: at first the network is the plain one, whatever has been added to it."""
+"""Pretrained weights: the initial network computes the plain one's logits, with any added parts."""
 
 import itertools
 from typing import get_args
@@ -20,7 +20,7 @@ RECURRENCES, ATTENTIONS = (
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
-    """torchvision's networks with lively statistics, float64, and their files."""
+    """torchvision's networks with random batch norm statistics, float64, and their files."""
     folder, found = tmp_path_factory.mktemp("checkpoints"), {}
     torch.manual_seed(0)
     for backbone in ("resnet18", "resnet50"):
@@ -43,19 +43,19 @@ REST = [pytest.param(*names, marks=pytest.mark.slow) for names in GRID if names 
 
 
 @pytest.mark.parametrize(("backbone", "recurrence", "attention"), [*FEW, ("resnet50", "lstm", "cbam"), *REST])
-def test_at_first_the_logits_are_torchvisions(checkpoints, backbone, recurrence, attention):
+def test_the_initial_logits_match_torchvision(checkpoints, backbone, recurrence, attention):
     theirs, file = checkpoints[backbone]
     classes = {"imagenet": 1000, "style": 27}
     model = build_model(backbone=backbone, recurrence=recurrence, attention=attention, classes=classes).double().eval()
-    fresh = model.heads["style"].weight.clone()
+    initial = model.heads["style"].weight.clone()
     assert load_pretrained(model, str(file), backbone).endswith("from scratch: the head for style")
     images = torch.randn(2, 3, 33, 33, dtype=torch.float64)
     with torch.no_grad():
         torch.testing.assert_close(model(images)["imagenet"], theirs(images), rtol=1e-12, atol=1e-12)
-    assert torch.equal(model.heads["style"].weight, fresh)
+    assert torch.equal(model.heads["style"].weight, initial)
 
 
-def test_what_has_no_effect_at_first_learns(checkpoints):
+def test_parts_that_start_without_effect_are_trained(checkpoints):
     model = build_model(backbone="resnet18", recurrence="lstm", attention="cbam", classes={"style": 27}).double()
     load_pretrained(model, str(checkpoints["resnet18"][1]), "resnet18")
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
@@ -67,7 +67,7 @@ def test_what_has_no_effect_at_first_learns(checkpoints):
     assert [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])] == []
 
 
-def test_the_published_file_is_fetched_by_torchvisions_own_api(checkpoints, monkeypatch):
+def test_imagenet_weights_are_downloaded_by_torchvision(checkpoints, monkeypatch):
     model, _ = checkpoints["resnet18"]
     asked = []
 
@@ -83,7 +83,7 @@ def test_the_published_file_is_fetched_by_torchvisions_own_api(checkpoints, monk
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", {"epoch": 3}, {"conv1.weight": torch.zeros(3)}, "resnet18"])
-def test_what_is_no_checkpoint_of_this_network_is_told_in_one_sentence(checkpoints, tmp_path, content):
+def test_a_file_that_does_not_fit_the_network_is_an_error_of_one_sentence(checkpoints, tmp_path, content):
     file = checkpoints["resnet18"][1] if content == "resnet18" else tmp_path / "file.pth"
     if isinstance(content, bytes):
         file.write_bytes(content)
@@ -94,7 +94,7 @@ def test_what_is_no_checkpoint_of_this_network_is_told_in_one_sentence(checkpoin
         load_pretrained(model, str(file), "resnet50")
 
 
-def test_a_file_means_the_same_in_every_folder(monkeypatch, tmp_path):
+def test_a_relative_path_refers_to_the_same_file_in_every_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert build({"task": "style", "pretrained": "weights.pth"}).pretrained == str(tmp_path / "weights.pth")
     assert build({"task": "style", "pretrained": "imagenet"}).pretrained == "imagenet"

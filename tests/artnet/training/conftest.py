@@ -1,4 +1,4 @@
-"""One run that nothing stopped, to compare with."""
+"""An uninterrupted run, to compare with."""
 
 from collections.abc import Callable
 from functools import cache
@@ -36,19 +36,19 @@ def config(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def whole(config: Path) -> Callable[[int], Path]:
-    """The folder of that run, trained at once by so many ranks."""
+    """The folder of that run, trained without interruption by the given number of ranks."""
 
     @cache
     def folder(ranks: int) -> Path:
         trained = runs.start(config, config.parent / f"whole{ranks}", ranks)
-        assert not any(trained.wait()), trained.said()
+        assert not any(trained.wait()), trained.output()
         return config.parent / f"whole{ranks}"
 
     return folder
 
 
 def curves(folder: Path) -> list[dict]:
-    """What a run measured, without what depends on the clock."""
+    """The metrics of a run, without those that depend on the clock."""
     clock = {"time", "seconds", "images_per_s", "data_wait", "memory_gib"}
     return [{key: value for key, value in line.items() if key not in clock} for line in RunDir(folder).metrics()]
 
@@ -62,7 +62,7 @@ def outcomes(folder: Path) -> list[str]:
 
 
 def assert_same(folder: Path, whole: Path) -> None:
-    """The run in `folder` ended bit for bit as the other did."""
+    """Check that two runs have the same metrics, weights and result, bit for bit."""
     assert curves(folder) == curves(whole)
     expected = weights(whole)
     assert all(torch.equal(expected[name], value) for name, value in weights(folder).items())

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, checked when they are read; the run's result rests on them."""
+"""Checkpoints: written atomically, and verified when they are read."""
 
 import json
 import random
@@ -23,7 +23,7 @@ from tests.artnet.training.conftest import assert_same
 CPU = torch.device("cpu")
 
 
-def test_any_change_of_a_checkpoint_is_noticed(tmp_path):
+def test_any_change_of_a_checkpoint_is_detected(tmp_path):
     file = tmp_path / "last.pt"
     checkpoint.save(file, {"weights": torch.randn(50, 50), "step": 3})
     assert torch.load(file, weights_only=True)["step"] == 3
@@ -43,7 +43,7 @@ def test_any_change_of_a_checkpoint_is_noticed(tmp_path):
     assert checkpoint.load(file, CPU)["step"] == 3
 
 
-def test_a_checkpoint_of_a_newer_version_says_so(tmp_path):
+def test_the_error_for_a_checkpoint_of_a_newer_version_says_to_update(tmp_path):
     run = RunDir(tmp_path / "run")
     checkpoint.save(run.checkpoints / "last.pt", {"version": CHECKPOINT_VERSION + 1})
     with pytest.raises(UserError, match=r"made by a newer artnet \(format 4; this one reads up to 3\); update artnet"):
@@ -51,7 +51,7 @@ def test_a_checkpoint_of_a_newer_version_says_so(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "missing", "of another kind"])
-def test_the_checkpoint_before_stands_in_for_a_broken_one(tmp_path, damage):
+def test_a_broken_checkpoint_is_replaced_by_the_previous_one(tmp_path, damage):
     writer = CheckpointWriter(tmp_path, "run", last_is_good=False)
     for step in (1, 2, 3):
         writer.save({"step": step})
@@ -67,7 +67,7 @@ def test_the_checkpoint_before_stands_in_for_a_broken_one(tmp_path, damage):
     state, wrong = checkpoint.load_newest(tmp_path, CPU)
     assert state == {"step": 2}
     assert len(wrong) == 1
-    # What is broken does not take the good one's place.
+    # A broken checkpoint does not replace a good one.
     writer = CheckpointWriter(tmp_path, "run", last_is_good=False)
     writer.save({"step": 5})
     writer.close()
@@ -78,7 +78,7 @@ def test_the_checkpoint_before_stands_in_for_a_broken_one(tmp_path, damage):
         checkpoint.load_newest(tmp_path, CPU)
 
 
-def test_a_run_with_a_damaged_checkpoint_says_so_and_ends_the_same(config, whole, tmp_path):
+def test_a_run_with_a_damaged_checkpoint_warns_and_gives_the_same_result(config, whole, tmp_path):
     run = RunDir(tmp_path / "run")
     assert runs.train(config, run.path, signals=[(0, 16, signal.SIGTERM)]).returncode == EXIT_STOPPED
     last = run.checkpoints / "last.pt"
@@ -93,7 +93,7 @@ def test_a_run_with_a_damaged_checkpoint_says_so_and_ends_the_same(config, whole
     assert_same(run.path, whole(1))
 
 
-def test_the_best_epoch_is_made_again_from_the_last_or_missed_in_one_sentence(run_yaml, tmp_path):
+def test_a_missing_best_checkpoint_is_rewritten_from_the_last_or_reported_in_one_sentence(run_yaml, tmp_path):
     config, run = run_yaml(), RunDir(tmp_path / "run")
     assert runs.train(config, run.path).returncode == 0
     result, best = run.result_file.read_text(), run.checkpoints / "best.pt"
@@ -112,7 +112,7 @@ def test_the_best_epoch_is_made_again_from_the_last_or_missed_in_one_sentence(ru
     assert "best.pt, the weights of epoch 1, is missing or broken" in ended.stderr.splitlines()[-1]
 
 
-def test_what_is_saved_is_what_was_when_it_was_asked_for(tmp_path):
+def test_a_checkpoint_has_the_values_at_the_time_of_the_save(tmp_path):
     state = {"weights": torch.zeros(2_000_000), "list": [torch.zeros(3)]}
     writer = CheckpointWriter(tmp_path, "run", last_is_good=False)
     writer.save(state)
@@ -126,7 +126,7 @@ def test_what_is_saved_is_what_was_when_it_was_asked_for(tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[float], Path]]:
-    """A file system of so many MB, which can be made larger."""
+    """A file system of a given size in MB, which can be enlarged."""
     folder = tmp_path / "disk"
     folder.mkdir()
 
@@ -142,7 +142,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[float], Path]]:
         subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_disk_is_waited_for_and_leaves_the_old_checkpoint(small_disk, capfd):
+def test_a_full_disk_is_tolerated_for_a_while_and_keeps_the_old_checkpoint(small_disk, capfd):
     folder = small_disk(10)
     writer = CheckpointWriter(folder, "run", last_is_good=False)
     small, large = {"step": 1}, {"step": 2, "weights": torch.zeros(3_000_000)}
@@ -164,10 +164,10 @@ def test_a_full_disk_is_waited_for_and_leaves_the_old_checkpoint(small_disk, cap
     writer.close()
     assert not writer.has_failed()
     assert checkpoint.load(folder / "last.pt", CPU) == {"step": 3}
-    assert checkpoint.load(folder / "best.pt", CPU)["step"] == 2  # it was owed
+    assert checkpoint.load(folder / "best.pt", CPU)["step"] == 2  # written later
 
 
-def test_a_run_out_of_room_ends_clearly_and_goes_on_when_there_is_some(config, whole, small_disk):
+def test_a_run_on_a_full_disk_fails_clearly_and_resumes_once_there_is_space(config, whole, small_disk):
     size = (whole(1) / "checkpoints" / "last.pt").stat().st_size / 2**20
     run = RunDir(small_disk(2.5 * size) / "run")
     ended = runs.train(config, run.path)

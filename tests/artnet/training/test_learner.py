@@ -1,4 +1,4 @@
-"""One step of learning, restored at any step, in parts, frozen, in half precision, and by two ranks."""
+"""A training step: restored at any step, in parts, frozen, in half precision, and with two ranks."""
 
 import copy
 import io
@@ -45,7 +45,7 @@ def learner(ranks=ALONE, epochs=5, fixed_norms=False, **changes):
 
 
 def batch(step, n=16):
-    """What a rank's batch may be: some paintings lack labels, and whole parts of it."""
+    """A batch in which some paintings, and whole parts, lack labels."""
     generator = torch.Generator().manual_seed(step)
     images = torch.randint(256, (n, 33, 33, 3), dtype=torch.uint8, generator=generator)
     labels = torch.stack([torch.randint(-1, k, (n,), generator=generator) for k in CLASSES.values()], 1)
@@ -73,14 +73,14 @@ def test_a_step_is_clipped_and_reports_the_norm_before():
     assert buffers == pytest.approx([norms[0], 0.01], abs=decay + 1e-4)
 
 
-def test_a_step_learns_at_the_rate_of_its_schedule():
+def test_a_step_uses_the_learning_rate_of_its_schedule():
     one = learner(optim__schedule="linear", optim__warmup=0, optim__backbone_lr=0.5)
     assert one.step(batch(3), 3).lr == pytest.approx(0.1 * 16 / 256 * (1 - 3 / 10))
     rates = {group["lr"] for group in one.optimizer.param_groups}
     assert sorted(rates) == pytest.approx([0.0021875, 0.004375])
 
 
-def test_what_is_evaluated_is_the_average_if_there_is_one():
+def test_the_average_is_evaluated_if_there_is_one():
     averaged, plain = learner(), learner(optim__ema_half_life=0)
     averaged.step(batch(0), 0)
     assert torch.equal(averaged.for_evaluation().conv1.weight, averaged.model.conv1.weight)
@@ -94,7 +94,7 @@ def test_what_is_evaluated_is_the_average_if_there_is_one():
 
 
 @pytest.mark.parametrize("stop", [1, 2, 4])
-def test_a_learner_restored_at_any_step_goes_on_bit_for_bit(stop):
+def test_a_learner_restored_at_any_step_continues_bit_for_bit(stop):
     whole = learner(**EVERYTHING)
     for step in range(5):
         if step == stop:
@@ -122,7 +122,7 @@ def test_a_batch_in_parts_gives_the_same_gradient():
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-5)
 
 
-def test_only_the_heads_learn_until_the_backbone_is_thawed():
+def test_only_the_heads_learn_while_the_backbone_is_frozen():
     one = learner(train__freeze_epochs=1)
     first = copy.deepcopy(one.model.state_dict())
 
@@ -137,7 +137,7 @@ def test_only_the_heads_learn_until_the_backbone_is_thawed():
 
 
 def test_under_fp16_overflowing_steps_are_skipped_and_the_scale_is_kept():
-    """GPUs alone compute in fp16; the scaler is torch's own for CPUs."""
+    """Only GPUs compute in fp16; the scaler is torch's for CPUs."""
     plain, scaled = learner(optim__clip_norm=0.1), learner(optim__clip_norm=0.1)
     scaled.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     norms = [one.step(batch(0), 0).grad_norm.item() for one in (plain, scaled)]
@@ -181,15 +181,15 @@ def _four_steps(ranks, changes):
 
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory):
-    """What each of two ranks learnt, for each of `SHARED`."""
+    """The states of two ranks after training, for each of `SHARED`."""
     folder = tmp_path_factory.mktemp("ranks")
     two = runs.Ranks(2, folder / "log", _as_one_of_two, folder)
-    assert two.wait() == [0, 0], two.said()
+    assert two.wait() == [0, 0], two.output()
     return list(zip(*(torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)), strict=True))
 
 
 @pytest.mark.parametrize("case", range(len(SHARED)))
-def test_two_ranks_learn_what_one_would(two_ranks, case):
+def test_two_ranks_learn_the_same_as_one(two_ranks, case):
     two, changes = two_ranks[case], SHARED[case]
     one = learner(fixed_norms=True, **changes)
     reports = [one.step(batch(step), step) for step in range(4)]

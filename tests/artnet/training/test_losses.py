@@ -1,4 +1,4 @@
-"""What is minimised: the losses of several heads, of mixed images, over ranks of which some lack labels."""
+"""The training loss: several heads, mixed images, and ranks that lack labels."""
 
 import json
 import math
@@ -50,19 +50,19 @@ def test_the_loss_is_the_mean_over_the_labelled_paintings_of_all_ranks():
     assert torch.isfinite(logits["style"].grad).all()
 
 
-def test_balanced_softmax_weighs_each_class_by_its_training_images():
+def test_balanced_softmax_weights_each_class_by_its_training_images():
     counts, logits, labels = [60, 30, 0], torch.randn(4, 3), torch.tensor([0, 1, 2, 2])
     balanced = objective({"style": counts}, balance="balanced_softmax")
     loss, _ = balanced({"style": logits}, [(labels[:, None], 1.0)], torch.tensor([4.0]))
-    # Ren et al., equation 3; a class never seen counts as seen once.
+    # Ren et al., equation 3; a class without paintings counts as if it had one.
     weighed = logits.exp() * torch.tensor([60.0, 30.0, 1.0])
     assert loss.item() == pytest.approx(-(weighed / weighed.sum(1, True))[range(4), labels].log().mean().item())
 
 
-def test_learnt_weights_follow_kendalls_formula_however_the_batch_is_divided():
-    learnt = objective({"artist": [1] * 4, "style": [1] * 5}, weighting="uncertainty")
+def test_learned_weights_follow_kendalls_formula_for_any_accumulation():
+    learned = objective({"artist": [1] * 4, "style": [1] * 5}, weighting="uncertainty")
     with torch.no_grad():
-        learnt.log_variances.copy_(torch.tensor([0.3, -0.2]))
+        learned.log_variances.copy_(torch.tensor([0.3, -0.2]))
     logits = {"artist": torch.randn(6, 4), "style": torch.randn(6, 5)}
     mixture = [(torch.tensor([[0, 1], [1, -1], [-1, -1], [3, 4], [2, 0], [1, 1]]), 1.0)]
     counts = count_labelled(mixture, ALONE)
@@ -71,15 +71,15 @@ def test_learnt_weights_follow_kendalls_formula_however_the_batch_is_divided():
     expected = ((-s).exp() * losses + s / 2).sum()
     expected.backward()
     for parts in (1, 2):
-        learnt.zero_grad()
+        learned.zero_grad()
         total = 0.0
         for rows in torch.arange(6).chunk(parts):
             some = {task: task_logits[rows] for task, task_logits in logits.items()}
-            loss, part = learnt(some, [(mixture[0][0][rows], 1.0)], counts, parts)
+            loss, part = learned(some, [(mixture[0][0][rows], 1.0)], counts, parts)
             loss.backward()
             total += part.item()
         assert total == pytest.approx(expected.item(), rel=1e-5)
-        assert torch.allclose(learnt.log_variances.grad, s.grad, atol=1e-6)
+        assert torch.allclose(learned.log_variances.grad, s.grad, atol=1e-6)
 
 
 class Linear(nn.Module):
@@ -99,7 +99,7 @@ def _learn(rank, folder):
         torch.manual_seed(0)
         model = Linear({"artist": 4, "style": 5, "genre": 2})
         images = torch.randn(4, 3)
-        # Rank 1 has no artist label; nobody has a genre label.
+        # Rank 1 has no artist label, and neither rank has a genre label.
         labels = torch.tensor([[0, 1, -1], [2, -1, -1], [-1, 3, -1], [-1, 0, -1]])
         uncertain = objective({"artist": [1] * 4, "style": [1] * 5, "genre": [1] * 2}, ranks, weighting="uncertainty")
         own = slice(2 * rank, 2 * rank + 2) if ranks.world_size == 2 else slice(0, 4)
@@ -108,14 +108,14 @@ def _learn(rank, folder):
         loss, part = uncertain(parallel(images[own]), mixture, count_labelled(mixture, ranks))
         loss.backward()
         gradients = [parameter.grad.flatten().tolist() for parameter in model.parameters()]
-        learnt = [uncertain.log_variances.grad.tolist(), gradients, float(ranks.sum(part.clone()))]
-        (folder / f"{ranks.world_size}-{rank}.json").write_text(json.dumps(learnt))
+        learned = [uncertain.log_variances.grad.tolist(), gradients, float(ranks.sum(part.clone()))]
+        (folder / f"{ranks.world_size}-{rank}.json").write_text(json.dumps(learned))
 
 
-def test_two_ranks_of_which_one_lacks_labels_learn_what_one_process_learns(tmp_path):
+def test_two_ranks_of_which_one_lacks_labels_learn_the_same_as_one_process(tmp_path):
     for world_size in (1, 2):
         ranks = runs.Ranks(world_size, tmp_path / "log", _learn, tmp_path)
-        assert not any(ranks.wait()), ranks.said()
+        assert not any(ranks.wait()), ranks.output()
     alone, first, second = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("1-0", "2-0", "2-1"))
     assert first == second
     assert first[0] == pytest.approx(alone[0], rel=1e-5)
@@ -126,7 +126,7 @@ def test_two_ranks_of_which_one_lacks_labels_learn_what_one_process_learns(tmp_p
     assert first[2] == pytest.approx(alone[2], rel=1e-5)
 
 
-def test_weights_that_are_learnt_and_given_are_refused():
+def test_weights_that_are_both_learned_and_given_are_refused():
     with pytest.raises(UserError, match=r"loss\.weights"):
         build({"task": "style", "loss": {"weighting": "uncertainty", "weights": {"style": 2}}})
 

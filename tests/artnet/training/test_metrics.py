@@ -1,4 +1,4 @@
-"""What a run measures and shows: the log, TensorBoard's final file, where it ends early."""
+"""Metrics: throughput, TensorBoard's final file and early stopping."""
 
 import time
 
@@ -28,7 +28,7 @@ def test_waiting_for_data_is_measured_as_a_share_of_the_time(monkeypatch):
     assert throughput.measure()["data_wait"] == 0
 
 
-def test_what_a_run_draws_at_its_end_is_there_once_even_if_it_ends_twice(run_yaml, tmp_path):
+def test_the_final_events_exist_once_even_if_the_run_ends_twice(run_yaml, tmp_path):
     runs.train(run_yaml(), tmp_path / "run")
     run = RunDir(tmp_path / "run")
     torn = run.tensorboard / ".events.out.tfevents.final.x.tmp"
@@ -39,12 +39,12 @@ def test_what_a_run_draws_at_its_end_is_there_once_even_if_it_ends_twice(run_yam
     assert len(events(run.tensorboard).Images("confusion/val/style")) == 1
 
 
-def test_training_ends_early_when_val_gets_no_better_and_says_so(run_yaml, tmp_path):
-    # A rate so small that no answer changes.
-    said = runs.train(run_yaml(train__epochs=9, train__early_stop=2, optim__lr=1e-12), tmp_path / "run").stdout
+def test_training_stops_early_and_says_so_when_val_does_not_improve(run_yaml, tmp_path):
+    # A learning rate so small that no prediction changes.
+    output = runs.train(run_yaml(train__epochs=9, train__early_stop=2, optim__lr=1e-12), tmp_path / "run").stdout
     result = RunDir(tmp_path / "run").result()
     assert result.epochs < 9
     assert result.epochs == result.best_epoch + 2
     assert len(RunDir(tmp_path / "run").epochs()) == result.epochs
     assert result.steps == RunDir(tmp_path / "run").epochs()[-1]["step"]
-    assert f"stopped early after epoch {result.epochs} of 9" in said
+    assert f"stopped early after epoch {result.epochs} of 9" in output

@@ -1,4 +1,4 @@
-"""Which weights an optimizer changes, at which rate, by how much at most; and their moving average."""
+"""The optimizer: parameter groups, learning rates and clipping; and the moving average of the weights."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from artnet.training.schedule import learning_rate
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_the_paper_recipe_is_what_the_paper_says():
+def test_the_paper_recipe_matches_the_paper():
     config = build({"task": "style", "recipe": "paper"})
     model = build_model(**config.model.model_dump(), classes={"style": 27})
     optimizer = make_optimizer(model.named_parameters(), config.optim)
@@ -33,7 +33,7 @@ def test_the_paper_recipe_is_what_the_paper_says():
     assert {*off, config.optim.clip_norm, config.optim.ema_half_life, config.eval.flip} == {0}
 
 
-def test_adamw_moves_a_weight_by_its_formula_and_the_backbone_by_its_share():
+def test_adamw_follows_its_formula_and_the_backbone_has_its_own_rate():
     model = nn.ModuleDict({"conv1": nn.Linear(2, 2), "heads": nn.ModuleDict({"style": nn.Linear(2, 2)})})
     optimizer = make_optimizer(
         model.named_parameters(), OptimConfig(name="adamw", weight_decay=0.1, backbone_lr=0.25, momentum=0.8)
@@ -51,7 +51,7 @@ def test_adamw_moves_a_weight_by_its_formula_and_the_backbone_by_its_share():
         torch.testing.assert_close(parameter.detach(), before[name] * (1 - lr * decay) - lr)
 
 
-def test_a_long_gradient_is_shortened_and_its_length_before_is_told():
+def test_a_gradient_is_clipped_and_its_norm_before_is_returned():
     weights = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))]
     optimizer = make_optimizer(zip("ab", weights, strict=True), OptimConfig())
     for max_norm, left in ((0, 13), (20, 13), (6.5, 6.5)):
@@ -60,14 +60,14 @@ def test_a_long_gradient_is_shortened_and_its_length_before_is_told():
         assert torch.cat([weight.grad for weight in weights]).norm().item() == pytest.approx(left, rel=1e-5)
 
 
-def test_norms_and_biases_are_spared_weight_decay():
+def test_norms_and_biases_have_no_weight_decay():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     made = make_optimizer(model.named_parameters(), OptimConfig())
     decay = {id(p): g["weight_decay"] for g in made.param_groups for p in g["params"]}
     assert [decay[id(parameter)] > 0 for parameter in model.parameters()] == [True, False, False, False]
 
 
-def test_the_average_forgets_half_in_its_half_life_and_follows_a_short_run_closely():
+def test_the_average_has_its_half_life_and_a_faster_start():
     model = nn.BatchNorm1d(1)
     average = WeightAverage(model, half_life=20)
     expected = 0.0

@@ -1,4 +1,4 @@
-"""Learning rates are those of torch's schedulers and of the papers' formulas."""
+"""Learning rates match torch's schedulers and the formulas of the papers."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def torchs(schedule, steps, warmup):
 
 @pytest.mark.parametrize("warmup", [0, 2, 30])
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant", "one_cycle"])
-def test_rates_are_those_of_torchs_schedulers(schedule, warmup):
+def test_learning_rates_match_torchs_schedulers(schedule, warmup):
     config = OptimConfig(lr=0.1, schedule=schedule, warmup=warmup, warmup_unit="steps")
     rates = [learning_rate(step, 100, 10, 512, config) for step in range(100)]
     assert rates == pytest.approx(torchs(schedule, 100, warmup), rel=1e-9, abs=1e-12)

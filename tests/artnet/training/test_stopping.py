@@ -1,4 +1,4 @@
-"""Runs that are stopped or killed go on from where they were."""
+"""Runs that are stopped or killed resume."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from tests.artnet.training.conftest import assert_same, curves, outcomes
 STEPS = 21  # of the fixture `config`
 
 
-def test_a_run_stopped_by_any_signal_after_any_step_ends_bit_for_bit_as_one_never_stopped(config, whole, tmp_path):
+def test_a_run_stopped_by_any_signal_after_any_step_matches_an_uninterrupted_one_bit_for_bit(config, whole, tmp_path):
     cut, numbers = RunDir(tmp_path / "cut"), cycle((signal.SIGTERM, signal.SIGUSR2, signal.SIGINT))
     for step, number in zip(range(1, STEPS), numbers, strict=False):
         ended = runs.train(config, cut.path, signals=[(0, step, number)] * (1 + step % 2))
@@ -30,36 +30,36 @@ def test_a_run_stopped_by_any_signal_after_any_step_ends_bit_for_bit_as_one_neve
     assert_same(cut.path, whole(1))
 
 
-def test_a_run_killed_at_some_steps_ends_bit_for_bit_as_one_never_killed(config, whole, tmp_path):
+def test_a_run_killed_at_some_steps_matches_an_uninterrupted_one_bit_for_bit(config, whole, tmp_path):
     cut = RunDir(tmp_path / "cut")
     for step in (3, 8, 14):  # the eighth is the first of an epoch, the fourteenth the last
         killed = runs.start(config, cut.path, signals=[(0, step, signal.SIGKILL)])
-        assert killed.wait() == [-signal.SIGKILL], killed.said()
+        assert killed.wait() == [-signal.SIGKILL], killed.output()
         assert cut.result() is None
     assert runs.train(config, cut.path).returncode == 0
     assert all(attempt["from_step"] > 0 for attempt in cut.run()["attempts"][1:])
     assert_same(cut.path, whole(1))
 
 
-def test_two_ranks_of_which_one_is_stopped_or_killed_end_bit_for_bit_as_two_never_stopped(config, whole, tmp_path):
+def test_two_ranks_of_which_one_is_stopped_or_killed_match_uninterrupted_ones_bit_for_bit(config, whole, tmp_path):
     cut = RunDir(tmp_path / "cut")
     storms = [[(0, 3, signal.SIGTERM)], [(1, 8, signal.SIGUSR2)] * 2, [(rank, 13, signal.SIGINT) for rank in (0, 1)]]
     for signals in storms:
         stopped = runs.start(config, cut.path, 2, signals)
-        assert stopped.wait() == [EXIT_STOPPED] * 2, stopped.said()
+        assert stopped.wait() == [EXIT_STOPPED] * 2, stopped.output()
         assert outcomes(cut.path)[-1] == "stopped"
     killed = runs.start(config, cut.path, 2, [(1, 17, signal.SIGKILL)])
-    assert killed.wait() == [1, -signal.SIGKILL], killed.said()
-    assert "another rank has ended" in killed.said()
+    assert killed.wait() == [1, -signal.SIGKILL], killed.output()
+    assert "another rank has ended" in killed.output()
     assert after_exit(1, outcomes(cut.path)[-1], "")[0] is State.INTERRUPTED
     ended = runs.start(config, cut.path, 2)
-    assert ended.wait() == [0, 0], ended.said()
+    assert ended.wait() == [0, 0], ended.output()
     assert [attempt["from_step"] for attempt in cut.run()["attempts"]][:4] == [0, 3, 8, 13]
     assert cut.run()["attempts"][4]["from_step"] > 13
     assert_same(cut.path, whole(2))
 
 
-def test_one_rank_goes_on_where_two_were_stopped(config, whole, tmp_path):
+def test_one_rank_resumes_a_run_of_two(config, whole, tmp_path):
     assert runs.start(config, tmp_path / "run", 2, [(1, 3, signal.SIGTERM)]).wait() == [EXIT_STOPPED] * 2
     assert runs.train(config, tmp_path / "run").returncode == 0
     two, one = RunDir(tmp_path / "run").run()["attempts"]
@@ -71,7 +71,7 @@ def test_one_rank_goes_on_where_two_were_stopped(config, whole, tmp_path):
     assert losses[0][:3] == losses[1][:3]
 
 
-def test_a_run_asked_to_stop_before_it_began_is_stopped(config, tmp_path, monkeypatch):
+def test_a_run_stops_on_a_signal_before_it_has_started(config, tmp_path, monkeypatch):
     run, write_config = RunDir(tmp_path / "run"), RunDir.write_config
 
     def write_and_stop(self, config):
@@ -85,7 +85,7 @@ def test_a_run_asked_to_stop_before_it_began_is_stopped(config, tmp_path, monkey
     assert not run.metrics()
 
 
-def test_an_evaluation_is_cut_short_and_done_again(run_yaml, shards, tmp_path, monkeypatch):
+def test_an_interrupted_evaluation_is_repeated(run_yaml, shards, tmp_path, monkeypatch):
     config, run = run_yaml(train__batch_size=4), RunDir(tmp_path / "run")
     steps = len(read_index(shards).select("train", ("style",))[0]) // 4
     predict = trainer.predict
@@ -108,7 +108,7 @@ def test_an_evaluation_is_cut_short_and_done_again(run_yaml, shards, tmp_path, m
     )
 
 
-def test_losses_are_logged_over_the_same_steps_wherever_a_run_was_stopped(run_yaml, tmp_path):
+def test_logged_losses_do_not_depend_on_where_a_run_was_stopped(run_yaml, tmp_path):
     config = run_yaml(train__epochs=2, train__log_every=4)
     assert runs.train(config, tmp_path / "whole").returncode == 0
     for step in (1, 2, 5, 7, 8, 11):

@@ -1,4 +1,4 @@
-"""What training and torchrun do together: a rank that dies, a signal to torchrun."""
+"""Training with torchrun: a rank that dies, and a signal to torchrun."""
 
 import os
 import random
@@ -23,7 +23,7 @@ from tests.conftest import ROOT, TINY, python
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone")
 
 
-def test_a_dead_rank_takes_the_job_down_torchrun_restarts_it_and_passes_a_signal_on(config, whole, tmp_path):
+def test_torchrun_restarts_the_job_after_a_dead_rank_and_forwards_signals(config, whole, tmp_path):
     run = RunDir(tmp_path / "run")
     # In its first start the second rank kills itself after step 12, in the second it asks torchrun to stop at 17.
     program = ("-m", "tests.artnet.runs", *runs.arguments(config, run.path))
@@ -34,16 +34,16 @@ def test_a_dead_rank_takes_the_job_down_torchrun_restarts_it_and_passes_a_signal
     assert "another rank has ended" in ended.stderr
     dead, stopped = outcomes(run.path)
     assert after_exit(1, dead, "")[0] is State.INTERRUPTED
-    # torchrun has an exit code of its own and may abort on its way out; launchers see what it was all the same.
+    # torchrun has its own exit code and may abort while it ends; launchers detect the reason anyway.
     assert stopped == "stopped", ended.stderr
     assert after_exit(ended.returncode, stopped, "")[0] is State.INTERRUPTED
     again = runs.start(config, run.path, 2)
-    assert again.wait() == [0, 0], again.said()
+    assert again.wait() == [0, 0], again.output()
     assert [attempt["from_step"] > 0 for attempt in run.run()["attempts"]] == [False, True, True]
     assert_same(run.path, whole(2))
 
 
-def test_torchrun_stopped_before_its_processes_began_was_stopped():
+def test_torchrun_stopped_before_its_processes_start_counts_as_stopped():
     words = "torch.distributed.elastic.multiprocessing.api.SignalException: Process 7 got signal: 15"
     assert after_exit(1, "", words) == (State.INTERRUPTED, "killed by SIGTERM")
 
@@ -80,7 +80,7 @@ def command(config: Path, folder: Path, ranks: int = 1, *launcher: str) -> list[
 
 
 def stop(config: Path, folder: Path, number: int, steps: int, ranks: int) -> int:
-    """Send a signal once a run has logged `steps` more steps; the exit code."""
+    """Send a signal once a run has logged `steps` more steps. Returns the exit code."""
     run = RunDir(folder)
     before = len(run.metrics())
     started = Started(command(config, folder, ranks), folder.with_suffix(".log"))
@@ -99,7 +99,7 @@ def stop(config: Path, folder: Path, number: int, steps: int, ranks: int) -> int
     return started.process.wait()
 
 
-# In a process that has imported nothing else: what is imported when decides who holds the group.
+# In a process without other imports: the order of imports determines what references the group.
 LEAVE = """
 import contextlib, pathlib, torch
 from artnet.distributed import process_group
@@ -122,8 +122,8 @@ assert "pt_gloo_runloop" not in threads()
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the names of threads are read in /proc")
-def test_no_thread_of_a_group_outlives_it():
-    """One that does may abort the process while the interpreter is finalized."""
+def test_the_threads_of_a_process_group_end_with_it():
+    """A remaining thread may abort the process while the interpreter is finalized."""
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "OMP_NUM_THREADS": "1"}
     shared["TORCHELASTIC_USE_AGENT_STORE"] = "True"
@@ -136,7 +136,7 @@ def test_no_thread_of_a_group_outlives_it():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_a_real_training_in_a_storm_of_signals_ends_bit_for_bit_as_one_never_stopped(shards, tmp_path, ranks):
+def test_a_real_training_under_many_signals_matches_an_uninterrupted_one_bit_for_bit(shards, tmp_path, ranks):
     config, generator = tmp_path / "run.yaml", random.Random()
     values = {**TINY, "data.shards": str(shards), "train.epochs": 3, "train.checkpoint_minutes": 0.01}
     config.write_text(yaml.safe_dump(unflatten(values)))

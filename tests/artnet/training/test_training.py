@@ -1,4 +1,4 @@
-"""Whole runs: what they leave, over any number of ranks, and what they refuse."""
+"""Complete runs: the files they write, with several ranks, and the input they refuse."""
 
 import itertools
 import json
@@ -30,7 +30,7 @@ ALONE = Ranks(0, 1, 1, torch.device("cpu"))
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 
-def test_a_run_leaves_what_the_contract_says(run_yaml, tmp_path, shards):
+def test_a_run_writes_the_documented_files(run_yaml, tmp_path, shards):
     config_file = run_yaml(task=["artist", "style", "genre"])
     ended = python("-m", "artnet.train", *runs.arguments(config_file, tmp_path / "run"))
     assert ended.returncode == 0, ended.stderr
@@ -56,8 +56,8 @@ def test_a_run_leaves_what_the_contract_says(run_yaml, tmp_path, shards):
     assert len(run.run()["attempts"]) == 1
 
 
-def test_two_ranks_teach_three_heads_and_count_every_labelled_test_painting_once(run_yaml, tmp_path):
-    """From all partly labelled paintings, with learnt weights, and every part of the final file."""
+def test_two_ranks_train_three_heads_and_test_every_labelled_painting_once(run_yaml, tmp_path):
+    """With partly labelled paintings and learned weights; also checks all parts of the final file."""
     config = run_yaml(task=list(TASKS), loss__weighting="uncertainty", data__labelled="any", train__log_every=3)
     ended = python(*TORCHRUN, "-m", "artnet.train", *runs.arguments(config, tmp_path / "run"))
     assert ended.returncode == 0, ended.stderr
@@ -94,7 +94,7 @@ def test_two_ranks_teach_three_heads_and_count_every_labelled_test_painting_once
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"model__depth": 3}, "model.depth"),
         ({"optim__lr": -1}, "optim.lr"),
@@ -102,10 +102,10 @@ def test_two_ranks_teach_three_heads_and_count_every_labelled_test_painting_once
         ({"data__shards": "/nowhere"}, "/nowhere"),
     ],
 )
-def test_wrong_input_ends_in_one_sentence(run_yaml, tmp_path, changes, said):
+def test_wrong_input_ends_in_one_sentence(run_yaml, tmp_path, changes, message):
     ended = runs.train(run_yaml(**changes), tmp_path / "run")
     assert ended.returncode == 2
-    assert said in ended.stderr
+    assert message in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "run" / "result.json").exists()
 
@@ -130,16 +130,16 @@ def test_result_json_is_written_last_and_read_strictly(run_yaml, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "ranks", "said"),
+    ("changes", "ranks", "message"),
     [
         ({"optim.warmup": 99, "optim.warmup_unit": "epochs"}, ALONE, "optim.warmup 99 epochs"),
         ({"train.accumulate": 8}, Ranks(0, 4, 4, torch.device("cpu")), "make it a multiple of 32"),
         ({"init_from": "/nowhere/run"}, ALONE, "init_from: /nowhere/run"),
     ],
 )
-def test_what_cannot_be_trained_is_planned_but_refused_at_the_start(shards, tmp_path, changes, ranks, said):
+def test_a_configuration_that_does_not_fit_the_data_is_refused_at_the_start(shards, tmp_path, changes, ranks, message):
     config = build(unflatten({**TINY, **changes})).with_shards(str(shards))
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         Trainer(config, read_index(shards), RunDir(tmp_path / "run"), ranks, None, config.train.accumulate)
 
 
@@ -158,8 +158,8 @@ def test_two_ranks_with_everything_on_start_from_a_run_and_publish_the_average(r
     changes = {**EVERYTHING, "train__epochs": 2, "train__log_every": 1000, "init_from": str(tmp_path / "first")}
     config, run = run_yaml(task=["artist", "style"], **changes), RunDir(tmp_path / "run")
     ranks = runs.Ranks(2, tmp_path / "log", _ever_better, runs.arguments(config, run.path))
-    assert ranks.wait() == [0, 0], ranks.said()
-    assert f"started from {tmp_path / 'first'}/checkpoints/best.pt; from scratch: the head for artist" in ranks.said()
+    assert ranks.wait() == [0, 0], ranks.output()
+    assert f"started from {tmp_path / 'first'}/checkpoints/best.pt; from scratch: the head for artist" in ranks.output()
     steps = [line for line in run.metrics() if line["kind"] == "step"]
     assert steps[0]["step"] == 1
     assert all(line["grad_norm"] > 0 for line in steps)
