@@ -76,10 +76,11 @@ class Job:
     def carry_out(self) -> int:
         """Train or resume the run. Returns the exit code."""
         signature = self.run.config().signature
-        if self.run.result(signature):
+        is_ours = self.run.state().job_name == self.array.name
+        if is_ours and self.run.result(signature):
             self._note(State.COMPLETE)
             return 0
-        if self.run.state().job_name != self.array.name or self._was_cancelled():
+        if not is_ours or self._was_cancelled():
             print(f"{self.run.name} was cancelled or submitted again since; this job has nothing to do")
             return 0
         attempts = len(self.run.run().get("attempts", []))

@@ -77,10 +77,11 @@ def test_quotes_and_line_ends_in_names_do_no_harm(sweep):
 def test_a_job_that_was_submitted_again_since_leaves_the_run_alone(sweep):
     tiny = sweep(seeds=1)
     # The launcher dies, and its sbatch reaches SLURM only after another launcher has looked.
-    tiny.wrap("sbatch", 'kill -9 $PPID; sleep 8; exec "$REAL" "$@"')
+    tiny.wrap("sbatch", 'kill -9 $PPID; until [ -e "$0.go" ]; do sleep 0.1; done; exec "$REAL" "$@"')
     assert tiny.submit().returncode == -signal.SIGKILL
     (tiny.programs / "sbatch").unlink()
     assert "1 to start" in tiny.submit().stdout
+    (tiny.programs / "sbatch.go").touch()
     tiny.wait(complete)
     until = time.monotonic() + 60
     while not any("submitted again" in log.read_text() for log in (tiny.folder / "slurm").glob("*.log")):
