@@ -82,13 +82,13 @@ class Result(BaseModel):
 
 
 class RunState(BaseModel):
-    """`state.json`: what the launcher last knew of a run. `state` is a word, empty where no launcher was here.
+    """`state.json`: what the launcher last knew of a run. `state` is a word, empty if there was no launcher yet.
 
-    `launcher` names the engine that the run belongs to: `local`, `slurm` or `tune`. `cancelled` is the time of
-    `time.time()` at which the run was cancelled, and `pruned` says that an edited grid no longer holds it.
-    `slot` is the place of the run on a machine. A job has an id `job` once the scheduler has given one, the name
-    `job_name` of its array and its `position` in it, and was `submitted` at an ISO 8601 time; `cluster` is `slurm`, or
-    what plays its part.
+    `launcher` is the name of the engine that the run belongs to: `local`, `slurm` or `tune`. `cancelled` is when the
+    run was cancelled, in seconds of `time.time()`; `pruned` marks a run that an edited grid no longer holds. `slot` is
+    its slot on this machine. A job has an id, `job`, once the scheduler has assigned one, the name of its array,
+    `job_name`, and its `position` in the array, and was `submitted` at a time in ISO 8601; `cluster` is `slurm`, or
+    `local` or `debug` for a job without SLURM.
     """
 
     format: int = FORMAT

@@ -65,9 +65,7 @@ class Backend(Protocol):
     def log(self, folder: RunDir) -> Path | None:
         """The log of a run's job if the job has started no attempt; else None."""
 
-    def leftovers(
-        self, sweep: SweepDir, folders: Sequence[RunDir], found: Mapping[str, Found]
-    ) -> dict[str, list[Path]]:
+    def leftovers(self, sweep: SweepDir, folders: Sequence[RunDir], found: Mapping[str, Found]) -> Leftovers:
         """Files beside the runs of a sweep (`folders`, all of them) that no run needs any more."""
 
 
