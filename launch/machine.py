@@ -262,7 +262,7 @@ class MachineBackend:
         return Observation({run.config.name: find_run(sweep.run(run), run.config.signature) for run in runs})
 
     def cancel(self, folders: Sequence[RunDir], found: Mapping[str, Found], reason: str) -> None:
-        """End the processes that train these runs, and note it before, so that no launcher goes on with them."""
+        """End the processes that train these runs, and note it before, so that no launcher resumes them."""
         for folder in folders:
             note_state(folder, State.CANCELLED, reason, cancelled=time.time())
         end_processes(folders)

@@ -22,8 +22,8 @@ from ..sweep.attempt import TrainingProcess, attempt_folder, last_line, training
 from ..sweep.folder import cancelled_since, note_state
 from ..sweep.state import State, after_exit
 from .job_array import Array
-from .programs import SchedulerError, requeue
-from .requeue import Start, Stop, refusal, why_stopped
+from .programs import SchedulerError
+from .requeue import Start, Stop, refusal, requeue, why_stopped
 from .stop import SIGNALS, StopRelay
 
 LOCK_WAIT_S = 60  # for a process left behind by a lost node

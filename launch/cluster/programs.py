@@ -70,11 +70,6 @@ def max_array_size() -> int:
     return int(match[1]) if match else 1001  # SLURM's default
 
 
-def requeue(job: str) -> None:
-    """Put this job, of an array this element alone, back into the queue. Raises `SchedulerError`."""
-    run("scontrol", "requeue", job)
-
-
 def cancel(jobs: Sequence[str]) -> None:
     """Cancel jobs; those that have ended meanwhile are no error. Raises `UserError` if SLURM refuses."""
     try:

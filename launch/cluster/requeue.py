@@ -1,4 +1,4 @@
-"""Whether to requeue a job: why it was stopped, and whether it may start again."""
+"""Requeuing a job: why it was stopped, whether it may start again, and putting it back into the queue."""
 
 import re
 from collections.abc import Sequence
@@ -75,3 +75,8 @@ def refusal(starts: Sequence[Start], attempts: int, budget: int) -> tuple[State,
     )
     state = State.TIMED_OUT if starts[-1].outcome == "timed out" else State.NODE_FAILED
     return state, f"{times}, and `requeue: {budget}` is used up; --retry resumes from the checkpoint"
+
+
+def requeue(job: str) -> None:
+    """Put this job, of an array this element alone, back into the queue. Raises `SchedulerError`."""
+    run("scontrol", "requeue", job)

@@ -39,5 +39,5 @@ def _cancel(session: Session, console: Console, is_launching: bool) -> int:
     if ask(f"this cancels {alive}", session.options.yes):
         folders = [session.sweep.run(run) for run in living]
         ended = session.engines.cancel(folders, found, "cancelled by --cancel")
-        console.print(f"cancelled {len(ended)}; --retry goes on with them", highlight=False)
+        console.print(f"cancelled {len(ended)}; --retry resumes them", highlight=False)
     return 0

@@ -30,7 +30,7 @@ def clean(session: Session, console: Console) -> int:
             console.print("nothing to clean", highlight=False)
         elif options.dry_run:
             console.print(f"dry run: nothing was deleted of {total}", highlight=False)
-        elif ask(f"this deletes {total} for good", options.yes):
+        elif ask(f"this deletes {total} permanently", options.yes):
             delete(leftovers)
             console.print(f"deleted {total}", highlight=False)
     return 0

@@ -59,7 +59,7 @@ class Trial:
         """Nothing: the run directory holds the checkpoints."""
 
     def load_checkpoint(self, folder: str) -> None:
-        """Nothing: the training itself goes on from the run directory."""
+        """Nothing: the training itself resumes from the run directory."""
 
     def cleanup(self) -> None:
         """Called when the run is over, or ASHA has stopped it: then the training saves a checkpoint and ends."""

@@ -101,9 +101,7 @@ class Engines:
             engine.cancel(group, found, reason)
         return living
 
-    def leftovers(
-        self, sweep: SweepDir, folders: Sequence[RunDir], found: Mapping[str, Found]
-    ) -> dict[str, list[Path]]:
+    def leftovers(self, sweep: SweepDir, folders: Sequence[RunDir], found: Mapping[str, Found]) -> Leftovers:
         """The leftovers of all engines."""
         merged: Leftovers = {}
         for engine in (self.own, *self.others):

@@ -72,5 +72,5 @@ def test_only_a_typed_yes_agrees(tiny, typed, deleted):
     )
     os.write(keyboard, f"{typed}\n".encode())
     _, told = process.communicate(timeout=120)
-    assert "this deletes 10 B for good; type yes to go on" in told
+    assert "this deletes 10 B permanently; type yes to go on" in told
     assert last.exists() is not deleted
