@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
 from rich.table import Column
 from torch.utils.tensorboard import SummaryWriter
 
@@ -20,15 +21,22 @@ from shards.files import atomic_write
 from ..data.loader import Batch
 from ..errors import os_error_message
 from ..rundir import RunDir
+from .progress import Progress
 
 PLAIN_SECONDS = 10  # minimum between two step lines if stderr is not a terminal
 
 
 class MetricsLogger:
-    """Writes the run's metrics. On resuming at `step`, later lines of an earlier attempt are removed."""
+    """Writes the run's metrics. On resuming from `progress`, later lines of an earlier attempt are removed.
 
-    def __init__(self, run: RunDir, step: int, steps: int, epochs: int) -> None:
+    `steps` and `epochs` are those of the whole run.
+    """
+
+    def __init__(self, run: RunDir, progress: Progress, steps: int, epochs: int) -> None:
+        step = progress.step
         kept = [line for line in run.metrics() if isinstance(line.get("step"), int) and line["step"] <= step]
+        # The last step of an epoch may be saved before the epoch is: then its line is written again.
+        kept = [line for line in kept if line.get("kind") != "epoch" or line.get("epoch", 0) <= progress.epochs]
         atomic_write(run.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = run.metrics_file.open("a", encoding="utf-8")
         self._board = SummaryWriter(run.tensorboard, purge_step=step + 1)
@@ -37,7 +45,7 @@ class MetricsLogger:
         self._val_top1 = next((line["val/top1"] for line in reversed(kept) if "val/top1" in line), None)
         console = Console(stderr=True)
         self._is_live = console.is_terminal
-        self._bar = Progress(
+        self._bar = ProgressBar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=8),
             MofNCompleteColumn(),

@@ -88,7 +88,7 @@ class Trainer:
     def fit(self) -> Result:
         """Train the remaining epochs and test the best one. Raises `StoppedOnRequest` or `FailedError`."""
         progress, train = self.progress, self.config.train
-        logger = MetricsLogger(self.run, progress.step, self.steps, train.epochs) if self.ranks.is_first else None
+        logger = MetricsLogger(self.run, progress, self.steps, train.epochs) if self.ranks.is_first else None
         try:
             while progress.epochs < train.epochs and not self._is_stale:
                 self._epoch(logger)

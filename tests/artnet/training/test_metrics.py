@@ -5,7 +5,8 @@ import time
 import torch
 
 from artnet.rundir import RunDir
-from artnet.training.metrics import Throughput
+from artnet.training.metrics import MetricsLogger, Throughput
+from artnet.training.progress import Progress
 from tests.artnet import runs
 from tests.artnet.training.conftest import events
 
@@ -48,3 +49,16 @@ def test_training_stops_early_and_says_so_when_val_does_not_improve(run_yaml, tm
     assert len(RunDir(tmp_path / "run").epochs()) == result.epochs
     assert result.steps == RunDir(tmp_path / "run").epochs()[-1]["step"]
     assert f"stopped early after epoch {result.epochs} of 9" in output
+
+
+def test_an_epoch_has_one_line_even_if_its_checkpoint_was_not_written(tmp_path):
+    run = RunDir(tmp_path)
+    values = {"train/loss": 1.0, "val/nll": 1.0, "val/top1": 0.5, "images_per_s": 1.0}
+    stopped_in_evaluation = Progress(step=7, epochs=0)
+    for _ in range(2):  # the first time it is killed between the line and the checkpoint
+        logger = MetricsLogger(run, stopped_in_evaluation, steps=14, epochs=2)
+        logger.log("epoch", {"epoch": 1, "step": 7, **values})
+        logger.close()
+    assert [line["epoch"] for line in run.epochs()] == [1]
+    MetricsLogger(run, Progress(step=9, epochs=1), steps=14, epochs=2).close()
+    assert [line["epoch"] for line in run.epochs()] == [1]
