@@ -33,8 +33,11 @@ def test_a_grid_ends_in_results_and_a_second_launch_trains_nothing(trainable, ca
     assert "1 complete, 1 failed (--retry resumes it)" in capsys.readouterr().out
     assert result == good.result_file.stat().st_mtime_ns
     assert not any((run.attempts / "002").exists() for run in (good, bad))
-    assert trainable.call("local", "--retry", "--dry-run") == 0
-    assert "1 to resume, 1 complete" in capsys.readouterr().out
+    retried = trainable.fork("local", "--retry")
+    assert retried.wait() == 1, retried.stderr
+    assert "1 to resume, 1 complete" in retried.stdout
+    assert (bad.attempts / "002").exists()
+    assert not (good.attempts / "002").exists()
 
 
 def test_a_launch_killed_with_everything_goes_on_where_it_was(trainable):
