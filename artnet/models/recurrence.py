@@ -94,9 +94,11 @@ class ConvGRU(nn.Module):
         x = torch.tanh(self.bns[step](self.conv_out(x)))
         h = state[0] if state else torch.zeros_like(x)
         reset, update = self.gate_conv(torch.cat((x, h), dim=1)).chunk(2, dim=1)
-        reset, update = torch.sigmoid(self.reset_norm(reset)), torch.sigmoid(self.update_norm(update))
-        candidate = torch.tanh(self.output_norm(self.output_conv(torch.cat((x, reset * h), dim=1))))
-        return (torch.lerp(candidate, h, update),)
+        # Autocast computes group norms in float32; the state keeps the dtype of x.
+        reset = torch.sigmoid(self.reset_norm(reset)).to(x.dtype)
+        update = torch.sigmoid(self.update_norm(update)).to(x.dtype)
+        candidate = self.output_norm(self.output_conv(torch.cat((x, reset * h), dim=1)))
+        return (torch.lerp(torch.tanh(candidate).to(x.dtype), h, update),)
 
     @staticmethod
     def readout(channels: int) -> nn.Module:
