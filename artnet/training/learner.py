@@ -18,7 +18,7 @@ from ..models import build_model
 from .ema import WeightAverage
 from .losses import MixedLabels, Objective, count_labelled
 from .mixup import mix
-from .optim import clip_gradients, make_optimizer, set_learning_rate
+from .optim import clip_gradients, complete_state, load_state, make_optimizer, set_learning_rate
 from .schedule import learning_rate, warmup_steps
 
 
@@ -54,10 +54,11 @@ class Learner:
         torch.manual_seed(config.seed)
         self.model = build_model(**config.model.model_dump(), classes=classes)
         self.model.to(ranks.device).to(memory_format=torch.channels_last)
-        self.optimizer = make_optimizer(self.model.named_parameters(), config.optim)
+        self.optimizer = make_optimizer(self.model.named_parameters(), config.optim, fused=ranks.on_gpu)
         self.objective = objective
         if learnt := list(objective.parameters()):
             self.optimizer.add_param_group({"params": learnt, "weight_decay": 0.0, "lr_factor": 1.0})
+        complete_state(self.optimizer)
         half_life = config.optim.ema_half_life
         self.average = WeightAverage(self.model, half_life) if half_life else None
         is_half = precision_on(ranks.device, config.train.precision) == "fp16"
@@ -143,7 +144,7 @@ class Learner:
         """Restore a state returned by `state_dict`."""
         self.model.load_state_dict(state["model"])
         self.objective.load_state_dict(state["objective"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_state(self.optimizer, state["optimizer"])
         if self.average:
             self.average.load_state_dict(state["average"])
         if state["scaler"]:  # empty if the run resumes on a GPU after a CPU

@@ -55,6 +55,7 @@ def backward(loss: torch.Tensor) -> dict[torch.Tensor, torch.Tensor]:
             leaves[node.variable] = inputs[0]
             continue
         grads = node(*inputs)
+        grads = grads if isinstance(grads, tuple) else (grads,)
         for (below, place), grad in zip(
             node.next_functions, grads if isinstance(grads, tuple) else [grads], strict=True
         ):

@@ -14,6 +14,7 @@ from artnet.distributed import Ranks, process_group
 from artnet.training import learner as learner_module
 from artnet.training.learner import Learner
 from artnet.training.losses import Objective
+from artnet.training.optim import make_optimizer
 from tests.artnet import runs
 from tests.artnet.training.conftest import EVERYTHING
 from tests.conftest import TINY
@@ -153,6 +154,78 @@ def test_under_fp16_overflowing_steps_are_skipped_and_the_scale_is_kept():
     restored.scaler = torch.amp.GradScaler("cpu")
     restored.load_state_dict(scaled.state_dict())
     assert restored.scaler.get_scale() == pytest.approx(1.5e38)
+
+
+@pytest.fixture
+def fused(monkeypatch):
+    """The optimizers of GPUs, whose kernels exist for CPUs too."""
+    monkeypatch.setattr(
+        learner_module, "make_optimizer", lambda named, config, **_: make_optimizer(named, config, fused=True)
+    )
+    # Memory that torch does not initialise holds NaN.
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("fused")
+def test_an_overflow_in_the_first_step_changes_nothing_under_fp16():
+    one = learner(optim__clip_norm=0)
+    one.scaler = torch.amp.GradScaler("cpu", init_scale=3e38)
+    for head in one.model.heads.values():
+        head.weight.data.mul_(1000)
+    first = copy.deepcopy(list(one.model.parameters()))
+    assert not math.isfinite(one.step(batch(0), 0).grad_norm.item())
+    assert all(map(torch.equal, one.model.parameters(), first))
+    assert not any(state["momentum_buffer"].any() for state in one.optimizer.state.values())
+    one.scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+    one.step(batch(1), 1)
+    assert all(parameter.isfinite().all() for parameter in one.model.parameters())
+
+
+@pytest.mark.usefixtures("fused")
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_the_backbone_is_unfrozen_with_fused_kernels(optimizer):
+    one = learner(train__freeze_epochs=1, optim__name=optimizer)
+    first = one.model.conv1.weight.detach().clone()
+    for step in range(EPOCH):
+        one.step(batch(step), step)
+    assert torch.equal(one.model.conv1.weight, first)
+    saved = copy.deepcopy(one.state_dict())
+    states = saved["optimizer"]["state"]
+    # Checkpoints of earlier versions hold no state of what is frozen.
+    saved["optimizer"]["state"] = {
+        number: state for number, state in states.items() if any(map(torch.any, state.values()))
+    }
+    assert len(saved["optimizer"]["state"]) == 2 * len(CLASSES)
+    restored = learner(train__freeze_epochs=1, optim__name=optimizer)
+    restored.load_state_dict(saved)
+    for each in (one, restored):
+        each.step(batch(EPOCH), EPOCH)
+        assert not torch.equal(each.model.conv1.weight, first)
+    assert torch.equal(one.model.conv1.weight, restored.model.conv1.weight)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("fused_before", [False, True])
+def test_a_checkpoint_of_another_device_goes_on_with_the_kernels_of_this_one(optimizer, fused_before, monkeypatch):
+    def made(fused):
+        monkeypatch.setattr(
+            learner_module, "make_optimizer", lambda named, config, **_: make_optimizer(named, config, fused)
+        )
+        one = learner(optim__name=optimizer)
+        one.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+        return one
+
+    before, after = made(fused_before), made(not fused_before)
+    before.step(batch(0), 0)
+    after.load_state_dict(copy.deepcopy(before.state_dict()))
+    assert {(group["fused"], group["foreach"]) for group in after.optimizer.param_groups} == {
+        (not fused_before, fused_before)
+    }
+    for one in (before, after):
+        one.step(batch(1), 1)
+    torch.testing.assert_close(after.model.conv1.weight, before.model.conv1.weight)
 
 
 SHARED = [{}, {"train__freeze_epochs": 1}, {"train__freeze_epochs": 1, "train__accumulate": 2}]
