@@ -40,7 +40,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from artnet.config import RunConfig, build, unflatten
-from artnet.data.loader import Batch
+from artnet.data.batch import Batch
 from artnet.distributed import Ranks
 from artnet.inference.predict import predict
 from artnet.rundir import RunDir
