@@ -25,12 +25,14 @@ class Record:
     def __init__(self, file: Path, judged: bool = True) -> None:
         """Figures are compared with their bars if `judged`."""
         self._file, self._judged, self._started = file, judged, time.monotonic()
+        self._figures: dict[str, dict[str, Any]] = {}
         self.content: dict[str, Any] = {"status": "", "reason": "", "seconds": 0.0, "figures": []}
 
     def figure(self, name: str, value: float | str, unit: str = "", bar: str = "") -> None:
-        """Add a figure. `bar` is a comparison, such as ">= 0.97": the part fails if the figure does not meet it."""
+        """Set a figure. `bar` is a comparison, such as ">= 0.97": the part fails if the figure does not meet it."""
         met = meets(value, bar) if bar and self._judged and not isinstance(value, str) else None
-        self.content["figures"].append({"name": name, "value": value, "unit": unit, "bar": bar, "met": met})
+        self._figures[name] = {"name": name, "value": value, "unit": unit, "bar": bar, "met": met}
+        self.content["figures"] = list(self._figures.values())
         self._write()
 
     def check(self, is_right: bool, complaint: str) -> None:

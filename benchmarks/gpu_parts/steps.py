@@ -23,7 +23,7 @@ def all_networks(setting: Setting, record: Record) -> None:
     deterministic()
     networks = list(itertools.product(RECURRENCES, ATTENTIONS))
     if setting.rehearse:
-        networks = [("lstm", "se"), ("gru", "cbam")]
+        networks = [("gru", "cbam")]
     wrong = []
     for (recurrence, attention), precision in itertools.product(networks, ("bf16", "fp16")):
         name = f"{recurrence}+{attention} in {precision}"
@@ -35,7 +35,8 @@ def all_networks(setting: Setting, record: Record) -> None:
             trained = learner(config, setting.device)
             no_search()
             try:
-                losses.append([float(trained.step(batch, step).loss) for step, batch in enumerate(copied)])
+                found = [trained.step(batch, step).loss for step, batch in enumerate(copied)]
+                losses.append([float(loss) for loss in found])  # not before: it waits for the device
             except RuntimeError as error:  # the other networks are tried too
                 wrong.append(f"{name}: {str(error).splitlines()[0]}")
                 break
@@ -67,13 +68,13 @@ def overflow(setting: Setting, record: Record) -> None:
     record.check(not math.isfinite(_largest_gradient(trained)), "the gradient did not overflow")
     moved = [name for name, value in trained.model.named_parameters() if not torch.equal(value, before[name])]
     record.check(not moved, f"an overflow in step 1 changed {len(moved)} weights, such as {moved[:1]}")
-    _check_momentum(trained, record)
+    _check_momentum(trained, record, 1)
     trained.scaler.load_state_dict({**trained.scaler.state_dict(), "scale": SMALL_SCALE})
     trained.step(batch, 1)
     record.check(is_finite(trained.model), "weights are not finite after the step that follows an overflow")
     moved = [name for name, value in trained.model.named_parameters() if not torch.equal(value, before[name])]
     record.check(len(moved) > 0, "the step that follows an overflow changed no weights")
-    _check_momentum(trained, record)
+    _check_momentum(trained, record, 2)
     record.figure("weights that the following step changed", len(moved))
 
 
@@ -82,10 +83,10 @@ def _largest_gradient(trained: Learner) -> float:
     return float(torch.stack([gradient.abs().amax() for gradient in gradients]).amax())
 
 
-def _check_momentum(trained: Learner, record: Record) -> None:
+def _check_momentum(trained: Learner, record: Record, step: int) -> None:
     momenta = [state.get("momentum_buffer") for state in trained.optimizer.state.values()]
     largest = [float(momentum.abs().amax()) for momentum in momenta if momentum is not None]
-    record.figure("largest momentum", max(largest, default=0.0))
+    record.figure(f"largest momentum after step {step}", max(largest, default=0.0))
     record.check(all(value < 1e4 for value in largest), f"the momentum is {max(largest, default=0.0):.2g}")
 
 
@@ -139,7 +140,7 @@ def no_synchronisation(setting: Setting, record: Record) -> None:
     for name, changes in cases.items():
         config = setting.config(64, 4, **changes)
         trained = learner(config, setting.device)
-        given = batches(config, 4, torch.device("cpu"), pinned=True)
+        given = batches(config, 3 if setting.rehearse else 4, torch.device("cpu"), pinned=True)
         for step, batch in enumerate(on_device(iter(given), setting.device)):
             try:
                 with errors_if_waiting(setting.device) if step >= 2 else contextlib.nullcontext():
