@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
+from torch._dynamo import config as settings
 from torch.utils.flop_counter import FlopCounterMode
 
 from artnet.models.build import ATTENTIONS, RECURRENCES, build_model
@@ -33,6 +34,7 @@ GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")
 FORMATS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 ECA = [5, 5, 5, 7]
+GRAPHS = 8  # at most, of one network
 
 
 def reference(path: Path) -> dict[str, nn.Module]:
@@ -54,12 +56,25 @@ def reference(path: Path) -> dict[str, nn.Module]:
     return models
 
 
+def keep_graphs(networks: int) -> None:
+    """Let dynamo keep the graphs of so many compiled networks, and raise an error instead of running one eagerly.
+
+    The networks of one class share one `forward`, whose graphs count together towards a limit of 8. Each network has
+    several: one for each memory format, and for training and evaluation.
+    """
+    settings.recompile_limit = settings.accumulated_recompile_limit = GRAPHS * networks
+    settings.fail_on_recompile_limit_hit = True
+
+
 class Contender:
     """A model with its optimizer. `run()` takes a step and returns its seconds, `loss()` runs only the forward pass."""
 
-    def __init__(self, model: nn.Module, images: Tensor, labels: Tensor, compiled: bool) -> None:
+    def __init__(self, model: nn.Module, images: Tensor, labels: Tensor, backend: str | Callable | None = None) -> None:
+        """`backend` is that of `torch.compile`; without one, the model runs eagerly."""
         self.model, self.images, self.labels = model.to(DEVICE), images, labels
-        self.forward: Callable[[Tensor], Tensor | dict[str, Tensor]] = torch.compile(model) if compiled else model
+        self.forward: Callable[[Tensor], Tensor | dict[str, Tensor]] = (
+            torch.compile(model, backend=backend) if backend else model
+        )
         self.optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
 
     def use(self, memory_format: torch.memory_format) -> None:
@@ -144,9 +159,10 @@ def main() -> None:
         found = reference(args.reference)
         models |= {name: model for name, model in found.items() if name.removeprefix("RLANet ") in chosen}
     contenders = {
-        name: Contender(model, images, labels, compiled=GPU and not name.startswith("RLANet"))
+        name: Contender(model, images, labels, "inductor" if GPU and not name.startswith("RLANet") else None)
         for name, model in models.items()
     }
+    keep_graphs(len(contenders))
     machine = torch.cuda.get_device_name() if GPU else f"{torch.get_num_threads()} CPU threads"
     print(f"{machine}, torch {torch.__version__}, batches of {args.batch} images of {args.size} pixels")
     sizes = {name: contender.sizes() for name, contender in contenders.items()}

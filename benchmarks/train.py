@@ -40,7 +40,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from artnet.config import RunConfig, build, unflatten
-from artnet.data.loader import Batch
+from artnet.data.batch import Batch
 from artnet.distributed import Ranks
 from artnet.inference.predict import predict
 from artnet.rundir import RunDir
@@ -83,15 +83,15 @@ class Bench:
 
     def __init__(self, shards: Path, folder: Path) -> None:
         self.shards, self.folder, self.index = shards, folder, read_index(shards)
-        self._runs = 0
+        self.runs = 0
 
     def config(self, **changes: object) -> RunConfig:
         values = {"task": "style", "data.shards": str(self.shards), "data.size": SIZE, "train.batch_size": BATCH}
         return build(unflatten(values | {"train.compile": GPU} | changes))
 
     def run_dir(self) -> RunDir:
-        self._runs += 1
-        return RunDir(self.folder / f"run{self._runs}")
+        self.runs += 1
+        return RunDir(self.folder / f"run{self.runs}")
 
     def training(self, config: RunConfig, index: Index | None = None) -> Trainer:
         return Trainer(config, index or self.index, self.run_dir(), ALONE, StopRequest(), accumulate=1)
@@ -129,8 +129,11 @@ def bare_loop(training: Trainer) -> Callable[[], None]:
     return step
 
 
-def throughput(bench: Bench, rounds: int) -> dict[str, list[float]]:
-    """Return the images/s of the bare loop, `Learner.step` and the whole program, in each round."""
+def throughput(bench: Bench, rounds: int, ready: Callable[[], object] = lambda: None) -> dict[str, list[float]]:
+    """Return the images/s of the bare loop, `Learner.step` and the whole program, in each round.
+
+    `ready` is called when all three are compiled, before the first round.
+    """
     config = bench.config()
     # One epoch contains all rounds, as the work at its end is measured separately.
     paintings = len(bench.training(config).data["train"])
@@ -149,7 +152,9 @@ def throughput(bench: Bench, rounds: int) -> dict[str, list[float]]:
         if done < 0 or done % TURN:
             return
         wait()
-        if done:
+        if not done:
+            ready()
+        else:
             rates["whole program"].append(TURN * BATCH / (time.perf_counter() - began))
         if len(rates["whole program"]) == rounds:
             raise EnoughError

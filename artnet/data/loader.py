@@ -3,27 +3,19 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from shards.labels import UNLABELLED
 
+from .batch import Batch
 from .dataset import SplitData
 from .decode import resized_crop
 from .epoch import EpochPlan
 from .trivial_augment import GREY, IDENTITY, OPERATIONS
 
 PREFETCH = 4  # batches in flight in addition to one per thread
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A batch: `images` uint8 (n, size, size, 3), RGB; `labels` int64 (n, tasks), -1 = unlabelled."""
-
-    images: torch.Tensor
-    labels: torch.Tensor
 
 
 def load(

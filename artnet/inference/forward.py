@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import nn
 
-from ..data.loader import Batch
+from ..data.batch import Batch
 
 # Mean and standard deviation of ImageNet in 0..255, the usual normalisation, which pretrained weights expect.
 MEAN = (123.675, 116.28, 103.53)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..config import RunConfig
-from ..data.loader import Batch
+from ..data.batch import Batch
 from ..distributed import Ranks
 from ..inference.forward import allow_fast_kernels, forward, precision_on
 from ..models import build_model

@@ -18,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from shards.files import atomic_write
 
-from ..data.loader import Batch
+from ..data.batch import Batch
 from ..errors import os_error_message
 from ..rundir import RunDir
 from .progress import Progress

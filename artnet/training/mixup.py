@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from ..data.loader import Batch
+from ..data.batch import Batch
 from ..sections import AugmentConfig
 from .losses import MixedLabels
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from artnet.config import build, unflatten
-from artnet.data.loader import Batch
+from artnet.data.batch import Batch
 from artnet.distributed import Ranks, process_group
 from artnet.training import learner as learner_module
 from artnet.training.learner import Learner

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from artnet.config import build
-from artnet.data.loader import Batch
+from artnet.data.batch import Batch
 from artnet.distributed import Ranks, process_group
 from artnet.sections import AugmentConfig, LossConfig
 from artnet.training.losses import Objective, count_labelled, log_priors, masked_losses
