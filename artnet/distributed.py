@@ -2,9 +2,11 @@
 
 import gc
 import os
+import socket
+import sys
 import time
 import traceback
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -16,26 +18,31 @@ from torch import nn
 from torch.distributed.rendezvous import rendezvous
 
 from shards.errors import UserError
+from shards.workers import memory_limit
 
-from .errors import PeerGoneError, PeerLostError, StoppedOnRequest
+from .device import choose_device
+from .errors import FailedError, OutOfMemoryError, PeerGoneError, PeerLostError, StoppedOnRequest, is_out_of_memory
+from .peers import PeerWatch, publish, published
+from .placement import FEWEST_CPUS, MOST_THREADS, PINNED_SHARE, Place, check_gpus, cpus_of, local_ranks
+from .world import World
 
 TIMEOUT_S = 600.0  # how long ranks wait for one another, unless ARTNET_TIMEOUT_S is set
 RANK_ANSWER_S = 10.0  # how long ranks that timed out wait for one another to report it
-
-_FAILED = "failed"  # the store's key for the reason of a rank that fails, for the other ranks
 
 
 @dataclass
 class Ranks:
     """The rank of this process, its process groups and its device.
 
-    `cpu_group` is for collectives that need not wait for a GPU. `store` still works when a group is broken.
+    `local_world_size` counts the ranks of this host. `threads` is how many may decode for this rank. `cpu_group` is for
+    collectives that need not wait for a GPU. `store` still works when a group is broken.
     """
 
     rank: int
     world_size: int
     local_world_size: int
     device: torch.device
+    threads: int = 1
     cpu_group: dist.ProcessGroup | None = None
     store: Any = None  # torch.distributed.Store, a name that type checkers do not find
 
@@ -48,6 +55,11 @@ class Ranks:
     def on_gpu(self) -> bool:
         """Whether this rank computes on a GPU."""
         return self.device.type == "cuda"
+
+    @property
+    def pinned_bytes(self) -> int:
+        """How much page-locked memory the batches of this rank may take; 0 on a CPU, which needs none."""
+        return int(PINNED_SHARE * memory_limit() / self.local_world_size) if self.on_gpu else 0
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Sum `values` element-wise over all ranks, in place. Must be called on all ranks."""
@@ -98,26 +110,35 @@ class Ranks:
         """Publish the error with which this rank ends in the store, for the other ranks to report."""
         if self.store:
             with suppress(RuntimeError):  # the store's host is gone
-                self.store.set(_FAILED, f"{type(error).__name__}: {error}")
+                publish(self.store, error)
 
     @contextmanager
-    def detect_lost_peers(self) -> Iterator[None]:
-        """Turn an error caused by another rank into a `PeerLostError` that names the rank or the reason."""
+    def detect_lost_peers(self, end: Callable[[PeerLostError], None]) -> Iterator[None]:
+        """Turn an error caused by another rank into a `PeerLostError` that names the rank or the reason.
+
+        If this thread does not notice that another rank has failed, `end` is called with the error in another thread,
+        and the process ends with exit code 1.
+        """
+        watch = PeerWatch(self.store, end) if self.store else None
         try:
             yield
         except RuntimeError as error:
+            if watch:
+                watch.stop()
             words = str(error)
-            if self.world_size == 1 or not any(word in words for word in ("gloo", "NCCL", "Connection", "pair")):
+            from_peer = any(word in words for word in ("gloo", "NCCL", "Connection", "pair"))
+            if self.world_size == 1 or not from_peer or is_out_of_memory(error):
                 raise
             raise self._lost_peer_error(words) from error
+        finally:
+            if watch:
+                watch.stop()
 
     def _lost_peer_error(self, words: str) -> PeerLostError:
         missing = self._missing_ranks() if "imed out" in words or "timeout" in words else []
-        try:
-            if self.store and self.store.check([_FAILED]):
-                return PeerLostError(f"another rank failed: {self.store.get(_FAILED).decode()}")
-        except RuntimeError:  # the store's host is gone
-            pass
+        with suppress(RuntimeError):  # the store's host is gone
+            if self.store and (error := published(self.store)):
+                return error
         if missing:
             names = " and ".join(f"rank {rank}" for rank in missing)
             return PeerLostError(
@@ -142,52 +163,16 @@ class Ranks:
 def process_group() -> Iterator[Ranks]:
     """Join the process group given by RANK, WORLD_SIZE and MASTER_ADDR: NCCL on GPUs, gloo on CPUs.
 
-    Raises `UserError` if a variable is not a valid number, and `PeerLostError` if not all ranks join within
-    ARTNET_TIMEOUT_S seconds.
+    Raises `UserError` if a variable is not a valid number or two ranks have one GPU, and `PeerLostError` if not all
+    ranks join within ARTNET_TIMEOUT_S seconds.
     """
-    try:
-        rank, local_rank = (int(os.environ.get(name, 0)) for name in ("RANK", "LOCAL_RANK"))
-        world_size, local_world_size = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
-    except ValueError as error:
-        raise UserError(
-            f"RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE must be integers ({error}); use torchrun"
-        ) from None
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    # A scheduler may make only its own GPU visible to each process: then it is number 0 for every local rank.
-    device = torch.device("cuda", local_rank % gpus) if gpus else torch.device("cpu")
-    if gpus:
-        torch.cuda.set_device(device)
-    ranks = Ranks(rank, world_size, local_world_size, device)
-    if world_size == 1:
-        yield ranks
+    world = World.from_environment()
+    device = choose_device(world.local_rank)
+    ranks = Ranks(world.rank, world.world_size, world.local_world_size, device)
+    if world.world_size == 1:
+        yield _placed(ranks, [Place.here(device)])
         return
-    timeout = timedelta(seconds=_timeout_s())
-    # DDP imports it. If that happens after the group is created, default arguments there keep the group alive.
-    from torch import _dynamo  # noqa: F401
-
-    try:
-        shared, _, _ = next(rendezvous("env://", timeout=timeout))
-        # torchrun keeps one store for all restarts: entries of an earlier restart are out of date.
-        restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        store = dist.PrefixStore(f"restart{restart}", shared)  # type: ignore[attr-defined]
-        store.set_timeout(timeout)
-        # A timeout of the NCCL group aborts the process: the CPU group should time out first, and report which rank.
-        dist.init_process_group(
-            "nccl" if gpus else "gloo",
-            store=store,
-            rank=rank,
-            world_size=world_size,
-            timeout=2 * timeout if gpus else timeout,
-            device_id=device if gpus else None,
-        )
-        cpu_group = dist.new_group(backend="gloo", timeout=timeout)
-    except RuntimeError as error:
-        raise PeerLostError(
-            f"rank {rank} could not connect to the other {world_size - 1} ranks within {timeout.total_seconds():g} s, "
-            f"or lost the connection ({str(error).splitlines()[0]})"
-        ) from error
-    joined = replace(ranks, cpu_group=cast(dist.ProcessGroup, cpu_group), store=store)
-    del cpu_group, shared, store
+    joined = _join(ranks, timedelta(seconds=_timeout_s()))
     try:
         yield joined
     except StoppedOnRequest as stopped:  # on every rank
@@ -196,6 +181,85 @@ def process_group() -> Iterator[Ranks]:
         raise
     # Not after other errors: a GPU may be waiting for a rank that has ended, and the process ends anyway.
     joined.leave()
+
+
+def _join(ranks: Ranks, timeout: timedelta) -> Ranks:
+    # DDP imports it. If that happens after the group is created, default arguments there keep the group alive.
+    from torch import _dynamo  # noqa: F401
+
+    if name := gloo_interface(os.environ, [name for _, name in socket.if_nameindex()]):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+    try:
+        shared, _, _ = next(rendezvous("env://", timeout=timeout))
+        # torchrun keeps one store for all restarts: entries of an earlier restart are out of date.
+        restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = dist.PrefixStore(f"restart{restart}", shared)  # type: ignore[attr-defined]
+        store.set_timeout(timeout)
+        placed = _placed(ranks, _exchange(store, ranks))
+        # A timeout of the NCCL group aborts the process: the CPU group should time out first, and report which rank.
+        dist.init_process_group(
+            "nccl" if ranks.on_gpu else "gloo",
+            store=store,
+            rank=ranks.rank,
+            world_size=ranks.world_size,
+            timeout=2 * timeout if ranks.on_gpu else timeout,
+            device_id=ranks.device if ranks.on_gpu else None,
+        )
+        cpu_group = dist.new_group(backend="gloo", timeout=timeout)
+    except RuntimeError as error:
+        raise _join_error(ranks, timeout, error) from error
+    return replace(placed, cpu_group=cast(dist.ProcessGroup, cpu_group), store=store)
+
+
+def _exchange(store: Any, ranks: Ranks) -> list[Place]:
+    """The places of all ranks. Raises `UserError` on all of them if two have one GPU."""
+    store.set(f"place/{ranks.rank}", Place.here(ranks.device).dumps())
+    places = [Place.loads(text) for text in store.multi_get([f"place/{rank}" for rank in range(ranks.world_size)])]
+    try:
+        check_gpus(places)
+    except UserError:
+        store.set(f"checked/{ranks.rank}", "")
+        if ranks.is_first:  # which may host the store
+            store.wait([f"checked/{rank}" for rank in range(ranks.world_size)], timedelta(seconds=RANK_ANSWER_S))
+        raise
+    return places
+
+
+def _placed(ranks: Ranks, places: Sequence[Place]) -> Ranks:
+    """The same ranks, with this rank's share of its host."""
+    cpus = [cpus_of(places, rank) for rank in range(len(places))]
+    fewest = min(range(len(places)), key=cpus.__getitem__)
+    if ranks.on_gpu and ranks.is_first and cpus[fewest] < FEWEST_CPUS:
+        print(
+            f"warning: {cpus[fewest]} CPU{'s'[: cpus[fewest] > 1]} for the GPU of rank {fewest}: reading paintings may "
+            f"take longer than training on them; ask for at least {FEWEST_CPUS} CPUs for each GPU",
+            file=sys.stderr,
+            flush=True,
+        )
+    return replace(ranks, local_world_size=local_ranks(places, ranks.rank), threads=min(MOST_THREADS, cpus[ranks.rank]))
+
+
+def _join_error(ranks: Ranks, timeout: timedelta, error: RuntimeError) -> UserError | FailedError:
+    """Say why ranks could not join. The reason that NCCL gives is in its last line."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    if "Duplicate GPU" in str(error):
+        return UserError(f"two ranks have one GPU ({lines[-1].strip()}); start at most one rank for each GPU")
+    if is_out_of_memory(error):
+        return OutOfMemoryError(f"no memory is left on {ranks.device} to connect the ranks ({lines[-1].strip()})")
+    return PeerLostError(
+        f"rank {ranks.rank} could not connect to the other {ranks.world_size - 1} ranks within "
+        f"{timeout.total_seconds():g} s, or lost the connection ({lines[-1 if 'NCCL' in lines[0] else 0].strip()})"
+    )
+
+
+def gloo_interface(environment: Mapping[str, str], interfaces: Sequence[str]) -> str:
+    """The network interface for gloo that NCCL_SOCKET_IFNAME names; empty if it names none of `interfaces` exactly.
+
+    Without one, gloo takes the interface of the host's own name, which on some systems is 127.0.1.1. NCCL's variable
+    may also be a prefix or, after a `^`, what to avoid, and begin with `=`.
+    """
+    name = environment.get("NCCL_SOCKET_IFNAME", "").removeprefix("=").split(",")[0]
+    return name if name in interfaces else ""
 
 
 def _timeout_s() -> float:

@@ -29,6 +29,27 @@ class DivergedError(FailedError):
     """The loss is no longer finite."""
 
 
+# What torch, cuBLAS, cuDNN, NCCL and their drivers write when an allocation fails; on CPUs the first two.
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "OUT_OF_MEMORY",
+    "STATUS_ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+    "Failed to CUDA calloc",
+    "Failed to CUDA malloc",
+    "Failed to CUDA host alloc",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is a failed allocation: of torch or its libraries on a GPU or a CPU, NumPy or Python."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+    )
+
+
 def os_error_message(error: OSError) -> str:
     """Format an error of the file system, with the file if it is known: `runs/a/last.pt: No space left on device`."""
     return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)

@@ -5,7 +5,7 @@ Started again, it resumes from the last checkpoint; a complete run is left as it
     0   complete
     1   failed: out of memory, disk full, loss not finite, another rank lost; or a bug, with a traceback
     2   wrong input, or checkpoints that cannot be read
-    75  stopped on request (SIGTERM, SIGINT, SIGUSR2) with a checkpoint: run it again to resume
+    75  stopped on request (SIGTERM, SIGINT, SIGUSR2, SIGHUP) with a checkpoint: run it again to resume
 
 torchrun ends with 1 whatever its processes end with; the `outcome` of the last attempt in `run.json` says more.
 """
@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from .config import RunConfig, load
 from .errors import FailedError, OutOfMemoryError, PeerLostError, StoppedOnRequest
 from .rundir import EXIT_STOPPED, RunDir
 from .stop import StopRequest
+from .world import World
 
 
 def prepare(config_file: Path, shards: str | None, folder: Path | None) -> tuple[RunConfig, RunDir]:
@@ -40,9 +42,25 @@ def prepare(config_file: Path, shards: str | None, folder: Path | None) -> tuple
     return config, run
 
 
-@command
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
+    """The command. A rank that fails ends at once: the interpreter might wait for a GPU that waits for another rank."""
+    has_peers = os.environ.get("WORLD_SIZE", "") not in ("", "1")
+    try:
+        code = _main(argv)
+    except Exception:
+        if not has_peers:
+            raise
+        traceback.print_exc()
+        code = 1
+    if has_peers and code not in (0, EXIT_STOPPED):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+@command
+def _main(argv: Sequence[str] | None = None) -> int:
     said = (__doc__ or "").split("\n", 1)[0].split(": ", 1)[1]
     parser = argparse.ArgumentParser(prog="python -m artnet.train", description=said)
     parser.add_argument("--config", type=Path, required=True, metavar="RUN.yaml", help="the run's configuration")
@@ -56,34 +74,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     stop = StopRequest()
+    world = World.from_environment()
     config, run = prepare(args.config, args.data, args.run_dir)
-    index = read_index(local_folder(config.data.shards))  # type: ignore[arg-type]  # prepare() made sure of it
+    with stop.waiting():
+        index = read_index(local_folder(config.data.shards))  # type: ignore[arg-type]  # prepare() made sure of it
     if result := run.result(config.signature):
         if result.data != index.fingerprint:
             raise UserError(f"{run.path} is complete, but on other data than {index.folder}; choose another --run-dir")
         print(f"{run.path} is complete already")
         return 0
-    first = int(os.environ.get("RANK", "0") or 0) == 0
+    first = world.rank == 0
     with run.locked() if first else contextlib.nullcontext():
         if first:
             run.write_config(config)
         # torch takes seconds to import: report wrong input and lock the run before
-        from .distributed import process_group
-        from .training.attempt import train
+        with stop.waiting():
+            from .distributed import process_group
+            from .training.attempt import train
 
         try:
-            with process_group() as ranks:
+            with contextlib.ExitStack() as stack:
+                with stop.waiting():
+                    ranks = stack.enter_context(process_group())
                 result = train(config, index, run, ranks, stop, args.auto_accumulate)
         except StoppedOnRequest as stopped:
             if first:
                 print(f"{run.name}: {stopped}; start it again to resume", file=sys.stderr)
             return EXIT_STOPPED
         except FailedError as error:
-            alone = isinstance(error, OutOfMemoryError | PeerLostError)  # of the others, every rank knows
-            if first or alone:
+            if first or isinstance(error, OutOfMemoryError | PeerLostError):  # of the others, every rank knows
                 print(f"error: {run.name}: {error}", file=sys.stderr, flush=True)
-            if alone and "WORLD_SIZE" in os.environ:
-                os._exit(1)  # at its end the interpreter would wait for a GPU that waits for another rank
             return 1
     if first:
         from .analysis.statistics import wilson_interval

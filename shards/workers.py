@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -24,11 +25,44 @@ Result = TypeVar("Result")
 
 def cores() -> int:
     """Return how many processor cores this process may use, by its affinity and its container's CPU limit."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):  # no limit, or "max"
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        count = min(count, max(1, math.ceil(int(quota) / int(period))))
-    return count
+    return min(len(affinity()), cpu_quota() or sys.maxsize)
+
+
+def affinity() -> frozenset[int]:
+    """Return the numbers of the processor cores on which this process may run."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def cpu_quota() -> int | None:
+    """Return the CPU limit of this process's container, rounded up to whole cores; None if there is none."""
+    limits = []
+    for text in _cgroup("cpu.max"):
+        with contextlib.suppress(ValueError):  # "max"
+            quota, period = map(int, text.split())
+            limits.append(max(1, math.ceil(quota / period)))
+    return min(limits, default=None)
+
+
+def memory_limit() -> int:
+    """Return the bytes of memory that this machine has, or fewer if this process's container is limited to fewer."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    limits += [int(text) for text in _cgroup("memory.max") if text.strip().isdigit()]  # else "max"
+    return min(limits)
+
+
+def _cgroup(name: str) -> list[str]:
+    """Read a file of the control group of this process and of all groups around it (version 2)."""
+    own = ""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+    root, found = Path("/sys/fs/cgroup"), []
+    for folder in (root / own, *(root / parent for parent in Path(own).parents)):
+        with contextlib.suppress(OSError):
+            found.append((folder / name).read_text())
+    return found
 
 
 @contextlib.contextmanager

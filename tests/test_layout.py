@@ -25,8 +25,9 @@ ROOMS = {
     "artnet.train": ("artnet", "shards"),
     "artnet.report": ("artnet", "shards"),
     "artnet.training": ("artnet.inference", "artnet.data", "artnet.models", *(CORE := (
-        "artnet.checkpoint", "artnet.config", "artnet.distributed", "artnet.errors", "artnet.formats",
-        "artnet.provenance", "artnet.recipes", "artnet.rundir", "artnet.sections", "artnet.stop",
+        "artnet.checkpoint", "artnet.config", "artnet.device", "artnet.distributed", "artnet.errors", "artnet.formats",
+        "artnet.peers", "artnet.placement",
+        "artnet.provenance", "artnet.recipes", "artnet.rundir", "artnet.sections", "artnet.stop", "artnet.world",
     )), "shards"),
     "artnet.inference": ("artnet.data", "artnet.models", *CORE, "shards"),
     "artnet.analysis": ("artnet.config", "artnet.formats", "artnet.provenance", "artnet.rundir", "shards"),

@@ -16,29 +16,45 @@ from .epoch import EpochPlan
 from .trivial_augment import GREY, IDENTITY, OPERATIONS
 
 PREFETCH = 4  # batches in flight in addition to one per thread
+TAKEN = 2  # batches that are no longer in flight, but still being copied to a GPU
 
 
 def load(
-    data: SplitData, plan: EpochPlan, batches: Sequence[np.ndarray], threads: int, pinned: bool = False
+    data: SplitData, plan: EpochPlan, batches: Sequence[np.ndarray], threads: int, pinned_bytes: int = 0
 ) -> Iterator[Batch]:
     """Yield `batches`, each an array of positions in `plan`, in order; threads decode a few ahead, one batch each.
 
-    Decoders release the GIL, so threads decode in parallel. With `pinned`, images are in page-locked memory, for
-    asynchronous copies to a GPU. The caller must check `data.has_too_much_damage`.
+    Decoders release the GIL, so threads decode in parallel. With `pinned_bytes`, batches are in page-locked memory, at
+    most this much where two batches need no more, for asynchronous copies to a GPU. The caller must check
+    `data.has_too_much_damage`.
     """
+    size = max(map(len, batches), default=0) * plan.size * plan.size * 3
+    most = in_flight(threads, size, pinned_bytes)
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         waiting: deque[Future[Batch]] = deque()
         remaining = iter(batches)
         try:
             while True:
-                while len(waiting) < threads + PREFETCH and (positions := next(remaining, None)) is not None:
-                    waiting.append(pool.submit(_batch, data, plan, positions, pinned))
+                while len(waiting) < most and (positions := next(remaining, None)) is not None:
+                    waiting.append(pool.submit(_batch, data, plan, positions, pinned_bytes > 0))
                 if not waiting:
                     return
                 yield waiting.popleft().result()
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def in_flight(threads: int, batch_bytes: int, pinned_bytes: int) -> int:
+    """How many batches to decode ahead: enough for all threads, but if they are pinned, at most `pinned_bytes`.
+
+    Torch rounds each pinned batch up to a power of two. Two are always in flight.
+    """
+    wanted = threads + PREFETCH
+    if not pinned_bytes:
+        return wanted
+    rounded = 1 << max(0, batch_bytes - 1).bit_length()
+    return max(2, min(wanted, pinned_bytes // rounded - TAKEN))
 
 
 def _batch(data: SplitData, plan: EpochPlan, positions: np.ndarray, pinned: bool) -> Batch:
@@ -50,12 +66,13 @@ def _batch(data: SplitData, plan: EpochPlan, positions: np.ndarray, pinned: bool
         else torch.from_numpy(np.empty(shape, np.uint8))
     )
     scratch = np.empty(3 * data.most_pixels, np.uint8)
-    labels = np.full((len(positions), data.labels.shape[1]), UNLABELLED)
+    labels = torch.full((len(positions), data.labels.shape[1]), UNLABELLED, dtype=torch.int64, pin_memory=pinned)
+    known = labels.numpy()
     for place, (position, view) in enumerate(zip(positions.tolist(), images.numpy(), strict=True)):
         sample = _render(data, plan, position, scratch, view)
         if sample is not None:
-            labels[place] = data.labels[sample]
-    return Batch(images, torch.from_numpy(labels))
+            known[place] = data.labels[sample]
+    return Batch(images, labels)
 
 
 def _render(data: SplitData, plan: EpochPlan, position: int, scratch: np.ndarray, view: np.ndarray) -> int | None:

@@ -94,7 +94,7 @@ def predict(
     # A rank may have no paintings.
     found = [torch.empty(0, sum(widths), device=ranks.device)]
     labels = [torch.empty(0, len(widths), dtype=torch.int64, device=ranks.device)]
-    for batch in on_device(load(data, data.plan(0), batches, threads, ranks.on_gpu), ranks.device):
+    for batch in on_device(load(data, data.plan(0), batches, threads, ranks.pinned_bytes), ranks.device):
         logits = _logits(model, batch.images, config.train.precision)
         if config.eval.flip:
             logits = (logits + _logits(model, batch.images.flip(2), config.train.precision)) / 2

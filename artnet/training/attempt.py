@@ -1,10 +1,10 @@
 """The attempts of a run: each trains the remaining steps, and is recorded in `run.json`."""
 
-import gc
 import json
 import os
 import socket
 import sys
+import threading
 from typing import Any
 
 import torch
@@ -15,13 +15,15 @@ from shards.index import Index
 from .. import provenance
 from ..config import RunConfig
 from ..distributed import Ranks
-from ..errors import OutOfMemoryError, StoppedOnRequest
+from ..errors import OutOfMemoryError, PeerLostError, StoppedOnRequest, is_out_of_memory
 from ..formats import FORMAT
 from ..inference.forward import precision_on
 from ..rundir import Result, RunDir, write_json
 from ..stop import StopRequest
 from . import oom
 from .trainer import Trainer
+
+SAVING_S = 60.0  # how long a process that must end waits for a checkpoint that is being written
 
 
 def train(
@@ -39,13 +41,10 @@ def train(
             return _attempt(config, index, run, ranks, stop, accumulate)
         except OutOfMemoryError as error:
             more = oom.doubled(accumulate, config, ranks)
-            if not auto_accumulate or ranks.world_size > 1 or more is None:
+            if not auto_accumulate or ranks.world_size > 1 or more is None or not oom.can_retry(ranks.device):
                 raise
             print(f"{run.name}: {error}", file=sys.stderr)
             print(f"{run.name}: starting again with train.accumulate {more}", file=sys.stderr, flush=True)
-        gc.collect()
-        if ranks.on_gpu:
-            torch.cuda.empty_cache()
 
 
 def _attempt(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: StopRequest, accumulate: int) -> Result:
@@ -60,11 +59,24 @@ def _attempt(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: S
         "attempts": [*run.run().get("attempts", []), entry],
     }
     trainer: Trainer | None = None
+
+    def end(error: PeerLostError) -> None:
+        """Record and report a failure that the main thread has not noticed."""
+        if trainer:
+            saving = threading.Thread(target=trainer.checkpoints.close, daemon=True)
+            saving.start()
+            saving.join(SAVING_S)
+            if ranks.is_first:
+                entry.update(outcome=_failed(error), ended=provenance.now(), damaged=trainer.damaged())
+                _write_last(run, record)
+        print(f"error: {run.name}: {error}", file=sys.stderr, flush=True)
+
     try:
-        with ranks.detect_lost_peers():
+        with ranks.detect_lost_peers(end):
             if any(ranks.any(bool(stop))):
                 raise StoppedOnRequest(f"stopped by {stop.name or 'a signal'} before the training began")
-            trainer = Trainer(config, index, run, ranks, stop, accumulate)
+            with stop.waiting():  # for pretrained weights
+                trainer = Trainer(config, index, run, ranks, stop, accumulate)
             entry["from_step"] = trainer.progress.step
             if ranks.is_first:
                 write_json(run.run_file, record)
@@ -75,12 +87,12 @@ def _attempt(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: S
         entry["outcome"] = "stopped"
         raise
     except Exception as error:
+        failure = oom.explain(error, config, ranks, accumulate) if is_out_of_memory(error) else error
+        ranks.publish_failure(failure)
         if trainer is None and isinstance(error, UserError):
             record = {}  # nothing has started, and the folder may belong to another run
             raise
-        failure = oom.explain(error, config, ranks, accumulate) if oom.is_out_of_memory(error) else error
-        entry["outcome"] = f"failed: {type(failure).__name__}: {failure}"
-        ranks.publish_failure(failure)
+        entry["outcome"] = _failed(failure)
         if failure is error:
             raise
         raise failure from None
@@ -89,6 +101,10 @@ def _attempt(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: S
         entry["damaged"] = trainer.damaged() if trainer else []
         if ranks.is_first and record:
             _write_last(run, record)
+
+
+def _failed(error: Exception) -> str:
+    return f"failed: {type(error).__name__}: {error}"
 
 
 def _entry(config: RunConfig, ranks: Ranks, accumulate: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""Out-of-memory errors: detecting them, explaining them, and choosing a larger `train.accumulate`."""
+"""Out-of-memory errors: explaining them, and choosing a larger `train.accumulate`."""
 
+import gc
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,12 +12,16 @@ from ..distributed import Ranks
 from ..errors import OutOfMemoryError
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is a failed allocation: of torch on a GPU or a CPU, NumPy or Python."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError)
-        and any(words in str(error) for words in ("can't allocate memory", "not enough memory", "CUDA out of memory"))
-    )
+def can_retry(device: torch.device) -> bool:
+    """Free the cached memory; return whether the device still computes, as it does not after some errors of CUDA."""
+    gc.collect()
+    if device.type == "cuda":
+        try:
+            torch.cuda.empty_cache()
+            torch.ones((), device=device).item()
+        except RuntimeError:
+            return False
+    return True
 
 
 def accumulate_for(config: RunConfig, ranks: Ranks, attempts: Sequence[Mapping[str, Any]], automatic: bool) -> int:

@@ -11,7 +11,6 @@ import torch
 from shards.errors import UserError
 from shards.index import Index
 from shards.reader import Reader
-from shards.workers import cores
 
 from ..checkpoint import BEST
 from ..config import RunConfig, Task
@@ -64,7 +63,7 @@ class Trainer:
             )
         self.steps = self.steps_per_epoch * config.train.epochs
         self.index = index
-        self.threads = config.data.threads or max(1, cores() // ranks.local_world_size)
+        self.threads = config.data.threads or ranks.threads
         self.log_priors = log_priors(
             self.data["train"].labels, {task: len(index.classes[task]) for task in config.task}
         )
@@ -121,7 +120,8 @@ class Trainer:
         seconds_before = progress.seconds
         throughput = Throughput(config.train.batch_size, ranks.device)
         pending: list[torch.Tensor] = []
-        for batch in throughput.waiting(on_device(load(data, plan, batches, self.threads, ranks.on_gpu), ranks.device)):
+        loaded = on_device(load(data, plan, batches, self.threads, ranks.pinned_bytes), ranks.device)
+        for batch in throughput.waiting(self.stop.waiting_for_first(loaded)):
             report = self.learner.step(batch, progress.step)
             progress.step += 1
             pending.append(report.loss)

@@ -22,6 +22,7 @@ from torch import nn
 
 import artnet.training.tensorboard  # noqa: F401
 from artnet import train as command
+from artnet.stop import SIGNALS
 from artnet.training import learner
 from artnet.training.learner import Learner
 from tests.conftest import ROOT
@@ -74,7 +75,7 @@ def arguments(config: Path, folder: Path, *options: str) -> list[str]:
 
 def train(config: Path, folder: Path, *options: str, signals: Signals = ()) -> Ended:
     """Train in this process, with the small network."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     out, err = io.StringIO(), io.StringIO()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shards.errors import UserError
-from shards.workers import CHUNK_SIZE, MAX_PENDING, cores, parallel_map
+from shards.workers import CHUNK_SIZE, MAX_PENDING, cores, cpu_quota, memory_limit, parallel_map
 
 
 def test_a_killed_worker_is_reported_in_one_sentence():
@@ -19,6 +19,27 @@ def test_a_killed_worker_is_reported_in_one_sentence():
 def test_the_cpu_limit_of_a_container_bounds_the_workers(monkeypatch, limit, least):
     monkeypatch.setattr(Path, "read_text", lambda file: limit)
     assert cores() == (least or len(os.sched_getaffinity(0)))
+
+
+def test_limits_of_a_job_are_those_of_its_control_group_and_of_all_around_it(monkeypatch):
+    files = {
+        "/proc/self/cgroup": "4:memory:/old\n0::/slurm/job_7/step_0",
+        "/sys/fs/cgroup/slurm/job_7/step_0/memory.max": "max\n",
+        "/sys/fs/cgroup/slurm/job_7/memory.max": "1000000\n",
+        "/sys/fs/cgroup/slurm/memory.max": "2000000\n",
+        "/sys/fs/cgroup/slurm/job_7/cpu.max": "150000 100000",
+    }
+
+    def read_text(file):
+        if str(file) not in files:
+            raise FileNotFoundError(file)
+        return files[str(file)]
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert (memory_limit(), cpu_quota()) == (1_000_000, 2)
+    files.clear()
+    assert memory_limit() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert cpu_quota() is None
 
 
 def test_items_are_sent_to_workers_as_results_are_taken():

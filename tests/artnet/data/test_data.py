@@ -210,6 +210,28 @@ def test_views_do_not_depend_on_threads_and_none_is_lost(shards):
     assert not torch.equal(one, images(data, epoch=1))
 
 
+def test_pinned_batches_are_few_and_their_labels_are_pinned_too(shards, monkeypatch):
+    data, pinned = split(shards), []
+    batches = eval_batches(len(data), 8, 0, 1)
+    labels = torch.cat([batch.labels for batch in load(data, data.plan(0), batches, 2)])
+
+    def without_gpu(create):
+        def tensor(*given, pin_memory, **options):
+            pinned.append((create.__name__, pin_memory))
+            return create(*given, **options)
+
+        return tensor
+
+    for create in (torch.empty, torch.full):
+        monkeypatch.setattr(torch, create.__name__, without_gpu(create))
+    loaded = load(data, data.plan(0), batches, 8, pinned_bytes=1)
+    first = next(loaded)
+    assert len(pinned) <= 2 * 3  # the batch and two in flight
+    assert torch.equal(torch.cat([first.labels, *(batch.labels for batch in loaded)]), labels)
+    assert set(pinned) == {("empty", True), ("full", True)}
+    assert len(pinned) == 2 * len(batches)
+
+
 def test_ranks_get_different_paintings_every_epoch(shards):
     data = split(shards)
     first, second = (data.plan(epoch).order[np.concatenate(train_batches(len(data), 16, 0, 2))] for epoch in range(2))

@@ -6,13 +6,14 @@ import signal
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from artnet import distributed
 from artnet.config import RunConfig
 from artnet.data.dataset import SplitData
 from artnet.distributed import Ranks
 from artnet.rundir import RunDir
-from artnet.training import learner
+from artnet.training import learner, oom
 from artnet.training.learner import Learner
 from artnet.training.oom import accumulate_for, doubled
 from launch.sweep.state import State, after_exit
@@ -78,9 +79,24 @@ def test_out_of_memory_is_detected_and_retried_in_smaller_parts_with_auto_accumu
     assert after_exit(1, attempts[0]["outcome"], "")[0] is State.OUT_OF_MEMORY
 
 
-def test_out_of_memory_names_what_to_try(run_yaml, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of"),
+        torch.AcceleratorError("CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation' in"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError("CUDA ran out of memory outside PyTorch's allocator. If this workload"),
+        dist.DistBackendError("NCCL error in: NCCLUtils.hpp:77\nLast error:\nCuda failure 2 'out of memory'"),
+        dist.DistBackendError("NCCL error in: NCCLUtils.hpp:77\nLast error:\nFailed to CUDA host alloc 64 bytes"),
+        dist.DistBackendError("NCCL error in: NCCLUtils.hpp:77\nLast error:\nFailed to CUDA calloc async 64 bytes"),
+    ],
+)
+def test_out_of_memory_names_what_to_try(run_yaml, tmp_path, monkeypatch, error):
     def allocate(*_):
-        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory")
+        raise error
 
     monkeypatch.setattr(Learner, "step", allocate)
     ended = runs.train(run_yaml(data__size=224, train__batch_size=64), tmp_path / "run")
@@ -89,6 +105,38 @@ def test_out_of_memory_names_what_to_try(run_yaml, tmp_path, monkeypatch):
     for tip in ("64 paintings of 224 pixels", "train.accumulate 2", "train.batch_size 32", "data.size below 224"):
         assert tip in ended.stderr
     assert after_exit(1, outcomes(tmp_path / "run")[0], "")[0] is State.OUT_OF_MEMORY
+
+
+@pytest.mark.parametrize(("works", "attempts"), [(True, 2), (False, 1)])
+def test_a_device_that_no_longer_computes_is_not_tried_again_in_the_same_process(
+    run_yaml, tmp_path, monkeypatch, works, attempts
+):
+    step, failed = Learner.step, []
+
+    def fail_once(self, batch, number):
+        if failed:
+            return step(self, batch, number)
+        failed.append(number)
+        raise torch.AcceleratorError("CUDA error: out of memory")
+
+    monkeypatch.setattr(Learner, "step", fail_once)
+    monkeypatch.setattr(oom, "can_retry", lambda device: works)
+    ended = runs.train(run_yaml(), tmp_path / "run", "--auto-accumulate")
+    assert ended.returncode == (0 if works else 1), ended.stderr
+    assert len(outcomes(tmp_path / "run")) == attempts
+    if not works:  # a new process begins with more parts
+        assert runs.train(run_yaml(), tmp_path / "run", "--auto-accumulate").returncode == 0
+        assert RunDir(tmp_path / "run").run()["attempts"][-1]["accumulate"] == 2
+
+
+def test_a_device_is_tried_before_it_is_used_again(monkeypatch):
+    def broken(*_, **__):
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch, "ones", broken)
+    assert oom.can_retry(CPU)
+    assert not oom.can_retry(torch.device("cuda", 0))
 
 
 def test_accumulation_grows_to_the_batch_of_a_rank_and_is_remembered():
