@@ -63,17 +63,37 @@ class Ranks:
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Sum `values` element-wise over all ranks, in place. Must be called on all ranks."""
-        if self.world_size > 1:
-            dist.all_reduce(values)
-        return values
+        return self.start_sum(values)()
+
+    def start_sum(self, values: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """Start `sum`. Returns a function that waits for the other ranks, if they have not been waited for."""
+        work = dist.all_reduce(values, async_op=True) if self.world_size > 1 else None
+
+        def wait() -> torch.Tensor:
+            nonlocal work
+            if work is not None:
+                work.wait()
+                work = None
+            return values
+
+        return wait
 
     def any(self, *flags: bool) -> list[bool]:
         """For each flag, whether it is set on any rank. Must be called on all ranks; all get the same result."""
+        return self.start_any(*flags)()
+
+    def start_any(self, *flags: bool) -> Callable[[], list[bool]]:
+        """Start `any`. Returns a function that waits for the other ranks and returns the result."""
         if self.world_size == 1:
-            return list(flags)
+            return lambda: list(flags)
         counts = torch.tensor(flags, dtype=torch.int32)
-        dist.all_reduce(counts, group=self.cpu_group)
-        return [bool(count) for count in counts.tolist()]
+        work = dist.all_reduce(counts, group=self.cpu_group, async_op=True)
+
+        def wait() -> list[bool]:
+            work.wait()
+            return [bool(count) for count in counts.tolist()]
+
+        return wait
 
     def union(self, names: Set[str]) -> set[str]:
         """The union of `names` over all ranks. Must be called on all ranks."""
@@ -157,6 +177,24 @@ class Ranks:
             return [rank for rank, key in enumerate(keys) if not self.store.check([key])]
         except RuntimeError:  # rank 0 hosts the store, unless torchrun does
             return [0]
+
+
+class DelayedAny:
+    """`Ranks.any` for every step: with several ranks, a call returns the result of the previous one, without waiting.
+
+    The result of the first call is that no flag is set.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+        self._previous: Callable[[], list[bool]] | None = None
+
+    def __call__(self, *flags: bool) -> list[bool]:
+        current = self._ranks.start_any(*flags)
+        if self._ranks.world_size == 1:
+            return current()
+        previous, self._previous = self._previous, current
+        return previous() if previous else [False] * len(flags)
 
 
 @contextmanager

@@ -42,6 +42,7 @@ from torch.nn import functional as F
 from artnet.config import RunConfig, build, unflatten
 from artnet.data.batch import Batch
 from artnet.distributed import Ranks
+from artnet.inference.forward import PixelNetwork
 from artnet.inference.predict import predict
 from artnet.rundir import RunDir
 from artnet.stop import StopRequest
@@ -235,7 +236,7 @@ def evaluation_overhead(bench: Bench, rounds: int) -> list[float]:
     data.rows, data.labels = data.rows[:kept], data.labels[:kept]
 
     def score() -> None:
-        for answers in predict(model, data, ALONE, training.threads, training.log_priors).values():
+        for answers in predict(PixelNetwork(model), data, ALONE, training.threads, training.log_priors).values():
             answers.scores()
 
     shapes: list[torch.Size] = []

@@ -1,6 +1,5 @@
 """From a uint8 batch to logits: copying to the device, normalisation and the forward pass."""
 
-import functools
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -33,21 +32,38 @@ def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]
         yield ahead
 
 
-def normalise(images: torch.Tensor) -> torch.Tensor:
-    """Normalise pixels of 0 to 255, (n, size, size, 3), to float32 (n, 3, size, size), channels last in memory."""
-    mean, std = _statistics(images.device)
-    return (images.permute(0, 3, 1, 2).float() - mean) / std
+class PixelNetwork(nn.Module):
+    """A network on pixels: images (n, size, size, 3) of 0 to 255, normalised to float32, channels last in memory.
 
+    The normalisation is a part of the module, so that it is compiled together with the network.
+    """
 
-@functools.cache  # copying them at every step would make it wait for the GPU
-def _statistics(device: torch.device) -> list[torch.Tensor]:
-    with torch.inference_mode(False):  # training needs them too
-        return [torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, STD)]
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        device = next(network.parameters()).device
+        for name, values in (("mean", MEAN), ("std", STD)):
+            self.register_buffer(name, torch.tensor(values, device=device).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
+        logits: dict[str, torch.Tensor] = self.network((pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std)
+        return logits
 
 
 def precision_on(device: torch.device, precision: str) -> str:
     """The precision used on a device where `precision` is configured: CPUs always compute in fp32."""
     return precision if device.type == "cuda" else "fp32"
+
+
+def precision_warning(device: torch.device, precision: str) -> str:
+    """A sentence if the GPU computes `precision` by emulation, slowly; empty if not."""
+    if precision_on(device, precision) != "bf16" or torch.cuda.is_bf16_supported(including_emulation=False):
+        return ""
+    name = torch.cuda.get_device_name(device)
+    return f"warning: {name} emulates bf16, which is slow; with train.precision: fp16 it is several times faster"
 
 
 def allow_fast_kernels() -> None:
@@ -57,10 +73,10 @@ def allow_fast_kernels() -> None:
     torch.backends.cudnn.benchmark = True
 
 
-def forward(model: nn.Module, images: torch.Tensor, precision: str) -> dict[str, torch.Tensor]:
-    """The logits (n, classes) of each head for images (n, size, size, 3) of 0 to 255, in `precision_on`'s precision."""
-    precision = precision_on(images.device, precision)
+def forward(network: nn.Module, pixels: torch.Tensor, precision: str) -> dict[str, torch.Tensor]:
+    """The logits (n, classes) of each head of a `PixelNetwork`, which may be wrapped, in `precision_on`'s precision."""
+    precision = precision_on(pixels.device, precision)
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-    with torch.autocast(images.device.type, dtype, enabled=precision != "fp32"):
-        logits: dict[str, torch.Tensor] = model(normalise(images))
+    with torch.autocast(pixels.device.type, dtype, enabled=precision != "fp32"):
+        logits: dict[str, torch.Tensor] = network(pixels)
     return logits

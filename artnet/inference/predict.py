@@ -71,7 +71,7 @@ class Predictions:
 
 @torch.inference_mode()
 def predict(
-    model: nn.Module,
+    network: nn.Module,
     data: SplitData,
     ranks: Ranks,
     threads: int,
@@ -80,13 +80,14 @@ def predict(
 ) -> dict[Task, Predictions]:
     """Predict a split: each painting is evaluated once, on one of the ranks, and every rank gets all predictions.
 
-    Must be called on all ranks, with the unwrapped model. With `eval.flip` logits are the mean over a painting and its
-    mirror image. `eval.logit_adjustment` tau subtracts tau times `log_priors`, the log of the class shares in
-    training, (classes,), from each task's logits (Menon et al., "Long-tail learning via logit adjustment", ICLR 2021).
+    Must be called on all ranks. `network` is a `PixelNetwork`, without DDP. With `eval.flip` logits are the mean over a
+    painting and its mirror image. `eval.logit_adjustment` tau subtracts tau times `log_priors`, the log of the class
+    shares in training, (classes,), from each task's logits (Menon et al., "Long-tail learning via logit adjustment",
+    ICLR 2021).
 
     Raises `StoppedOnRequest` on all ranks if `stop` is requested on any of them.
     """
-    model.eval()
+    network.eval()
     config = data.config
     local = max(1, config.train.batch_size // ranks.world_size)
     batches = eval_batches(len(data), local, ranks.rank, ranks.world_size)
@@ -95,9 +96,9 @@ def predict(
     found = [torch.empty(0, sum(widths), device=ranks.device)]
     labels = [torch.empty(0, len(widths), dtype=torch.int64, device=ranks.device)]
     for batch in on_device(load(data, data.plan(0), batches, threads, ranks.pinned_bytes), ranks.device):
-        logits = _logits(model, batch.images, config.train.precision)
+        logits = _logits(network, batch.images, config.train.precision)
         if config.eval.flip:
-            logits = (logits + _logits(model, batch.images.flip(2), config.train.precision)) / 2
+            logits = (logits + _logits(network, batch.images.flip(2), config.train.precision)) / 2
         found.append(logits)
         labels.append(batch.labels)
         if stop:
@@ -116,9 +117,9 @@ def predict(
     return answers
 
 
-def _logits(model: nn.Module, images: torch.Tensor, precision: str) -> torch.Tensor:
+def _logits(network: nn.Module, pixels: torch.Tensor, precision: str) -> torch.Tensor:
     """The concatenated logits of all heads, float32 (n, classes of all tasks)."""
-    return torch.cat([logits.float() for logits in forward(model, images, precision).values()], 1)
+    return torch.cat([logits.float() for logits in forward(network, pixels, precision).values()], 1)
 
 
 def _gathered(rows: torch.Tensor, ranks: Ranks) -> torch.Tensor:

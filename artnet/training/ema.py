@@ -38,8 +38,8 @@ class WeightAverage:
         """Update the average with the model's current weights and buffers."""
         means, values = zip(*self._averaged, strict=True)
         torch._foreach_lerp_(means, values, 1 - self.decay())
-        for mean, value in self._copied:
-            mean.copy_(value)
+        copies, values = zip(*self._copied, strict=True)
+        torch._foreach_copy_(copies, values)
         self.updates += 1
 
     def state_dict(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..config import RunConfig
 from ..data.batch import Batch
 from ..distributed import Ranks
-from ..inference.forward import allow_fast_kernels, forward, precision_on
+from ..inference.forward import PixelNetwork, allow_fast_kernels, forward, precision_on
 from ..models import build_model
 from .ema import WeightAverage
 from .losses import MixedLabels, Objective, count_labelled
@@ -65,23 +65,30 @@ class Learner:
         self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=is_half)
         self._frozen = False
         self._synced: DistributedDataParallel | None = None
-        self._parallel: nn.Module = self.model
+        self._network = PixelNetwork(self.model)
+        self._parallel: nn.Module = self._network
+        self.evaluator = self._compiled(PixelNetwork(self.for_evaluation()))
 
     def share_gradients(self) -> None:
         """Wrap the model with DDP, which broadcasts the weights of rank 0. Call it once the weights are loaded."""
         train = self.config.train
-        self._parallel, self._synced = self.model, None  # removes the hooks of an earlier DDP
+        self._parallel, self._synced = self._network, None  # removes the hooks of an earlier DDP
         if self.ranks.world_size > 1:
             self._parallel = self._synced = DistributedDataParallel(
-                self.model,
+                self._network,
                 device_ids=[self.ranks.device] if self.ranks.on_gpu else None,
                 gradient_as_bucket_view=True,
                 # torch's static graph fails with no_sync (pytorch/pytorch#143580) and with a compiled network.
                 static_graph=train.accumulate == 1 and not train.compile,
             )
-        if train.compile:
-            # Around DDP, as torch recommends: it splits the graph at DDP's buckets, so that communication overlaps.
-            self._parallel = cast(nn.Module, torch.compile(self._parallel))
+            # Not at every step: only rank 0's statistics of batch norms are used, and `broadcast_buffers` shares them.
+            # The argument of this name would also leave them out now, and newer versions of torch warn about it.
+            self._synced.broadcast_buffers = False
+        # Around DDP, as torch recommends: it splits the graph at DDP's buckets, so that communication overlaps.
+        self._parallel = self._compiled(self._parallel)
+
+    def _compiled(self, network: nn.Module) -> nn.Module:
+        return cast(nn.Module, torch.compile(network)) if self.config.train.compile else network
 
     def step(self, batch: Batch, step: int) -> StepReport:
         """Train on a batch as step `step` of the run, counted from 0. Must be called on all ranks."""
@@ -93,12 +100,12 @@ class Learner:
         seed_step(config.seed, step, self.ranks)
         # The same draw on every rank and after a resume.
         images, mixture = mix(batch, config.augment, np.random.default_rng([config.seed, step, 2]))
-        counts = count_labelled(mixture, self.ranks)
-        total = torch.zeros((), device=counts.device)
+        counted = count_labelled(mixture, self.ranks)
+        total = torch.zeros((), device=images.device)
         for place, (part_images, part_mixture) in enumerate(_parts(images, mixture, config.train.accumulate), start=1):
             with self._unsynced() if place < config.train.accumulate else contextlib.nullcontext():
                 logits = forward(self._parallel, part_images, config.train.precision)
-                loss, part = self.objective(logits, part_mixture, counts, config.train.accumulate)
+                loss, part = self.objective(logits, part_mixture, counted(), config.train.accumulate)
                 self.scaler.scale(loss).backward()
             total += part
         self.scaler.unscale_(self.optimizer)
@@ -112,6 +119,8 @@ class Learner:
     def _set_training(self, frozen: bool) -> None:
         """Set training mode. `frozen` freezes all but the heads, including the statistics of batch norms."""
         parts = dict(self.model.named_children())
+        if frozen == self._frozen and self.model.training:  # since the last step; evaluation changes it
+            return
         if frozen != self._frozen:
             self._frozen = frozen
             for name, part in parts.items():

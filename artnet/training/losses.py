@@ -1,6 +1,6 @@
 """The training loss: one or several heads, on paintings that may lack labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -58,10 +58,11 @@ class Objective(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute the loss of a batch, or of one of its `parts` in gradient accumulation.
 
-        `logits` maps tasks to (n, classes); `counts` is `count_labelled()` of the whole batch. Returns two scalars. The
-        first is for `backward`: it is scaled by the world size, because DDP averages gradients over ranks; the gradient
-        of the learned weights is already that of the global batch, the same on every rank. The second, detached, is
-        this rank's part of the loss: the loss is its sum over ranks and parts. Must be called on all ranks.
+        `logits` maps tasks to (n, classes); `counts`, float (tasks,), are the labelled paintings of the whole global
+        batch, of `count_labelled`. Returns two scalars. The first is for `backward`: it is scaled by the world size,
+        because DDP averages gradients over ranks; the gradient of the learned weights is already that of the global
+        batch, the same on every rank. The second, detached, is this rank's part of the loss: the loss is its sum over
+        ranks and parts. Must be called on all ranks.
         """
         offsets = self.offsets.split([task_logits.shape[1] for task_logits in logits.values()])
         shifted = [task_logits.float() + offset for task_logits, offset in zip(logits.values(), offsets, strict=True)]
@@ -79,9 +80,12 @@ class Objective(nn.Module):
         return own * self.ranks.world_size + (learned + regular).sum(), part
 
 
-def count_labelled(mixture: MixedLabels, ranks: Ranks) -> torch.Tensor:
-    """Count the labelled paintings of the global batch, float (tasks,). Must be called on all ranks."""
-    return ranks.sum(torch.stack([share * (labels != UNLABELLED).sum(0) for labels, share in mixture]).sum(0))
+def count_labelled(mixture: MixedLabels, ranks: Ranks) -> Callable[[], torch.Tensor]:
+    """Count the labelled paintings of the global batch. Must be called on all ranks.
+
+    Returns a function that waits for the other ranks and returns the counts, float (tasks,).
+    """
+    return ranks.start_sum(torch.stack([share * (labels != UNLABELLED).sum(0) for labels, share in mixture]).sum(0))
 
 
 def masked_losses(

@@ -18,9 +18,9 @@ from ..data.dataset import SplitData
 from ..data.epoch import EpochPlan
 from ..data.loader import load
 from ..data.sampler import train_batches
-from ..distributed import Ranks
+from ..distributed import DelayedAny, Ranks
 from ..errors import DivergedError, StoppedOnRequest
-from ..inference.forward import on_device
+from ..inference.forward import on_device, precision_warning
 from ..inference.predict import Predictions, predict
 from ..models.pretrained import start_from
 from ..rundir import Result, RunDir, write_json
@@ -78,6 +78,8 @@ class Trainer:
             if ranks.is_first:
                 print(f"{run.name}: {message}", file=sys.stderr)
         self.learner.share_gradients()
+        if ranks.is_first and (warning := precision_warning(ranks.device, config.train.precision)):
+            print(f"{run.name}: {warning}", file=sys.stderr)
 
     @property
     def classes(self) -> dict[str, int]:
@@ -120,6 +122,7 @@ class Trainer:
         seconds_before = progress.seconds
         throughput = Throughput(config.train.batch_size, ranks.device)
         pending: list[torch.Tensor] = []
+        on_any_rank = DelayedAny(ranks)
         loaded = on_device(load(data, plan, batches, self.threads, ranks.pinned_bytes), ranks.device)
         for batch in throughput.waiting(self.stop.waiting_for_first(loaded)):
             report = self.learner.step(batch, progress.step)
@@ -127,8 +130,10 @@ class Trainer:
             pending.append(report.loss)
 
             at_end = progress.step % self.steps_per_epoch == 0
-            is_due = time.monotonic() - saved > 60 * config.train.checkpoint_minutes
-            stopping, due, too_damaged, cannot_save = ranks.any(
+            # Of rank 0's clock, and until it is saved: with several ranks, a second request would follow the first.
+            is_due = ranks.is_first and time.monotonic() - saved > 60 * config.train.checkpoint_minutes
+            saved = time.monotonic() if is_due else saved
+            stopping, due, too_damaged, cannot_save = on_any_rank(
                 bool(self.stop), is_due, data.has_too_much_damage, self.checkpoints.has_given_up()
             )
             if cannot_save:
@@ -203,9 +208,10 @@ class Trainer:
         self._save(is_best=progress.best_epoch == epoch)
 
     def _predict(self, split: str) -> dict[Task, Predictions]:
-        model = self.learner.for_evaluation()
-        self.ranks.broadcast_buffers(model)
-        predictions = predict(model, self.data[split], self.ranks, self.threads, self.log_priors, self.stop)
+        self.ranks.broadcast_buffers(self.learner.for_evaluation())
+        predictions = predict(
+            self.learner.evaluator, self.data[split], self.ranks, self.threads, self.log_priors, self.stop
+        )
         self._share_damage(split)
         return predictions
 

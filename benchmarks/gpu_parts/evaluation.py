@@ -9,7 +9,7 @@ from unittest import mock
 import torch
 from torch._dynamo.utils import counters
 
-from artnet.inference.forward import forward
+from artnet.inference.forward import PixelNetwork, forward
 from artnet.training.checkpoints import snapshot
 
 from .report import Record
@@ -57,12 +57,12 @@ def precision_and_snapshot(setting: Setting, record: Record) -> None:
     trained = learner(config, setting.device)
     for step, batch in enumerate(given):  # the average and the statistics of norms are no longer initial
         trained.step(batch, step)
-    model = trained.for_evaluation().eval()
+    network = PixelNetwork(trained.for_evaluation()).eval()
     images = given[0].images
     logits, rates = {}, {}
     with torch.inference_mode():
         for precision in ("fp32", "bf16"):
-            run = functools.partial(forward, model, images, precision)
+            run = functools.partial(forward, network, images, precision)
             logits[precision] = run()["style"].float()
             rates[precision] = n / median_seconds(run)
             record.figure(f"evaluation in {precision}", rates[precision], "images/s")

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from artnet.inference.forward import forward
+from artnet.inference.forward import PixelNetwork, forward
 
 from .report import Record
 from .setting import Setting, batches, is_finite, learner, no_search
@@ -59,7 +59,7 @@ def one_rank(setting: Setting, record: Record) -> None:
     config = setting.config(64, 4, model__recurrence="lstm")
     trained = learner(config, device)
     no_search()
-    parallel = DistributedDataParallel(trained.model, device_ids=None if setting.rehearse else [0])
+    parallel = DistributedDataParallel(PixelNetwork(trained.model), device_ids=None if setting.rehearse else [0])
     for batch in batches(config, 3, device):
         loss = forward(parallel, batch.images, config.train.precision)["style"].float().square().mean()
         loss.backward()

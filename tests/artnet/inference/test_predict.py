@@ -8,6 +8,7 @@ from artnet.config import RunConfig, build
 from artnet.data.dataset import SplitData
 from artnet.distributed import Ranks
 from artnet.errors import DivergedError
+from artnet.inference.forward import PixelNetwork
 from artnet.inference.predict import Predictions, predict
 from artnet.training.losses import log_priors
 from shards.index import read_index
@@ -65,7 +66,7 @@ def predicting(shards, one_thread):
     def run(**changes: object) -> tuple[dict[str, Predictions], dict[str, torch.Tensor]]:
         config: RunConfig = build({"task": list(TASKS), "data": {"size": 33}, "eval": changes})
         priors = log_priors(SplitData(config, "train", index, reader).labels, classes)
-        return predict(model, SplitData(config, "val", index, reader), ALONE, 1, priors), priors
+        return predict(PixelNetwork(model), SplitData(config, "val", index, reader), ALONE, 1, priors), priors
 
     return run
 

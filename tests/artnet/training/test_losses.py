@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -34,14 +35,14 @@ def test_the_loss_is_the_mean_over_the_labelled_paintings_of_all_ranks():
     class Peer(Ranks):
         """Two ranks of which the other has 3 style labels and no artist label."""
 
-        def sum(self, values: torch.Tensor) -> torch.Tensor:
-            return values + torch.tensor([0, 3])
+        def start_sum(self, values: torch.Tensor) -> Callable[[], torch.Tensor]:
+            return lambda: values + torch.tensor([0, 3])
 
     peer = Peer(0, 2, 2, torch.device("cpu"))
     logits = {"artist": torch.randn(2, 4, requires_grad=True), "style": torch.randn(2, 5, requires_grad=True)}
     mixture = [(torch.tensor([[-1, 2], [-1, -1]]), 1.0)]
     weighted = objective({"artist": [1] * 4, "style": [1] * 5}, peer, weights={"style": 0.5})
-    loss, part = weighted(logits, mixture, count_labelled(mixture, peer))
+    loss, part = weighted(logits, mixture, count_labelled(mixture, peer)())
     expected = 0.5 * nn.functional.cross_entropy(logits["style"][:1], torch.tensor([2])) / 4
     assert part.item() == pytest.approx(expected.item())
     assert loss.item() == pytest.approx(2 * expected.item())
@@ -65,7 +66,7 @@ def test_learned_weights_follow_kendalls_formula_for_any_accumulation():
         learned.log_variances.copy_(torch.tensor([0.3, -0.2]))
     logits = {"artist": torch.randn(6, 4), "style": torch.randn(6, 5)}
     mixture = [(torch.tensor([[0, 1], [1, -1], [-1, -1], [3, 4], [2, 0], [1, 1]]), 1.0)]
-    counts = count_labelled(mixture, ALONE)
+    counts = count_labelled(mixture, ALONE)()
     losses = masked_losses(list(logits.values()), mixture, 0, counts)
     s = torch.tensor([0.3, -0.2], requires_grad=True)
     expected = ((-s).exp() * losses + s / 2).sum()
@@ -105,7 +106,7 @@ def _learn(rank, folder):
         own = slice(2 * rank, 2 * rank + 2) if ranks.world_size == 2 else slice(0, 4)
         parallel = nn.parallel.DistributedDataParallel(model) if ranks.world_size == 2 else model
         mixture = [(labels[own], 1.0)]
-        loss, part = uncertain(parallel(images[own]), mixture, count_labelled(mixture, ranks))
+        loss, part = uncertain(parallel(images[own]), mixture, count_labelled(mixture, ranks)())
         loss.backward()
         gradients = [parameter.grad.flatten().tolist() for parameter in model.parameters()]
         learned = [uncertain.log_variances.grad.tolist(), gradients, float(ranks.sum(part.clone()))]

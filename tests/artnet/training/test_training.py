@@ -12,6 +12,7 @@ import torch
 from artnet.config import build, load, unflatten
 from artnet.data.dataset import SplitData
 from artnet.distributed import Ranks
+from artnet.inference.forward import PixelNetwork
 from artnet.inference.predict import predict
 from artnet.models import build_model
 from artnet.rundir import RunDir
@@ -88,7 +89,7 @@ def test_two_ranks_train_three_heads_and_test_every_labelled_painting_once(run_y
     model = build_model(**config.model.model_dump(), classes=classes)
     model.load_state_dict(torch.load(run.checkpoints / "best.pt", weights_only=True)["model"])
     train_split, val_split = (SplitData(config, split, index, Reader(index)) for split in ("train", "val"))
-    val = predict(model, val_split, ALONE, 1, log_priors(train_split.labels, classes))
+    val = predict(PixelNetwork(model), val_split, ALONE, 1, log_priors(train_split.labels, classes))
     for task in TASKS:
         assert result.tasks[task].val.nll == pytest.approx(val[task].scores().nll, rel=1e-4)
 
