@@ -258,7 +258,8 @@ def _exchange(store: Any, ranks: Ranks) -> list[Place]:
     except UserError:
         store.set(f"checked/{ranks.rank}", "")
         if ranks.is_first:  # which may host the store
-            store.wait([f"checked/{rank}" for rank in range(ranks.world_size)], timedelta(seconds=RANK_ANSWER_S))
+            with suppress(RuntimeError):
+                store.wait([f"checked/{rank}" for rank in range(ranks.world_size)], timedelta(seconds=RANK_ANSWER_S))
         raise
     return places
 

@@ -50,7 +50,7 @@ with process_group() as ranks, tempfile.TemporaryDirectory() as folder:
     data = training.data["train"]
     with part("first batch"):
         positions = train_batches(len(data), config.train.batch_size, 0, 1)[:1]
-        batches = load(data, data.plan(0), positions, training.threads, ranks.on_gpu)
+        batches = load(data, data.plan(0), positions, training.threads, ranks.pinned_bytes)
         batch = next(on_device(batches, ranks.device))
     with part("first step"):
         training.learner.step(batch, 0)

@@ -50,10 +50,11 @@ from artnet.training.trainer import Trainer
 from shards.demo import dataset as demo
 from shards.index import Index, read_index
 from shards.pack import pack
+from shards.workers import cores
 
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")
-ALONE = Ranks(rank=0, world_size=1, local_world_size=1, device=DEVICE)
+ALONE = Ranks(rank=0, world_size=1, local_world_size=1, device=DEVICE, threads=cores())
 SIZE, BATCH, TURN = (224, 256, 100) if GPU else (128, 32, 4)  # pixels, images, steps of a contender's turn
 WARM_UP = 20 if GPU else 2  # steps
 EVAL_BATCHES = 20 if GPU else 4

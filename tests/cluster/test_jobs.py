@@ -146,8 +146,18 @@ def test_a_run_outlives_its_node(sweep):
     assert run.run()["attempts"][1]["from_step"] > 0
 
 
-def test_ranks_on_two_nodes_train_one_run_even_submitted_from_inside_a_job(sweep):
-    tiny = sweep(slurm={"nodes": 2, "gpus_per_node": 1, "cpus_per_task": 2})
+# The cluster's GPUs are empty files, which a training would refuse.
+NO_GPU = """
+import os, sys
+if "artnet.train" in sys.orig_argv:
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+"""
+
+
+def test_ranks_on_two_nodes_train_one_run_even_submitted_from_inside_a_job(sweep, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(NO_GPU)
+    setup = [f"export PYTHONPATH={tmp_path}"]
+    tiny = sweep(slurm={"nodes": 2, "gpus_per_node": 1, "cpus_per_task": 2, "setup": setup})
     tiny.environment |= {
         "SLURM_JOB_ID": "1", "SLURM_NTASKS": "7", "SLURM_MEM_PER_NODE": "1", "SLURM_ARRAY_TASK_ID": "5",
         "SBATCH_JOB_NAME": "mine", "MASTER_PORT": "1", "RANK": "3", "WORLD_SIZE": "7",

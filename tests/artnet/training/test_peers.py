@@ -23,7 +23,7 @@ FAILURES = {
     "bug": (ValueError("a bug"), 1, "ValueError: a bug"),
     "wrong input": (UserError("wrong input"), 2, "UserError: wrong input"),
     "memory": (
-        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"),
+        RuntimeError("NCCL error: Cuda failure 2 'out of memory'"),
         1,
         "OutOfMemoryError: out of memory",
     ),

@@ -117,6 +117,7 @@ def learn(ranks):
 
 with contextlib.suppress(StoppedOnRequest), process_group() as ranks:
     learn(ranks)
+assert not torch.distributed.is_initialized()
 assert "pt_gloo_runloop" not in threads()
 """
 
