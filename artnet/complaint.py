@@ -1,5 +1,6 @@
 """What pydantic says of a wrong value, in one sentence of plain English."""
 
+import reprlib
 from collections.abc import Mapping
 
 from pydantic import ValidationError
@@ -28,8 +29,8 @@ def sentence(error: ValidationError, key: str, written: str | None = None) -> st
     shown = first["input"]
     if not key:
         return message
-    if isinstance(shown, Mapping):
-        return f"{key}: {message}"
+    if isinstance(shown, Mapping):  # a section as a whole is too long to show
+        return f"{key}: {message}" + ("" if first["type"] == "value_error" else f", not {reprlib.repr(shown)}")
     remedy = "; quote it" if first["type"] == "string_type" and not isinstance(shown, list | None) else ""
     return f"{key}: {message}, not {written or _shown(shown)}{remedy}"
 

@@ -52,7 +52,9 @@ Task = Literal["artist", "style", "genre"]
 def _as_tasks(value: object) -> object:
     """`task: artist` is `task: [artist]`; the order of tasks is always artist, style, genre."""
     names = [value] if isinstance(value, str) else value
-    if not isinstance(names, list | tuple) or any(name not in TASKS for name in names):
+    if not isinstance(names, list | tuple):
+        raise ValueError("artist, style, genre or a list of them is wanted")
+    if any(name not in TASKS for name in names):
         return names
     return sorted(names, key=TASKS.index)
 

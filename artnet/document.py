@@ -31,7 +31,7 @@ _SCALARS = {_TAG + name for name in ("null", "bool", "int", "float", "str", "tim
 class Document:
     """A YAML mapping and the line of each of its entries, by position: `("exclude", 0, "seed")`.
 
-    `written` holds how a scalar is written where its value does not show it: `yes` is True, `.5` is 0.5.
+    `written` holds how a scalar without quotes is written, as its value does not show it: `yes` is True, `.5` is 0.5.
     """
 
     file: Path
@@ -216,7 +216,7 @@ class _Reader:
             return items
         if isinstance(node, yaml.ScalarNode) and node.tag in _SCALARS:
             found = _scalar(self._loader, node, where)
-            if not isinstance(found, str):
+            if node.style is None:
                 self.written[position] = node.value
             return found
         raise UserError(f"{where}: the tag {node.tag.replace(_TAG, '!!')} has no meaning here; remove it")

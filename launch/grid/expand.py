@@ -207,7 +207,7 @@ def _overrides(grid: Grid, sets: Sequence[str]) -> Values:
             raise UserError(f"--set {text} is not KEY=VALUE; write it as --set train.epochs=2")
         try:
             given = parse(written, f"--set {key}")
-            spelled = None if isinstance(given, str | list | dict) else written.strip()
+            spelled = None if isinstance(given, list | dict) else written.strip()
             new = {leaf: config.canonical(leaf, value, spelled) for leaf, value in _leaves(key, given)}
         except UserError as error:
             raise UserError(f"--set {text}: {error}") from None

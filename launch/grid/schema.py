@@ -190,7 +190,8 @@ def _name(document: Document) -> str:
     name = document.values.get("name")
     if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", name):
         return name
-    if written := document.written.get(("name",)) if name is not None else None:
+    written = document.written.get(("name",))
+    if written and name is not None and not isinstance(name, str):
         raise document.error(("name",), f'the name {written} is not text; quote it: `name: "{written}"`')
     problem = "the grid has no name" if name is None else f"{name!r} cannot name a folder"
     rule = "up to 100 letters, digits, '-', '_' and '.', not starting with '.'"

@@ -42,7 +42,7 @@ def _values(key: str, written: str) -> list[Any]:
         raise UserError(f"{key} has no values; list some")
     if key == "task":
         listed = [str(item).split("+") for item in listed]
-    spelled = None if isinstance(given, str | list) else written
+    spelled = None if isinstance(given, list) else written
     return [config.canonical(key, value, spelled) for value in listed]
 
 

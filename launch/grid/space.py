@@ -113,6 +113,8 @@ def parameters(document: Document, position: Position, given: dict[str, Any]) ->
             if next(iter(value)) not in ranges.KINDS:
                 [(kind, value)] = value.items()
                 at = (*at, kind)
+        if kind in ("uniform", "loguniform") and not isinstance(value, list):
+            raise document.error(at, f"{kind} needs two bounds, the lower one first, not {reprlib.repr(value)}")
         values = _list(document, at, key, value)
         if kind in ("values", "choice"):
             _check_distinct(document, at, values)

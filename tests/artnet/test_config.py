@@ -102,8 +102,8 @@ def test_a_runs_file_may_have_dotted_and_nested_keys(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("task: style\ntrain.epochs: yes", ":2: train.epochs: a whole number is wanted, not yes"),
-        ("task: style\ntrain:\n  epochs: 0x", ":3: train.epochs: a whole number is wanted, not '0x'"),
-        ("task: style\nseed: 010", ":2: seed: a whole number is wanted, not '010'"),
+        ("task: style\ntrain:\n  epochs: 0x", ":3: train.epochs: a whole number is wanted, not 0x"),
+        ("task: style\nseed: 010", ":2: seed: a whole number is wanted, not 010"),
         ("task: style\noptim.lr: 1\noptim: {lr: 2}", ":3: optim.lr is given here and on line 2; keep one of them"),
         ("task: style\noptim.learning_rate: 1", ":2: unknown key 'optim.learning_rate'; did you mean 'optim.lr'?"),
         ("task: style\npretrained: yes", ":2: pretrained: text is wanted, not yes; quote it"),
