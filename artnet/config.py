@@ -227,6 +227,9 @@ def build(values: Mapping[str, Any]) -> RunConfig:
 
 # The blocks that a grid has and a run has not.
 _GRID_BLOCKS = (
+    "name",
+    "metric",
+    "env_from",
     "fixed",
     "parameters",
     "zip",
@@ -248,7 +251,7 @@ def load(path: Path) -> RunConfig:
     document = read(path, "a run's YAML file, with `key: value` lines such as `task: style`")
     check_format(path, document.values)
     if block := next((key for key in _GRID_BLOCKS if key in document.values), None):
-        raise document.error((block,), f"`{block}` is a block of a grid; give a grid to launch/local.py --grid {path}")
+        raise document.error((block,), f"this is a grid, with `{block}`; give it to launch/local.py --grid {path}")
     document = document.with_dotted_keys(lambda position: not position, fields())
     values = {key: value for key, value in document.values.items() if key != "format"}
     for key, value in values.items():

@@ -3,8 +3,10 @@
 import re
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import BaseModel, BeforeValidator
 
 from launch.grid import Grid, expand, load, sample
 from shards.errors import UserError
@@ -148,6 +150,36 @@ def test_launchers_blocks_keep_times_as_text_and_know_their_lines(tmp_path: Path
     assert sweep.metric == {"name": "val/top1", "goal": "maximize", "scope": "best"}
 
 
+class Block(BaseModel):
+    """A block whose numbers pydantic alone would read from anything like one."""
+
+    runs: int | None = 1
+    share: float = 1
+    time: Annotated[int, BeforeValidator(len)] = 0
+    eager: bool = False
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("runs: yes", "local.runs: a whole number is wanted, not yes"),
+        ("runs: 1_0", "local.runs: a whole number is wanted, not 1_0"),
+        ("runs: two", "local.runs: a whole number is wanted, not two"),
+        ("share: .inf", "local.share: a number is wanted, not .inf"),
+        ("share: on", "local.share: a number is wanted, not on"),
+        ("eager: 3", "local.eager: true or false is wanted, not 3"),
+    ],
+)
+def test_numbers_in_a_block_are_strict(tmp_path: Path, line: str, said: str) -> None:
+    loaded = grid(tmp_path, BASE + f"local:\n  {line}")
+    with fails(f"grid.yaml:8: {said}"):
+        loaded.read_block(Block, "local", loaded.local, {})
+    fine = grid(tmp_path, BASE + "local: {runs: 3, share: 1e-1, eager: on, time: 1:30}")
+    assert fine.read_block(Block, "local", fine.local, {}).model_dump() == {
+        "runs": 3, "share": 0.1, "eager": True, "time": 4,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
@@ -156,6 +188,10 @@ def test_launchers_blocks_keep_times_as_text_and_know_their_lines(tmp_path: Path
         ("train.epoch=2", ("--set train.epoch=2", "did you mean 'train.epochs'?")),
         ("train.epochs=two", ("--set train.epochs=two", "train.epochs: a whole number is wanted, not two")),
         ("train.epochs", ("--set train.epochs is not KEY=VALUE",)),
+        ("train.epochs=yes", ("--set train.epochs=yes: train.epochs: a whole number is wanted, not yes",)),
+        ("optim={lr: 1_0}", ("--set optim={lr: 1_0}: optim.lr: a number is wanted, not '1_0'",)),
+        ("optim={lrs: 1}", ("unknown key 'optim.lrs'; did you mean 'optim.lr'?",)),
+        ("data={size: 96}", ("grid.yaml:7: data.size is in `include`", "--only")),
         ("train.epochs=[", ("--set train.epochs", "not YAML")),
     ],
 )
