@@ -308,6 +308,29 @@ def test_paths_are_expanded_and_found_beside_the_grid_file(tmp_path: Path, monke
     assert run.config.init_from == str(work / "weights")
 
 
+def test_runs_of_a_grid_are_known_by_the_content_of_their_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARTNET_CACHE", str(tmp_path / "cache"))
+    text = "name: demo\nfixed: {task: style}\nparameters: {pretrained: [one.pth, two.pth]}"
+
+    def names() -> list[str]:
+        return [run.config.name for run in expand(grid(tmp_path, text)).runs]
+
+    (tmp_path / "one.pth").write_bytes(b"one")
+    (tmp_path / "two.pth").write_bytes(b"two")
+    before = names()
+    (tmp_path / "one.pth").rename(tmp_path / "kept.pth")
+    (tmp_path / "two.pth").rename(tmp_path / "one.pth")
+    (tmp_path / "kept.pth").rename(tmp_path / "two.pth")
+    assert names() == before[::-1]
+    (tmp_path / "one.pth").write_bytes(b"three")
+    assert names()[0] not in before
+    (tmp_path / "two.pth").write_bytes(b"three")
+    with fails("is in the product twice (they differ only in pretrained"):
+        names()
+
+
 HEAD = "name: demo\nfixed: {task: style}\n"  # what follows begins on line 3
 BOMB = "\n".join(f"  a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 0}]" for i in range(9))
 
