@@ -4,9 +4,6 @@ A run is named by dotted paths (`model.attention`, `optim.lr`): grids, `--set` a
 Light to import (no torch), because launchers plan hundreds of runs with it.
 """
 
-import difflib
-import hashlib
-import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -25,9 +22,15 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from shards.errors import UserError
-from shards.files import is_url
 
+from . import complaint, suggest
+from .document import read
+from .flat import flatten as flatten
+from .flat import merge, signature
+from .flat import unflatten as unflatten
 from .formats import FORMAT, check_format
+from .numeric import Int
+from .paths import absolute, beside, expanded
 from .recipes import RECIPES
 from .sections import (
     NO_EFFECT,
@@ -39,6 +42,7 @@ from .sections import (
     OptimConfig,
     Section,
     TrainConfig,
+    added,
 )
 
 TASKS = ("artist", "style", "genre")
@@ -48,7 +52,9 @@ Task = Literal["artist", "style", "genre"]
 def _as_tasks(value: object) -> object:
     """`task: artist` is `task: [artist]`; the order of tasks is always artist, style, genre."""
     names = [value] if isinstance(value, str) else value
-    if not isinstance(names, list | tuple) or any(name not in TASKS for name in names):
+    if not isinstance(names, list | tuple):
+        raise ValueError("artist, style, genre or a list of them is wanted")
+    if any(name not in TASKS for name in names):
         return names
     return sorted(names, key=TASKS.index)
 
@@ -57,24 +63,36 @@ Tasks = Annotated[tuple[Task, ...], BeforeValidator(_as_tasks), Field(min_length
 
 
 def _absolute(source: str | None) -> str | None:
-    """A run may start in any folder."""
-    return source if source in (None, "imagenet") else str(Path(source).expanduser().resolve())
+    if source is not None and not source.strip():
+        raise ValueError("the path is empty; write none, or the path of a checkpoint")
+    return source if source in (None, "imagenet") else absolute(source)
 
 
-Source = Annotated[str | None, AfterValidator(_absolute)]
+Source = Annotated[str | None, BeforeValidator(expanded), AfterValidator(_absolute)]
+PATHS = ("data.shards", "pretrained", "init_from")
 
 
 class RunConfig(Section):
     """Everything a run needs to know, complete: written to `config.yaml`, enough to start the run again."""
 
-    recipe: Literal["paper", "modern"] = Field("modern", json_schema_extra=NO_EFFECT)  # its values are what counts
+    recipe: Literal["paper", "modern"] = Field(
+        "modern",
+        json_schema_extra=NO_EFFECT,
+        description="values of several keys at once; keys that are given override it",
+    )  # its values are what counts
     task: Tasks = Field(description="artist, style, genre or a list of them: one head each")
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: Int = Field(0, ge=0, lt=2**32, description="of the initial weights, the order of the paintings and all draws")
     pretrained: Source = Field(
         None, description="weights to start from: `imagenet` or a checkpoint's file, of torchvision or RLANet"
     )
     init_from: Source = Field(
         None, description="weights to start from: those of another run, its folder or a checkpoint's file"
+    )
+    weights_sha256: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{64}$",
+        json_schema_extra=added(None),
+        description="SHA-256 of the file of `pretrained` or `init_from`; noted by itself when the run is planned",
     )
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
@@ -90,7 +108,7 @@ class RunConfig(Section):
         if not isinstance(values, Mapping):
             return values
         recipe = RECIPES.get(str(values.get("recipe", "modern")), {})
-        return _merge(unflatten(recipe), values)
+        return merge(unflatten(recipe), values)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -108,6 +126,8 @@ class RunConfig(Section):
             raise ValueError(f"{' and '.join(chosen)} would each compensate for rare classes; choose one")
         if self.pretrained and self.init_from:
             raise ValueError("pretrained and init_from both say where the weights come from; give one")
+        if self.weights_sha256 and self.weights_source is None:
+            raise ValueError("weights_sha256 is of a file of weights; name that as pretrained or init_from, or drop it")
         if self.train.freeze_epochs >= self.train.epochs:
             raise ValueError(
                 f"train.freeze_epochs {self.train.freeze_epochs} leaves nothing of train.epochs {self.train.epochs}; "
@@ -117,8 +137,16 @@ class RunConfig(Section):
 
     def with_shards(self, shards: str) -> Self:
         """The same run on the shards of that URL or folder, made absolute: a run may start in any folder."""
-        absolute = shards if is_url(shards) else str(Path(shards).resolve())
-        return self.model_copy(update={"data": self.data.model_copy(update={"shards": absolute})})
+        path = canonical("data.shards", shards)
+        return self.model_copy(
+            update={"data": self.data.model_copy(update={"shards": absolute(path) if path else None})}
+        )
+
+    @property
+    def weights_source(self) -> Path | None:
+        """The file or run that `pretrained` or `init_from` names; None for ImageNet's weights and random ones."""
+        source = self.init_from or self.pretrained
+        return None if source in (None, "imagenet") else Path(str(source))
 
     @property
     def eval_size(self) -> int:
@@ -127,8 +155,14 @@ class RunConfig(Section):
 
     @property
     def signature(self) -> str:
-        """SHA-256, in hex, of the canonical JSON of every field that changes the result."""
-        return signature(flatten(self), fields())
+        """SHA-256, in hex, of the canonical JSON of every field that changes the result.
+
+        Where `weights_sha256` says what the weights are, it does not matter where their file is.
+        """
+        values = flatten(self)
+        if self.weights_sha256:
+            values["init_from" if self.init_from else "pretrained"] = "a file"
+        return signature(values, fields())
 
     @property
     def name(self) -> str:
@@ -136,44 +170,6 @@ class RunConfig(Section):
         parts = (self.model.backbone, self.model.recurrence, self.model.attention)
         model = "-".join(part for part in parts if part != "none")
         return f"{model}_{'+'.join(self.task)}_s{self.seed}-{self.signature[:8]}"
-
-
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            merged[key] = _merge(below, value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def unflatten(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn `{"optim.lr": 0.1}` into `{"optim": {"lr": 0.1}}`."""
-    tree: dict[str, Any] = {}
-    for key, value in values.items():
-        *parents, leaf = key.split(".")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = value
-    return tree
-
-
-def flatten(config: BaseModel) -> dict[str, Any]:
-    """The configuration as dotted path -> JSON value, in the order of the fields. The inverse of `unflatten`."""
-    flat: dict[str, Any] = {}
-
-    def walk(node: Mapping[str, Any], prefix: str) -> None:
-        for key, value in node.items():
-            if isinstance(value, Mapping):
-                walk(value, f"{prefix}{key}.")
-            else:
-                flat[f"{prefix}{key}"] = value
-
-    walk(config.model_dump(mode="json"), "")
-    return flat
 
 
 @cache
@@ -192,35 +188,15 @@ def fields() -> dict[str, FieldInfo]:
     return found
 
 
-def signature(values: Mapping[str, Any], described: Mapping[str, FieldInfo]) -> str:
-    """The signature of a flat configuration, whose fields are `described` under the same dotted paths. Pure.
-
-    Left out are fields that change no result, and fields that a later version added where their value is the one that
-    means "as before": see `sections.NO_EFFECT` and `sections.added`.
-    """
-    counted = {}
-    for key, value in values.items():
-        extra = described[key].json_schema_extra
-        marks = extra if isinstance(extra, dict) else {}
-        is_as_before = "as_before" in marks and marks["as_before"] == value
-        if marks.get("affects_result", True) and not is_as_before:
-            counted[key] = value
-    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
-
-
 def unknown_key(key: str) -> str:
-    """A message that a dotted path does not exist, with the nearest one that does."""
-    known = list(fields())
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6) or [
-        name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]
-    ]
-    return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(known)}")
+    """A message that a dotted path does not exist, with the one that is meant."""
+    return suggest.unknown_key(key, list(fields()))
 
 
-def canonical(key: str, value: object) -> Any:
+def canonical(key: str, value: object, written: str | None = None) -> Any:
     """The JSON value that the field at `key` would hold for `value`: `1e-1`, `"0.1"` and `0.1` all give `0.1`.
 
-    Raises `UserError` for a key that does not exist and a value that the field refuses.
+    Raises `UserError` for a key that does not exist and a value that the field refuses, which is shown as `written`.
     """
     if key not in fields():
         raise UserError(unknown_key(key))
@@ -230,25 +206,15 @@ def canonical(key: str, value: object) -> Any:
     try:
         return adapter.dump_python(adapter.validate_python(value), mode="json")
     except ValidationError as error:
-        raise UserError(explain(error, prefix=key)) from None
+        raise UserError(explain(error, key, written)) from None
 
 
-def explain(error: ValidationError, prefix: str = "") -> str:
-    """A validation error's first complaint as one sentence that begins with the key."""
-    first = error.errors(include_url=False)[0]
-    # Locations inside a list or a union carry indices and type names: keep what is a key.
-    keys = [str(part) for part in first["loc"] if isinstance(part, str)]
-    key = prefix or ".".join(keys)
-    if first["type"] == "extra_forbidden":
+def explain(error: ValidationError, prefix: str = "", written: str | None = None) -> str:
+    """A validation error's first complaint as one sentence: see `complaint.sentence`."""
+    key = prefix or complaint.key_of(error)
+    if error.errors(include_url=False)[0]["type"] == "extra_forbidden":
         return unknown_key(key)
-    if first["type"] == "missing":
-        return f"{key} is missing; give it a value"
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    if not key:
-        return message
-    shown = first["input"]
-    return f"{key}: {message}" + (f", not {shown!r}" if not isinstance(shown, Mapping) else "")
+    return complaint.sentence(error, key, written)
 
 
 def build(values: Mapping[str, Any]) -> RunConfig:
@@ -259,23 +225,45 @@ def build(values: Mapping[str, Any]) -> RunConfig:
         raise UserError(explain(error)) from None
 
 
+# The blocks that a grid has and a run has not.
+_GRID_BLOCKS = (
+    "name",
+    "metric",
+    "env_from",
+    "fixed",
+    "parameters",
+    "zip",
+    "conditional",
+    "include",
+    "exclude",
+    "reference",
+    "slurm",
+    "tune",
+    "local",
+)
+
+
 def load(path: Path) -> RunConfig:
-    """Read a run's YAML file. Raises `UserError` naming the file."""
+    """Read a run's YAML file, its keys nested or dotted. Raises `UserError` with the file and line.
+
+    A relative path that does not exist in the working directory is looked for beside the file.
+    """
+    document = read(path, "a run's YAML file, with `key: value` lines such as `task: style`")
+    check_format(path, document.values)
+    if block := next((key for key in _GRID_BLOCKS if key in document.values), None):
+        raise document.error((block,), f"this is a grid, with `{block}`; give it to launch/local.py --grid {path}")
+    document = document.with_dotted_keys(lambda position: not position, fields())
+    values = {key: value for key, value in document.values.items() if key != "format"}
+    for key, value in values.items():
+        if key not in fields():
+            raise document.error((key,), unknown_key(key))
+        if key in PATHS:
+            values[key] = beside(value, path.parent)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); give a run's YAML file") from None
-    try:
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, Mapping):
-        raise UserError(f"{path} must hold `key: value` lines of a run's configuration, such as `task: style`")
-    check_format(path, values)
-    try:
-        return build({key: value for key, value in values.items() if key != "format"})
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        return RunConfig.model_validate(unflatten(values))
+    except ValidationError as error:
+        key = complaint.key_of(error)
+        raise document.error((key,), explain(error, written=document.written.get((key,)))) from None
 
 
 def dump(config: RunConfig) -> str:

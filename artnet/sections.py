@@ -1,8 +1,11 @@
 """The sections of a run's configuration: all fields with units and ranges. The defaults are the modern recipe's."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+
+from .numeric import Float, Int, OptionalInt
+from .paths import expanded
 
 # Marks a field that cannot change the result of a run, and so is not part of its signature.
 NO_EFFECT: dict[str, JsonValue] = {"affects_result": False}
@@ -26,12 +29,18 @@ class Section(BaseModel):
 class ModelConfig(Section):
     """The network. Names as in the papers: RLA (NeurIPS 2021), SE (CVPR 2018), ECA (CVPR 2020), CBAM (ECCV 2018)."""
 
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
-    recurrence: Literal["none", "rla", "lstm", "gru"] = "none"
-    attention: Literal["none", "se", "eca", "cbam", "cbam_channel"] = "none"
-    se_reduction: int = Field(16, ge=1, le=64, description="ratio of the bottleneck in SE and CBAM")
-    recurrent_channels: int = Field(32, ge=1, le=512, description="channels of the recurrent state")
-    drop_path: float = Field(
+    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = Field(
+        "resnet50", description="the network that recurrence and attention are added to"
+    )
+    recurrence: Literal["none", "rla", "lstm", "gru"] = Field(
+        "none", description="recurrence between the layers of a stage: Recurrent Layer Aggregation, LSTM or GRU"
+    )
+    attention: Literal["none", "se", "eca", "cbam", "cbam_channel"] = Field(
+        "none", description="attention in each residual block; cbam_channel is CBAM without its spatial half"
+    )
+    se_reduction: Int = Field(16, ge=1, le=64, description="ratio of the bottleneck in SE and CBAM")
+    recurrent_channels: Int = Field(32, ge=1, le=512, description="channels of the recurrent state")
+    drop_path: Float = Field(
         0, ge=0, lt=1, description="stochastic depth (ECCV 2016): skip probability of the last block, others less"
     )
 
@@ -39,20 +48,20 @@ class ModelConfig(Section):
 class DataConfig(Section):
     """The paintings to use, and their size."""
 
-    shards: str | None = Field(
+    shards: Annotated[str | None, BeforeValidator(expanded)] = Field(
         None, description="folder written by shards.pack, or its URL", json_schema_extra=NO_EFFECT
     )
     labelled: Literal["any", "all"] = Field(
         "any", description="with several tasks: use paintings labelled for any of them, or for all"
     )
-    size: int = Field(224, ge=33, le=1024, description="side of the training crops, pixels")
-    start_size: int | None = Field(
+    size: Int = Field(224, ge=33, le=1024, description="side of the training crops, pixels")
+    start_size: OptionalInt = Field(
         None, ge=33, le=1024, description="progressive resizing: side of the first epoch's crops, pixels; default: size"
     )
     sampler: Literal["shuffle", "class_balanced"] = Field(
         "shuffle", description="an epoch has every painting once, or equally many of each class"
     )
-    threads: int | None = Field(
+    threads: OptionalInt = Field(
         None, ge=1, le=256, description="decoding threads per rank; default: the rank's share of the cores",
         json_schema_extra=NO_EFFECT,
     )  # fmt: skip
@@ -70,11 +79,11 @@ class AugmentConfig(Section):
     policy: Literal["none", "trivial"] = Field(
         "trivial", description="TrivialAugment (ICCV 2021) that preserves hues, in addition to crop and flip, or none"
     )
-    crop_scale: float = Field(0.25, gt=0, le=1, description="minimum area of a random crop, as a share of the image")
-    flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
-    erasing: float = Field(0.1, ge=0, le=1, description="probability that a rectangle is erased (AAAI 2020)")
-    mixup: float = Field(0, ge=0, le=10, description="alpha of mixup (ICLR 2018), 0 = off; helps only in long runs")
-    cutmix: float = Field(
+    crop_scale: Float = Field(0.25, gt=0, le=1, description="minimum area of a random crop, as a share of the image")
+    flip: Float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
+    erasing: Float = Field(0.1, ge=0, le=1, description="probability that a rectangle is erased (AAAI 2020)")
+    mixup: Float = Field(0, ge=0, le=10, description="alpha of mixup (ICLR 2018), 0 = off; helps only in long runs")
+    cutmix: Float = Field(
         0, ge=0, le=10, description="alpha of CutMix (ICCV 2019), 0 = off; with mixup, each batch gets one of them"
     )
 
@@ -83,19 +92,21 @@ class OptimConfig(Section):
     """The optimizer and its learning-rate schedule."""
 
     name: Literal["sgd", "adamw"] = Field("sgd", description="SGD with momentum, or AdamW (ICLR 2019)")
-    lr: float = Field(0.1, gt=0, le=100, description="peak learning rate per 256 samples of global batch")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD, and the first beta of AdamW")
-    weight_decay: float = Field(5e-5, ge=0, le=1)
+    lr: Float = Field(0.1, gt=0, le=100, description="peak learning rate per 256 samples of global batch")
+    momentum: Float = Field(0.9, ge=0, lt=1, description="of SGD, and the first beta of AdamW")
+    weight_decay: Float = Field(5e-5, ge=0, le=1, description="L2 penalty on the weights (SGD), or decoupled (AdamW)")
     decay_norms: bool = Field(False, description="whether weight decay applies to norms and biases too")
-    schedule: Literal["cosine", "step", "one_cycle", "linear", "constant"] = "cosine"
-    step_epochs: int = Field(30, ge=1, description="epochs between the tenfold drops of `schedule: step`")
-    warmup: float = Field(0.05, ge=0, description="length of the rise to the peak learning rate, in `warmup_unit`")
+    schedule: Literal["cosine", "step", "one_cycle", "linear", "constant"] = Field(
+        "cosine", description="course of the learning rate after the warm-up"
+    )
+    step_epochs: Int = Field(30, ge=1, description="epochs between the tenfold drops of `schedule: step`")
+    warmup: Float = Field(0.05, ge=0, description="length of the rise to the peak learning rate, in `warmup_unit`")
     warmup_unit: Literal["share", "epochs", "steps"] = Field("share", description="share: of all steps, below 1")
-    clip_norm: float = Field(5, ge=0, description="maximum L2 norm of the gradient; 0 = no clipping")
-    ema_half_life: float = Field(
+    clip_norm: Float = Field(5, ge=0, description="maximum L2 norm of the gradient; 0 = no clipping")
+    ema_half_life: Float = Field(
         300, ge=0, description="half-life of the exponential moving average of the weights, steps; 0 = no average"
     )
-    backbone_lr: float = Field(1, ge=0, le=1, description="factor on the learning rate of all but the heads")
+    backbone_lr: Float = Field(1, ge=0, le=1, description="factor on the learning rate of all but the heads")
 
     @model_validator(mode="after")
     def _check_warmup(self) -> Self:
@@ -110,15 +121,15 @@ class OptimConfig(Section):
 class TaskWeights(Section):
     """The weight of each head in the loss."""
 
-    artist: float = Field(1, ge=0, le=1000)
-    style: float = Field(1, ge=0, le=1000)
-    genre: float = Field(1, ge=0, le=1000)
+    artist: Float = Field(1, ge=0, le=1000, description="weight of the artist head in the loss")
+    style: Float = Field(1, ge=0, le=1000, description="weight of the style head in the loss")
+    genre: Float = Field(1, ge=0, le=1000, description="weight of the genre head in the loss")
 
 
 class LossConfig(Section):
     """The cross-entropy of each head, and how the heads' losses are summed."""
 
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    label_smoothing: Float = Field(0.1, ge=0, lt=1, description="share of the target spread over all classes")
     balance: Literal["none", "balanced_softmax"] = Field(
         "none", description="compensation for class imbalance: balanced softmax (NeurIPS 2020) or none"
     )
@@ -137,12 +148,12 @@ class LossConfig(Section):
 class EvalConfig(Section):
     """Evaluation on val and test."""
 
-    size: int | None = Field(
+    size: OptionalInt = Field(
         None, ge=33, le=2048, description="side of evaluation images, pixels; default: data.size times enlarge"
     )
-    enlarge: float = Field(1.143, ge=0.5, le=2, description="evaluation size over training size (NeurIPS 2019)")
+    enlarge: Float = Field(1.143, ge=0.5, le=2, description="evaluation size over training size (NeurIPS 2019)")
     flip: bool = Field(True, description="whether logits are averaged over a painting and its mirror image")
-    logit_adjustment: float = Field(
+    logit_adjustment: Float = Field(
         0, ge=0, le=10, description="tau of post-hoc logit adjustment for rare classes (ICLR 2021), 0 = off, 1 = full"
     )
 
@@ -150,19 +161,19 @@ class EvalConfig(Section):
 class TrainConfig(Section):
     """Epochs, batches, precision and checkpoints."""
 
-    epochs: int = Field(100, ge=1, le=100_000)
-    batch_size: int = Field(256, ge=1, le=65_536, description="global batch size: samples of all ranks together")
-    accumulate: int = Field(
+    epochs: Int = Field(100, ge=1, le=100_000, description="passes over the training paintings")
+    batch_size: Int = Field(256, ge=1, le=65_536, description="global batch size: samples of all ranks together")
+    accumulate: Int = Field(
         1, ge=1, le=4096, description="gradient accumulation: parts into which each rank divides a batch to save memory"
     )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "bf16", description="precision of the forward pass on GPUs (autocast); CPUs compute in fp32"
     )
     compile: bool = Field(False, description="compile the network with torch.compile", json_schema_extra=NO_EFFECT)
-    freeze_epochs: int = Field(0, ge=0, description="initial epochs in which only the heads are trained")
-    early_stop: int = Field(0, ge=0, description="epochs without a better val top-1 after which training ends; 0 = off")
-    log_every: int = Field(20, ge=1, description="steps between two log lines", json_schema_extra=NO_EFFECT)
-    checkpoint_minutes: float = Field(
+    freeze_epochs: Int = Field(0, ge=0, description="initial epochs in which only the heads are trained")
+    early_stop: Int = Field(0, ge=0, description="epochs without a better val top-1 after which training ends; 0 = off")
+    log_every: Int = Field(20, ge=1, description="steps between two log lines", json_schema_extra=NO_EFFECT)
+    checkpoint_minutes: Float = Field(
         10, gt=0, description="minutes between checkpoints within an epoch; one is saved at the end of each epoch too",
         json_schema_extra=NO_EFFECT,
     )  # fmt: skip

@@ -24,8 +24,10 @@ from shards.remote import local_folder
 
 from .config import RunConfig, load
 from .errors import FailedError, OutOfMemoryError, PeerLostError, StoppedOnRequest
+from .keys import ShowKeys
 from .rundir import EXIT_STOPPED, RunDir
 from .stop import StopRequest
+from .weights import as_begun, as_held, with_digest
 from .world import World
 
 
@@ -35,9 +37,11 @@ def prepare(config_file: Path, shards: str | None, folder: Path | None) -> tuple
     shards = shards or config.data.shards
     if not shards:
         raise UserError(f"{config_file} names no data.shards; add it or give --data SHARDS")
-    config = config.with_shards(shards)
+    config = with_digest(config.with_shards(shards))
+    if folder is None:
+        config = as_begun(config, Path("runs"))
     run = RunDir((folder or Path("runs") / config.name).resolve())
-    if run.config_file.exists() and run.config().signature != config.signature:
+    if run.config_file.exists() and (config := as_held(config, run.config())).signature != run.config().signature:
         raise UserError(f"{run.path} holds another run, of {run.config_file}; choose another --run-dir")
     return config, run
 
@@ -72,6 +76,7 @@ def _main(argv: Sequence[str] | None = None) -> int:
         help="when memory runs out, resume from the last checkpoint with twice the train.accumulate; "
         "several ranks do so when they are started again, as torchrun --max-restarts does",
     )
+    parser.add_argument("--keys", action=ShowKeys, help="list the keys of RUN.yaml, or those of a SECTION, and exit")
     args = parser.parse_args(argv)
     stop = StopRequest()
     world = World.from_environment()

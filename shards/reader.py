@@ -1,5 +1,6 @@
 """Random access to the images of the shards, through the index and memory maps."""
 
+import errno
 import hashlib
 import mmap
 from pathlib import Path
@@ -48,6 +49,8 @@ def _map(file: Path, end: int) -> memoryview:
         with file.open("rb") as handle:
             mapped = memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            raise MemoryError(f"{file} cannot be mapped into memory") from None
         raise UserError(f"{file} cannot be read ({error}); copy or pack the shards again") from None
     if len(mapped) < end:
         raise UserError(

@@ -39,6 +39,12 @@ class _FailedError(Exception):
     """A download failed after all retries. The message is the reason."""
 
 
+def cache_folder() -> Path:
+    """The folder of all that is kept to save time: `$ARTNET_CACHE`, by default `~/.cache/artnet`."""
+    root = os.environ.get("ARTNET_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "artnet")
+    return Path(root)
+
+
 def local_folder(shards: str | Path) -> Path:
     """Return a local folder with the shards: `shards` itself, or if it is a URL, a complete copy of it in the cache.
 
@@ -52,8 +58,7 @@ def local_folder(shards: str | Path) -> Path:
         return Path(shards)
     url = str(shards).rstrip("/")
     fs, path = _file_system(url)
-    root = os.environ.get("ARTNET_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "artnet")
-    home = Path(root, "shards", hashlib.sha256(url.encode()).hexdigest()[:16]).resolve()
+    home = Path(cache_folder(), "shards", hashlib.sha256(url.encode()).hexdigest()[:16]).resolve()
     called = time.time()
     with locked_patiently(home / ".lock", f"another process is downloading {url} to {home}"):
         remove_leftovers(home)

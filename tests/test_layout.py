@@ -20,7 +20,10 @@ ROOMS = {
     "launch.cluster": ("launch.sweep", "launch.grid", "launch.console", "artnet", "shards"),
     "launch.machine": ("launch.sweep", "launch.grid", "launch.console", "artnet", "shards"),
     "launch.sweep": ("launch.grid", "artnet", "shards"),
-    "launch.grid": ("artnet.config", "artnet.formats", "shards.errors"),
+    "launch.grid": (
+        "artnet.config", "artnet.document", "artnet.formats", "artnet.numeric", "artnet.paths", "artnet.weights",
+        "shards.errors",
+    ),
     "launch.console": ("shards.errors",),
     "artnet.train": ("artnet", "shards"),
     "artnet.report": ("artnet", "shards"),
@@ -31,7 +34,7 @@ ROOMS = {
     )), "shards"),
     "artnet.inference": ("artnet.data", "artnet.models", *CORE, "shards"),
     "artnet.analysis": ("artnet.config", "artnet.formats", "artnet.provenance", "artnet.rundir", "shards"),
-    "artnet.models": ("artnet.checkpoint", "artnet.config", "artnet.errors", "shards.errors"),
+    "artnet.models": ("artnet.checkpoint", "artnet.config", "artnet.errors", "artnet.weights", "shards.errors"),
     "artnet.data": ("artnet.config", "artnet.sections", "shards"),
     "artnet": (*CORE, "shards"),
     "shards.demo": ("shards",),
@@ -41,7 +44,10 @@ BARRED = {"launch": ("ray", "submitit", "torch")}  # run as a script, launch/ is
 PACKAGES = ("artnet", "launch", "shards")
 
 # Launchers know nothing of how a run is trained, only its configuration, its directory and its report.
-LAUNCH_MAY = ("artnet.config", "artnet.formats", "artnet.provenance", "artnet.report", "artnet.rundir")
+LAUNCH_MAY = (
+    "artnet.config", "artnet.document", "artnet.formats", "artnet.numeric", "artnet.paths", "artnet.provenance",
+    "artnet.report", "artnet.rundir", "artnet.weights",
+)  # fmt: skip
 
 
 def modules() -> dict[str, Path]:

@@ -19,6 +19,7 @@ from shards.errors import UserError
 
 from .. import checkpoint
 from ..config import RunConfig
+from ..weights import check_digest
 from .resnet import BasicBlock, Bottleneck, ResNet
 
 IMAGENET = "imagenet"
@@ -28,6 +29,7 @@ _CHECKPOINT_HEAD = "pretrained"  # the name given here to the classifier of fore
 
 def start_from(model: ResNet, config: RunConfig) -> str:
     """Initialise `model` from the run's `pretrained` or `init_from`: see `load_pretrained` and `load_run`."""
+    check_digest(config)
     if config.init_from:
         return load_run(model, Path(config.init_from))
     return load_pretrained(model, str(config.pretrained), config.model.backbone)

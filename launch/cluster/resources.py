@@ -9,10 +9,10 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from artnet.config import explain, flatten
+from artnet.document import Position
 from shards.errors import UserError
 
 from ..grid import Grid, Run
-from ..grid.document import Position
 from ..grid.space import Values, partial
 from .times import read_seconds
 
@@ -239,7 +239,10 @@ class Request:
             except ValidationError as error:
                 key = str((*error.errors(include_url=False)[0]["loc"], "")[0])
                 where = self._where(matching, key)
-                raise UserError(f"{where}: slurm.{explain(error)}" if key else f"{where}: {explain(error)}") from None
+                written = None if key in self._given else self._grid.document.written.get(self._position(matching, key))
+                raise UserError(
+                    f"{where}: slurm.{explain(error, written=written)}" if key else f"{where}: {explain(error)}"
+                ) from None
         return self._known[matching]
 
 

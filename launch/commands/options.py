@@ -1,6 +1,7 @@
 """The command line that the three doors share: what to do, with which runs, and how."""
 
 import difflib
+import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def _add_selection(options: ArgumentParser) -> None:
     part = options.add_argument_group("selection")
     part.add_argument(
         "--only", action="append", default=[], metavar="SELECTION",
-        help="runs with these values: 'attention=se,seed=0'; , is and, ! is not, a second --only is or",
+        help="runs with these values: 'attention=se,seed=[0,1]'; , is and, != is not, a second --only is or",
     )  # fmt: skip
     part.add_argument(
         "--id", action="append", default=[], metavar="PREFIX",
@@ -148,7 +149,7 @@ def parse(args: Namespace) -> Options:
         raise UserError("-f follows the log of a run; give --logs ID with it")
     return Options(
         grid=args.grid,
-        sets=[*args.set, *([f"data.shards={args.data}"] if args.data else [])],
+        sets=[*args.set, *([f"data.shards={json.dumps(args.data, ensure_ascii=False)}"] if args.data else [])],
         only=args.only,
         ids=args.id,
         states=states(args.state),

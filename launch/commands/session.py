@@ -48,9 +48,9 @@ def open_session(options: Options, engines: Engines) -> Session:
     Raises `UserError` for a wrong grid, for a selection that matches nothing, and for a sweep of a newer version.
     """
     loaded = grid.load(options.grid)
-    everything = engines.own.expand(loaded, options.sets, ())
-    part = engines.own.expand(loaded, options.sets, options.only) if options.only else everything
     sweep = SweepDir(options.sweep_root / loaded.name)
+    everything = sweep.as_begun(engines.own.expand(loaded, options.sets, ()))
+    part = sweep.as_begun(engines.own.expand(loaded, options.sets, options.only)) if options.only else everything
     manifest = sweep.folder / "manifest.json"
     check_format(manifest, read_json(manifest))
     return Session(options, loaded, everything, selection.by_id(part, options.ids), sweep, engines)

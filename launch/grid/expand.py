@@ -1,21 +1,23 @@
 """Expand a grid into runs: the product, plus conditionals, minus excludes, plus includes.
 
-Pure: the same file, `--set` and `--only` give the same runs in the same order, including the draws of a search.
+Pure, but for the digests of weights that runs start from: the same file, `--set` and `--only` give the same runs in
+the same order, including the draws of a search.
 """
 
 import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from artnet import config
 from artnet.config import RunConfig
+from artnet.document import Position, parse
+from artnet.weights import with_digest
 from shards.errors import UserError
 
-from . import document
-from .document import Position
 from .schema import Expansion, Grid, Run
 from .selection import nothing_selected, selects, terms_of
 from .space import Axis, Distribution, Space, Values
@@ -153,7 +155,7 @@ def _matches(flat: Values, when: Values) -> bool:
 
 def _candidate(grid: Grid, values: Values, position: Position) -> _Candidate:
     try:
-        built = config.build(config.unflatten(values))
+        built = with_digest(config.build(config.unflatten(values)))
     except UserError as error:
         # The message begins with the key, which gives the line.
         key = str(error).partition(":")[0]
@@ -204,11 +206,23 @@ def _overrides(grid: Grid, sets: Sequence[str]) -> Values:
         if not equals:
             raise UserError(f"--set {text} is not KEY=VALUE; write it as --set train.epochs=2")
         try:
-            overrides[key] = config.canonical(key, document.value(written, f"--set {key}"))
+            given = parse(written, f"--set {key}")
+            spelled = None if isinstance(given, list | dict) else written.strip()
+            new = {leaf: config.canonical(leaf, value, spelled) for leaf, value in _leaves(key, given)}
         except UserError as error:
             raise UserError(f"--set {text}: {error}") from None
+        overrides |= new
         for stated, position in grid.stated:
-            if stated == key and position[0] != "fixed":
+            if stated in new and position[0] != "fixed":
                 where = grid.where(*position)
-                raise UserError(f"{where}: {key} is in `{position[0]}`; select from it with --only, not --set")
+                raise UserError(f"{where}: {stated} is in `{position[0]}`; select from it with --only, not --set")
     return overrides
+
+
+def _leaves(key: str, given: Any) -> Iterator[tuple[str, Any]]:
+    """The dotted keys and values of `--set 'optim={lr: 0.1}'`."""
+    if isinstance(given, dict) and any(name.startswith(f"{key}.") for name in config.fields()):
+        for name, value in given.items():
+            yield from _leaves(f"{key}.{name}", value)
+    else:
+        yield key, given

@@ -4,11 +4,14 @@ The keywords are those of wandb (`parameters`, `values`) and GitHub Actions (`in
 
     name: ablation
     fixed: {recipe: modern, task: artist}                # here a list is a value,
-    parameters: {seed: [0, 1, 2]}                        # here it is an axis of the product
+    parameters: {seed: [0, 1, 2]}                        # here it is an axis of the product, as is {range: [0, 3]}
     zip: [{model.recurrence: [none, lstm], model.attention: [none, se]}]     # varied together: one axis
     conditional: [{when: {model.attention: se}, parameters: {model.se_reduction: [8, 16]}}]
     exclude: [{model.recurrence: lstm, seed: 2}]
     include: [{seed: 7}]                                 # one more run: fixed and these keys
+
+A key of a run is a dotted path, or nested: `data: {shards: data/wikiart}` is `data.shards: data/wikiart`. A relative
+path that does not exist in the working directory is looked for beside the grid file.
 """
 
 import re
@@ -17,13 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
-from artnet import config
+from artnet import config, numeric
 from artnet.config import RunConfig
+from artnet.document import Document, Position, read
 from shards.errors import UserError
 
-from .document import Document, Position, read
 from .space import Space, Values, assignments, parameters, partial, zipped
 
 Block = TypeVar("Block", bound=BaseModel)
@@ -33,6 +36,8 @@ TOP_LEVEL = (
     *("local", "slurm", "tune", "env_from"),
 )
 METRIC = {"name": "val/top1", "goal": "maximize", "scope": "best"}
+
+WHAT = "a grid's YAML file, such as sweeps/ablation.yaml"
 
 # The blocks that assign values to keys, and the depth of these keys in the file.
 _STATED_AT = {"fixed": 2, "parameters": 2, "zip": 3, "include": 3, "conditional": 4}
@@ -81,6 +86,7 @@ class Grid:
         Overrides that are None are ignored. Raises `UserError` with the file and line of the key.
         """
         given = {key: value for key, value in overrides.items() if value is not None}
+        self._check_numbers(model, name, values)
         try:
             return model.model_validate({**values, **given})
         except ValidationError as error:
@@ -89,9 +95,22 @@ class Grid:
             if first["type"] == "extra_forbidden":
                 message = f"unknown key {key!r} in {name}; the keys are {', '.join(model.model_fields)}"
             else:
-                message = f"{name}.{config.explain(error)}"
+                written = None if key in given else self.document.written.get((name, key))
+                message = f"{name}.{config.explain(error, written=written)}"
             where = f"--{key.replace('_', '-')}" if key in given else self.where(name, *([key] if key else []))
             raise UserError(f"{where}: {message}") from None
+
+    def _check_numbers(self, model: type[BaseModel], name: str, values: Mapping[str, Any]) -> None:
+        """Refuse what would become a number by accident, such as `max_parallel: yes`."""
+        for key, field in model.model_fields.items():
+            reads_itself = any(isinstance(mark, BeforeValidator) for mark in field.metadata)
+            wanted = None if reads_itself else numeric.wanted(field.annotation)
+            if wanted and key in values:
+                try:
+                    numeric.checked(values[key], wanted)
+                except ValueError as error:
+                    written = self.document.written.get((name, key), values[key])
+                    raise self.document.error((name, key), f"{name}.{key}: {error}, not {written}") from None
 
     @property
     def stated(self) -> list[tuple[str, Position]]:
@@ -117,13 +136,10 @@ class Expansion:
 
 def load(path: Path) -> Grid:
     """Load a grid file. Raises `UserError` with file and line for anything wrong in it."""
-    document = read(path)
-    document.check_keys((), document.values, TOP_LEVEL)
-    name = document.values.get("name")
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", name):
-        problem = "the grid has no name" if name is None else f"{name!r} cannot name a folder"
-        rule = "up to 100 letters, digits, '-', '_' and '.', not starting with '.'"
-        raise document.error(("name",), f"{problem}; write `name: ablation` ({rule})")
+    document = read(path, WHAT)
+    _check_is_grid(document)
+    document = document.with_dotted_keys(_has_dotted_keys, config.fields())
+    name = _name(document)
     grid = Grid(
         document=document,
         name=name,
@@ -142,6 +158,44 @@ def load(path: Path) -> Grid:
     _check_stated_once(document)
     _check_when_keys(grid)
     return grid
+
+
+def _check_is_grid(document: Document) -> None:
+    """Refuse unknown blocks, those of a run's configuration with a sentence of their own."""
+    keys = document.values.keys()
+    run = [key for key in keys if key in config.RunConfig.model_fields or key in config.fields()]
+    if run and keys.isdisjoint(TOP_LEVEL):
+        example = f"write `fixed: {{{run[0]}: ...}}` to make it a grid"
+        raise document.error(
+            (run[0],), f"this is a run's configuration; give it to python -m artnet.train --config, or {example}"
+        )
+    if run:
+        raise document.error((run[0],), f"unknown key {run[0]!r}; keys of a run go under `fixed` or `parameters`")
+    document.check_keys((), keys, TOP_LEVEL)
+
+
+def _has_dotted_keys(position: Position) -> bool:
+    """Whether the keys of the mapping there are those of a run's configuration."""
+    match position:
+        case ("fixed" | "parameters",) | ("zip" | "exclude" | "include", int()):
+            return True
+        case ("conditional", int(), "when" | "parameters") | ("reference", int(), "when"):
+            return True
+        case ("slurm", "overrides", int(), "when"):
+            return True
+    return False
+
+
+def _name(document: Document) -> str:
+    name = document.values.get("name")
+    if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", name):
+        return name
+    written = document.written.get(("name",))
+    if written and name is not None and not isinstance(name, str):
+        raise document.error(("name",), f'the name {written} is not text; quote it: `name: "{written}"`')
+    problem = "the grid has no name" if name is None else f"{name!r} cannot name a folder"
+    rule = "up to 100 letters, digits, '-', '_' and '.', not starting with '.'"
+    raise document.error(("name",), f"{problem}; write `name: ablation` ({rule})")
 
 
 def _stated(document: Document) -> list[tuple[str, Position]]:
@@ -181,8 +235,9 @@ def _reference(document: Document, position: Position, given: Any) -> dict[str, 
         raise document.error(position, f"a reference needs a figure; give one of {', '.join(config.TASKS)}")
     for task, figure in figures.items():
         if not isinstance(figure, int | float) or isinstance(figure, bool) or not 0 <= figure <= 100:
+            written = document.written.get((*position, task), repr(figure))
             raise document.error(
-                (*position, task), f"{task} must be top-1 accuracy in per cent, 0 to 100, not {figure!r}"
+                (*position, task), f"{task} must be top-1 accuracy in per cent, 0 to 100, not {written}"
             )
     return {"when": partial(document, (*position, "when"), entry.get("when")), **figures}
 

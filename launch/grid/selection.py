@@ -1,33 +1,49 @@
 """Select runs of a grid by value (`--only`) and by name or signature (`--id`, `--logs`). Pure."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from artnet import config
+from artnet.document import parse
 from shards.errors import UserError
 
-from . import document
 from .schema import Expansion, Run
 from .space import Values, shown
 
-Term = tuple[str, Any, bool]  # key, value, and whether the run must have this value or another
+Term = tuple[str, list[Any], bool]  # key, values, and whether the run must have one of them or none
+
+_COMMA = re.compile(r",(?![^\[]*\])")  # not within brackets
+_TERM = re.compile(r"\s*(!?)\s*([^!=]*?)\s*(!?)=(.*)", re.DOTALL)
 
 
 def terms_of(text: str) -> list[Term]:
-    """The terms of one `--only`, such as `attention=se,!seed=0`. A run is selected if all of them hold."""
+    """The terms of one `--only`, such as `attention=se,seed!=[0,1]`. A run is selected if all of them hold."""
     found = []
-    for term in text.split(","):
-        name, equals, written = term.strip().removeprefix("!").partition("=")
-        if not equals:
+    for term in _COMMA.split(text):
+        match = _TERM.fullmatch(term)
+        if not match:
             raise UserError(f"--only {text}: {term!r} is not KEY=VALUE; write it as --only attention=se,seed=0")
+        before, name, after, written = match.groups()
         try:
-            key = _key(name.strip())
-            given = written.split("+") if key == "task" else document.value(written, key)
-            found.append((key, config.canonical(key, given), not term.strip().startswith("!")))
+            key = _key(name)
+            found.append((key, _values(key, written.strip()), before == after))
         except UserError as error:
             raise UserError(f"--only {text}: {error}") from None
     return found
+
+
+def _values(key: str, written: str) -> list[Any]:
+    """The canonical values that a term names: one, or those of a list. Several tasks of a run are joined with `+`."""
+    given = written if key == "task" and not written.startswith("[") else parse(written, key)
+    listed = given if isinstance(given, list) else [given]
+    if not listed:
+        raise UserError(f"{key} has no values; list some")
+    if key == "task":
+        listed = [str(item).split("+") for item in listed]
+    spelled = None if isinstance(given, list) else written
+    return [config.canonical(key, value, spelled) for value in listed]
 
 
 def _key(name: str) -> str:
@@ -40,7 +56,7 @@ def _key(name: str) -> str:
 
 def selects(terms: list[Term], flat: Values) -> bool:
     """Whether all terms hold for a run, given as a `flat` configuration."""
-    return all((flat[key] == value) is wanted for key, value, wanted in terms)
+    return all((flat[key] in values) is wanted for key, values, wanted in terms)
 
 
 def nothing_selected(only: Sequence[str], selection: list[list[Term]], flats: Sequence[Values]) -> str:

@@ -8,9 +8,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from artnet import config
+from artnet.document import Document, Position
+from artnet.paths import beside
 from shards.errors import UserError
 
-from .document import Document, Position
+from . import ranges
 
 MAX_AXIS = 1_000
 
@@ -53,8 +55,10 @@ class Space:
 
 
 def _canonical(document: Document, position: Position, key: str, value: Any) -> Any:
+    if key in config.PATHS:
+        value = beside(value, document.file.parent)
     try:
-        return config.canonical(key, value)
+        return config.canonical(key, value, document.written.get(position))
     except UserError as error:
         raise document.error(position, str(error)) from None
 
@@ -70,9 +74,10 @@ def partial(document: Document, position: Position, given: Any) -> Values:
 
 
 def _list(document: Document, position: Position, key: str, given: Any) -> list[Any]:
-    """The canonical values of a list: an axis, or one key of a zip."""
+    """The canonical values of a list or a range: an axis, or one key of a zip."""
     if key not in config.fields():
         raise document.error(position, config.unknown_key(key))
+    given = ranges.listed(document, position, given, MAX_AXIS)
     if not isinstance(given, list):
         raise document.error(
             position, f"{key} needs a list of values, not {reprlib.repr(given)}; put a single value in `fixed`"
@@ -91,7 +96,7 @@ def _check_distinct(document: Document, position: Position, values: list[Any]) -
 
 
 def parameters(document: Document, position: Position, given: dict[str, Any]) -> Space:
-    """The space of a `parameters` block: for each key a list of values or a distribution.
+    """The space of a `parameters` block: for each key a list of values, a range or a distribution.
 
     Raises `UserError` with file and line.
     """
@@ -101,11 +106,15 @@ def parameters(document: Document, position: Position, given: dict[str, Any]) ->
         at = (*position, key)
         kind: Literal["values"] | Kind = "values"
         if isinstance(value, dict):
-            document.check_keys(at, value, ("values", *get_args(Kind)))
+            kinds = ("values", *ranges.KINDS, *get_args(Kind))
+            document.check_keys(at, value, kinds)
             if len(value) != 1:
-                raise document.error(at, f"{key} takes exactly one of values, {', '.join(get_args(Kind))}; keep one")
-            [(kind, value)] = value.items()
-            at = (*at, kind)
+                raise document.error(at, f"{key} takes exactly one of {', '.join(kinds)}; keep one")
+            if next(iter(value)) not in ranges.KINDS:
+                [(kind, value)] = value.items()
+                at = (*at, kind)
+        if kind in ("uniform", "loguniform") and not isinstance(value, list):
+            raise document.error(at, f"{kind} needs two bounds, the lower one first, not {reprlib.repr(value)}")
         values = _list(document, at, key, value)
         if kind in ("values", "choice"):
             _check_distinct(document, at, values)

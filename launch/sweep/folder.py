@@ -9,6 +9,7 @@ from typing import Any
 
 from artnet.formats import FORMAT
 from artnet.rundir import RunDir, RunState, write_json
+from artnet.weights import as_begun
 from shards.errors import UserError
 from shards.files import atomic_write, is_locked, locked, locked_patiently
 
@@ -28,6 +29,11 @@ class SweepDir:
     def run(self, run: Run) -> RunDir:
         """The folder of a run."""
         return RunDir(self.folder / run.config.name)
+
+    def as_begun(self, expansion: Expansion) -> Expansion:
+        """The same runs, each with the signature under which it was begun here: see `artnet/weights.py`."""
+        runs = [Run(as_begun(run.config, self.folder), run.values) for run in expansion.runs]
+        return Expansion(runs, expansion.arithmetic)
 
     @contextlib.contextmanager
     def locked(self, engine: str, wait: bool) -> Iterator[None]:

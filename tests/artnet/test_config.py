@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic.fields import FieldInfo
 
-from artnet.config import build, canonical, fields, flatten, signature, unflatten
+from artnet.config import build, canonical, dump, fields, flatten, load, signature, unflatten
+from artnet.suggest import ALIASES
 from shards.errors import UserError
 
 
@@ -62,3 +64,78 @@ def test_canonical_converts_a_value_to_the_type_of_its_field() -> None:
 def test_a_run_is_named_by_its_network_tasks_seed_and_signature() -> None:
     config = build(unflatten({"task": ["style", "artist"], "seed": 3, "model.recurrence": "lstm"}))
     assert config.name == f"resnet50-lstm_artist+style_s3-{config.signature[:8]}"
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("train.epochs", [True, "1_0", "010", "1:30", 1.5, float("inf"), "yes"]),
+        ("data.start_size", [True, "0100", "1_00"]),
+        ("optim.lr", [True, "0_1", "nan", "inf", float("nan"), "on"]),
+        ("train.checkpoint_minutes", [True, "1_0", float("inf")]),
+    ],
+)
+def test_what_is_a_number_only_by_accident_is_refused(key: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(UserError, match=rf"^{key}: a (whole )?number is wanted, not "):
+            canonical(key, value)
+
+
+def test_numbers_and_switches_as_people_write_them_are_read() -> None:
+    assert [canonical("train.epochs", value) for value in (5, 5.0, "5", "07", "08", " 5 ")] == [5, 5, 5, 7, 8, 5]
+    assert [canonical("optim.lr", value) for value in ("1e-3", 1, "0.1")] == [0.001, 1, 0.1]
+    assert [canonical("eval.flip", value) for value in (True, "yes", "off", "false", 0)] == [True, True, *[False] * 3]
+    assert {canonical(key, "none") for key in ("data.start_size", "eval.size", "pretrained", "data.shards")} == {None}
+    assert canonical("init_from", False) is None
+
+
+def test_a_runs_file_may_have_dotted_and_nested_keys(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("task: style\noptim.lr: 0.3\noptim: {momentum: 0.8}\nloss: {weights.style: 2}\n")
+    plain = {"task": "style", "optim": {"lr": 0.3, "momentum": 0.8}, "loss": {"weights": {"style": 2}}}
+    assert load(file) == build(plain)
+    file.write_text(dump(load(file)))
+    assert load(file) == build(plain)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("task: style\ntrain.epochs: yes", ":2: train.epochs: a whole number is wanted, not yes"),
+        ("task: style\ntrain:\n  epochs: 0x", ":3: train.epochs: a whole number is wanted, not 0x"),
+        ("task: style\nseed: 010", ":2: seed: a whole number is wanted, not 010"),
+        ("task: style\noptim.lr: 1\noptim: {lr: 2}", ":3: optim.lr is given here and on line 2; keep one of them"),
+        ("task: style\noptim.learning_rate: 1", ":2: unknown key 'optim.learning_rate'; did you mean 'optim.lr'?"),
+        ("task: style\npretrained: yes", ":2: pretrained: text is wanted, not yes; quote it"),
+        ("name: x\nfixed: {task: style}", ":1: this is a grid, with `name`; give it to launch/local.py --grid"),
+        ("seed: 1", ":1: task is missing; give it a value"),
+    ],
+)
+def test_a_wrong_runs_file_is_refused_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError) as refused:
+        load(file)
+    assert str(refused.value).startswith(f"{file}{said}")
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("learning_rate", "optim.lr"),
+        ("train.lr", "optim.lr"),
+        ("Seed", "seed"),
+        ("model.weight_decay", "optim.weight_decay"),
+        ("bs", "train.batch_size"),
+        ("train.batch-size", "train.batch_size"),
+        ("attenton", "model.attention"),
+        ("optim.rl", "optim.lr"),
+    ],
+)
+def test_an_unknown_key_gets_the_one_that_is_meant(key: str, meant: str) -> None:
+    with pytest.raises(UserError, match=rf"^unknown key '{key}'; did you mean '{meant}'\?$"):
+        canonical(key, 1)
+
+
+def test_every_name_of_other_tools_leads_to_a_key() -> None:
+    assert set(ALIASES.values()) <= fields().keys()

@@ -114,6 +114,21 @@ def test_a_file_of_a_newer_version_is_one_sentence(old, capsys, name):
     ]
 
 
+def test_a_run_that_an_old_version_signed_by_the_path_of_its_weights_stays_complete(old, capsys, tmp_path):
+    (tmp_path / "w.pth").write_bytes(b"weights")
+    grid_file = old.file.read_text().replace("fixed:", f"fixed:\n  pretrained: {tmp_path / 'w.pth'}", 1)
+    assert "pretrained" in grid_file
+    for folder in old.folders:
+        by_path = folder.config().model_copy(update={"pretrained": str(tmp_path / "w.pth")})
+        folder.write_config(by_path)
+        if folder.result():
+            write_json(folder.result_file, {**read_json(folder.result_file), "signature": by_path.signature})
+        folder.path.rename(folder.path.parent / by_path.name)
+    old.file.write_text(grid_file)
+    assert old.call("local", *old.data, "--status") == 1
+    assert "tiny: 6 runs: 4 complete, 1 failed, 1 cancelled" in capsys.readouterr().out
+
+
 def test_a_result_with_a_field_more_is_a_result(tmp_path):
     shutil.copytree(DATA / "version1" / "runs" / "tiny", tmp_path / "tiny")
     run = next(RunDir(file.parent) for file in (tmp_path / "tiny").glob("*/result.json"))

@@ -3,8 +3,10 @@
 import re
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import BaseModel, BeforeValidator
 
 from launch.grid import Grid, expand, load, sample
 from shards.errors import UserError
@@ -148,14 +150,48 @@ def test_launchers_blocks_keep_times_as_text_and_know_their_lines(tmp_path: Path
     assert sweep.metric == {"name": "val/top1", "goal": "maximize", "scope": "best"}
 
 
+class Block(BaseModel):
+    """A block whose numbers pydantic alone would read from anything like one."""
+
+    runs: int | None = 1
+    share: float = 1
+    time: Annotated[int, BeforeValidator(len)] = 0
+    eager: bool = False
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("runs: yes", "local.runs: a whole number is wanted, not yes"),
+        ("runs: 1_0", "local.runs: a whole number is wanted, not 1_0"),
+        ("runs: two", "local.runs: a whole number is wanted, not two"),
+        ("share: .inf", "local.share: a number is wanted, not .inf"),
+        ("share: on", "local.share: a number is wanted, not on"),
+        ("eager: 3", "local.eager: true or false is wanted, not 3"),
+    ],
+)
+def test_numbers_in_a_block_are_strict(tmp_path: Path, line: str, said: str) -> None:
+    loaded = grid(tmp_path, BASE + f"local:\n  {line}")
+    with fails(f"grid.yaml:8: {said}"):
+        loaded.read_block(Block, "local", loaded.local, {})
+    fine = grid(tmp_path, BASE + "local: {runs: 3, share: 1e-1, eager: on, time: 1:30}")
+    assert fine.read_block(Block, "local", fine.local, {}).model_dump() == {
+        "runs": 3, "share": 0.1, "eager": True, "time": 4,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
         ("seed=1", ("grid.yaml:6: seed is in `parameters`", "--only")),
         ("data.size=96", ("grid.yaml:7: data.size is in `include`", "--only")),
         ("train.epoch=2", ("--set train.epoch=2", "did you mean 'train.epochs'?")),
-        ("train.epochs=two", ("--set train.epochs=two", "valid integer")),
+        ("train.epochs=two", ("--set train.epochs=two", "train.epochs: a whole number is wanted, not two")),
         ("train.epochs", ("--set train.epochs is not KEY=VALUE",)),
+        ("train.epochs=yes", ("--set train.epochs=yes: train.epochs: a whole number is wanted, not yes",)),
+        ("optim={lr: 1_0}", ("--set optim={lr: 1_0}: optim.lr: a number is wanted, not '1_0'",)),
+        ("optim={lrs: 1}", ("unknown key 'optim.lrs'; did you mean 'optim.lr'?",)),
+        ("data={size: 96}", ("grid.yaml:7: data.size is in `include`", "--only")),
         ("train.epochs=[", ("--set train.epochs", "not YAML")),
     ],
 )
@@ -208,6 +244,93 @@ def test_only_a_search_draws(tmp_path: Path) -> None:
         expand(grid(tmp_path, SEARCH))
 
 
+def test_merge_keys_and_nested_keys_are_read_as_if_written_out(tmp_path: Path) -> None:
+    plain = """\
+name: demo
+fixed: {task: style, data.shards: x, loss.weights.style: 2}
+parameters: {optim.lr: [0.1, 0.2]}
+include: [{model.recurrence: lstm, seed: 1}, {model.recurrence: lstm, seed: 2}]
+exclude: [{optim.lr: 0.2, model.attention: none}]
+"""
+    nested = """\
+name: demo
+fixed: {task: style, data: {shards: x, size: }, loss: {weights: {style: 2}}, optim: }
+parameters: {optim: {lr: {linspace: [0.1, 0.2, 2]}}}
+include:
+  - &base {model: {recurrence: lstm}, seed: 1}
+  - {<<: *base, seed: 2}
+exclude: [{optim: {lr: 0.2}, model.attention: none}]
+"""
+    nested = nested.replace(", size: }", "}")
+    assert expand(grid(tmp_path, nested)) == expand(grid(tmp_path, plain))
+
+
+def test_ranges_are_short_for_lists(tmp_path: Path) -> None:
+    text = """\
+name: r
+fixed: {task: style}
+parameters: {seed: {range: [0, 6, 2]}, optim.momentum: {values: {linspace: [0.1, 0.5, 5]}}}
+zip: [{data.size: {range: [64, 66]}, optim.lr: {linspace: [1e-1, 0.2, 2]}}]
+conditional: [{when: {seed: 0}, parameters: {train.epochs: {range: [7, 9]}}}]
+"""
+    runs = [run.values for run in expand(grid(tmp_path, text)).runs]
+    assert [sorted({run[key] for run in runs}) for key in list(runs[0])[:4]] == [
+        [0, 2, 4],
+        [0.1, 0.2, 0.3, 0.4, 0.5],
+        [64, 65],
+        [0.1, 0.2],
+    ]
+    assert {run["train.epochs"] for run in runs if run["seed"] == 0} == {7, 8}
+    drawn = "name: r\nfixed: {task: style}\nparameters: {seed: {choice: {range: [3, 5]}}}"
+    assert {run.config.seed for run in sample(grid(tmp_path, drawn), 20, 0).runs} == {3, 4}
+
+
+def test_paths_are_expanded_and_found_beside_the_grid_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (work := tmp_path / "work").mkdir()
+    (tmp_path / "weights").mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PLACE", "here")
+    for written, meant in {
+        "~/w.pth": tmp_path / "home" / "w.pth",
+        "$PLACE/w.pth": work / "here" / "w.pth",
+        "${PLACE}2": work / "here2",
+        "weights": tmp_path / "weights",
+        "elsewhere": work / "elsewhere",
+    }.items():
+        for key in ("init_from", "pretrained"):
+            [run] = expand(grid(tmp_path, f'name: demo\nfixed: {{task: style, {key}: "{written}"}}')).runs
+            assert getattr(run.config, key) == str(meant)
+    [run] = expand(grid(tmp_path, "name: demo\nfixed: {task: style, data.shards: ~/$PLACE, pretrained: none}")).runs
+    assert (run.config.data.shards, run.config.pretrained) == (str(tmp_path / "home" / "here"), None)
+    (work / "weights").mkdir()  # what is in the working directory comes first
+    [run] = expand(grid(tmp_path, "name: demo\nfixed: {task: style, init_from: weights}")).runs
+    assert run.config.init_from == str(work / "weights")
+
+
+def test_runs_of_a_grid_are_known_by_the_content_of_their_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARTNET_CACHE", str(tmp_path / "cache"))
+    text = "name: demo\nfixed: {task: style}\nparameters: {pretrained: [one.pth, two.pth]}"
+
+    def names() -> list[str]:
+        return [run.config.name for run in expand(grid(tmp_path, text)).runs]
+
+    (tmp_path / "one.pth").write_bytes(b"one")
+    (tmp_path / "two.pth").write_bytes(b"two")
+    before = names()
+    (tmp_path / "one.pth").rename(tmp_path / "kept.pth")
+    (tmp_path / "two.pth").rename(tmp_path / "one.pth")
+    (tmp_path / "kept.pth").rename(tmp_path / "two.pth")
+    assert names() == before[::-1]
+    (tmp_path / "one.pth").write_bytes(b"three")
+    assert names()[0] not in before
+    (tmp_path / "two.pth").write_bytes(b"three")
+    with fails("is in the product twice (they differ only in pretrained"):
+        names()
+
+
 HEAD = "name: demo\nfixed: {task: style}\n"  # what follows begins on line 3
 BOMB = "\n".join(f"  a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 0}]" for i in range(9))
 
@@ -237,7 +360,37 @@ BOMB = "\n".join(f"  a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 0}]" 
         (HEAD + "metric: {goal: max}", (":3: goal must be maximize or minimize, not 'max'",)),
         (HEAD + "env_from: [KEY=secret]", (":3: env_from lists names",)),
         (HEAD + "parameters:\n  model.atention: [se]", (":4: unknown key", "'model.attention'?")),
-        (HEAD + "parameters:\n  seed:\n    - 0\n    - one", (":6: seed: input should be a valid integer",)),
+        (HEAD + "parameters:\n  seed:\n    - 0\n    - one", (":6: seed: a whole number is wanted, not one",)),
+        (HEAD + "parameters:\n  seed:\n    - 5\n    - on", (":6: seed: a whole number is wanted, not on",)),
+        (HEAD + "parameters: {optim.lr: [0.1, yes]}", (":3: optim.lr: a number is wanted, not yes",)),
+        (HEAD + "parameters: {optim.lr: [0.1, .nan]}", (":3: optim.lr: a number is wanted, not .nan",)),
+        (HEAD + "parameters: {optim.lr: [0.1, 1_0.5]}", (":3: optim.lr: a number is wanted, not 1_0.5",)),
+        (HEAD + "parameters: {seed: [010]}", (":3: seed: a whole number is wanted, not 010",)),
+        (HEAD + "exclude: [{data.start_size: 1_0}]", (":3: data.start_size: a whole number is wanted, not 1_0",)),
+        (HEAD + "include: [{train.epochs: 1:30}]", (":3: train.epochs: a whole number is wanted, not 1:30",)),
+        (HEAD + "include: [{eval.flip: 3}]", (":3: eval.flip: true or false is wanted, not 3",)),
+        (HEAD + "include: [{init_from: 2024}]", (":3: init_from: text is wanted, not 2024; quote it",)),
+        (HEAD + "include: [{pretrained: $NO_SUCH/w.pth}]", (":3: pretrained: the variable $NO_SUCH is not set",)),
+        (HEAD + "include:\n  - data: {size: 64}\n    data.size: 96", (":5: data.size is given here and on line 4",)),
+        (HEAD + "include: [{data: {siz: 64}}]", (":3: unknown key 'data.siz'; did you mean 'data.size'?",)),
+        (HEAD + "include: [{data: wikiart}]", (":3: data is a section; give its keys, such as `data.shards: ...`",)),
+        (HEAD + "include: [{<<: 3}]", (":3: `<<` merges mappings",)),
+        (HEAD + "include: [&a {<<: *a}]", (":3: nested too deeply",)),
+        (HEAD + "include: [{optim.learning_rate: 1}]", (":3: unknown key", "did you mean 'optim.lr'?")),
+        (HEAD + "parameters: {seed: {range: [0.5, 2]}}", (":3: range needs whole numbers",)),
+        (HEAD + "parameters: {seed: {range: [2, 2]}}", (":3: the range [2, 2] is empty",)),
+        (HEAD + "parameters: {seed: {range: [0, 5, 0]}}", (":3: a range with a step of 0",)),
+        (HEAD + "parameters: {seed: {range: 9999999999}}", (":3: seed has 1,001 values",)),
+        (HEAD + "parameters: {optim.lr: {linspace: [0, 1]}}", (":3: linspace needs [FIRST, LAST, COUNT]",)),
+        (HEAD + "parameters: {seed: {linspace: [0, 1, 3]}}", (":3: seed: a whole number is wanted, not 0.5",)),
+        (HEAD + "include: [{task: yes}]", (":3: task: artist, style, genre or a list of them is wanted, not yes",)),
+        (HEAD + "parameters: {optim.lr: {uniform: {range: [1, 3]}}}", (":3: uniform needs two bounds",)),
+        (
+            HEAD + "parameters: {seed: [{range: [1, 3]}]}",
+            (":3: seed: a whole number is wanted, not {'range': [1, 3]}",),
+        ),
+        ("name: 2024\nfixed: {task: style}", (':1: the name 2024 is not text; quote it: `name: "2024"`',)),
+        ("task: style", (":1: this is a run's configuration; give it to python -m artnet.train --config",)),
         (HEAD + "parameters: {seed: []}", (":3: seed has no values",)),
         (HEAD + "parameters: {seed: 1}", (":3: seed needs a list of values, not 1",)),
         (HEAD + "parameters: {seed: {value: [1]}}", (":3: unknown key 'value'; did you mean 'values'?",)),

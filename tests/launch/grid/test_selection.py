@@ -26,6 +26,9 @@ def expansion(tmp_path: Path) -> Expansion:
         (["! attention=se , lr=1e-1"], 9),
         (["attention=se", "attention=eca,seed=1"], 12),
         (["task=style"], 36),
+        (["seed!=0"], 24),
+        (["seed = [0, 1] , attention != [se,eca]"], 12),
+        (["task=[artist, style],lr=[1e-1]"], 12),
     ],
 )
 def test_only(tmp_path: Path, only: list[str], count: int) -> None:
@@ -45,6 +48,9 @@ def test_only_names_several_tasks_with_plus() -> None:
         (["seed=8", "seed=9"], ("--only seed=8 --only seed=9 selects none",)),
         (["attenton=se"], ("--only attenton=se", "did you mean 'model.attention'?")),
         (["size=96"], ("size is ambiguous; write data.size or eval.size in full",)),
+        (["seed=on"], ("--only seed=on: seed: a whole number is wanted, not on",)),
+        (["seed=[0,yes]"], ("--only seed=[0,yes]: seed: a whole number is wanted, not true",)),
+        (["seed=[]"], ("--only seed=[]: seed has no values",)),
         (["attention"], ("'attention' is not KEY=VALUE",)),
         (["attention=sea"], ("--only attention=sea", "should be 'none', 'se'")),
         (["lr=["], ("--only lr=[", "not YAML")),
