@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from launch.cluster import submit
+from launch.cluster import job, submit
 from launch.cluster.executor import SlurmArrayExecutor
 from launch.cluster.job_array import Array
 from launch.cluster.programs import arrays, scrubbed
@@ -93,3 +93,10 @@ def test_a_preempted_job_checkpoints_and_goes_on(trainable, capsys):
     assert [attempt["outcome"] for attempt in attempts] == ["stopped", "complete"]
     assert attempts[1]["from_step"] > 0
     assert '"outcome": "asked to stop"' in (run.attempts / "001" / "job.json").read_text()
+
+
+def test_cpus_that_each_rank_has_for_itself_are_not_divided_again(monkeypatch):
+    monkeypatch.setattr(job, "cores", lambda: 8)
+    assert job.rank_threads("32", ranks=4) == 8  # each rank is bound to its own
+    assert job.rank_threads("8", ranks=4) == 2
+    assert job.rank_threads("", ranks=4) == 2
