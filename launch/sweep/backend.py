@@ -47,7 +47,7 @@ class Backend(Protocol):
     def check(self, launch: Launch, dry_run: bool) -> None:
         """Print what the user should know before a launch. Raises `UserError` for what would fail.
 
-        With `dry_run`, a problem of this machine alone is printed, not raised.
+        With `dry_run`, that this machine lacks the scheduler is printed, not raised.
         """
 
     def start(self, launch: Launch) -> bool:
