@@ -187,6 +187,7 @@ class MachineBackend:
 
     name = "local"
     is_scheduled = False
+    elsewhere = False
     draws = False
 
     def __init__(self, overrides: Mapping[str, int | None] | None = None) -> None:

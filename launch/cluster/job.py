@@ -181,6 +181,9 @@ class Job:
         if stop.why == "cancelled":
             self._note(State.CANCELLED, "cancelled")
             return EXIT_STOPPED
+        if not self.on_slurm and self.stop.name == "SIGTERM":  # by somebody's kill; its time limit sends SIGUSR2
+            self._note(State.INTERRUPTED, "stopped on request")
+            return EXIT_STOPPED
         starts = [*earlier, Start(stop.why, attempts)]
         if refused := refusal(starts, begun, self.array.requeue):
             self._note(*refused)

@@ -36,6 +36,7 @@ class Backend(Protocol):
 
     name: str  # its name in `state.json`
     is_scheduled: bool  # whether a scheduler runs the jobs, so that a launch ends once they are submitted
+    elsewhere: bool  # whether runs may be trained on other machines, which may see other folders
     draws: bool  # whether the runs are drawn, so that other runs in the folder do not mean an edited grid
 
     def configure(self, grid: Grid, everything: Sequence[Run], sets: Sequence[str]) -> None:
