@@ -10,6 +10,8 @@ import pytest
 from artnet.rundir import EXIT_STOPPED
 from launch import machine
 from launch.host.signals import STOP
+from launch.sweep.folder import note_state
+from launch.sweep.state import State
 
 
 def test_a_grid_ends_in_results_and_a_second_launch_trains_nothing(trainable, capsys):
@@ -142,3 +144,24 @@ def test_signals_are_handled_as_before_once_the_runs_have_ended(trainable, monke
     assert during
     assert during != before
     assert [signal.getsignal(number) for number in STOP] == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_launcher_that_waits_for_others_stops_on_request(trainable, number):
+    run, *_ = trainable.plan(seeds=1)
+    note_state(run, State.RUNNING, launcher="local", slot=0)
+    with trainable.sweep.locked("local", wait=False):
+        waiting = trainable.fork("local")
+        while "waiting for it to end" not in waiting.stderr:
+            assert waiting.returncode is None
+            time.sleep(0.02)
+        waiting.kill(number)
+        assert waiting.wait() in (-number, 130)
+    with run.locked():
+        waiting = trainable.fork("local")
+        while "still running since an earlier launch" not in waiting.stderr:
+            assert waiting.returncode is None
+            time.sleep(0.02)
+        waiting.kill(number)
+        assert waiting.wait() == EXIT_STOPPED
+    assert run.state().state == "running"

@@ -1,11 +1,15 @@
 """Jobs as processes of this machine: how many at a time, on which GPUs."""
 
+import signal
 import subprocess
 
 import pytest
 
+from artnet.rundir import EXIT_STOPPED
 from launch.cluster import local, observe
+from launch.cluster.job import LOCAL_REQUEUE, Job
 from launch.cluster.job_array import Array
+from launch.cluster.stop import StopRelay
 from launch.host.slots import Slot
 from launch.sweep.folder import note_state
 from launch.sweep.state import State
@@ -82,8 +86,26 @@ def test_a_cancelled_job_does_not_wait_for_room(queue, tiny, monkeypatch):
 
 
 def test_a_process_is_known_by_its_job_not_by_a_path():
-    sleeper = subprocess.Popen(["sh", "-c", "sleep 60; true", "artnet-tiny-12345678"])
+    sleeper = subprocess.Popen(["sh", "-c", "echo; sleep 60; true", "artnet-tiny-12345678"], stdout=subprocess.PIPE)
+    assert sleeper.stdout.readline() == b"\n"
     assert observe.is_running(str(sleeper.pid), "artnet-tiny-12345678")
     assert not observe.is_running(str(sleeper.pid), "artnet-tiny-87654321")
     sleeper.kill()
     sleeper.wait()
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "state"),
+    [(signal.SIGTERM, EXIT_STOPPED, "interrupted"), (signal.SIGUSR2, LOCAL_REQUEUE, "requeued")],
+)
+def test_a_job_that_is_killed_stays_stopped_and_one_out_of_time_goes_on(queue, tiny, monkeypatch, number, code, state):
+    jobs = queue([[]], 1)
+    names = {"JOB_ID": "7", "NTASKS": "1", "JOB_NUM_NODES": "1", "NODEID": "0", "GLOBALID": "0", "LOCALID": "0"}
+    for name, value in names.items():
+        monkeypatch.setenv(f"SUBMITIT_LOCAL_{name}", value)
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    stop = StopRelay.__new__(StopRelay)  # without handlers of signals
+    stop.name = number.name
+    assert Job(jobs.file, 0, stop)._stopped([], attempts=0, begun=1) == code
+    assert tiny.folders[0].state().state == state
