@@ -1,7 +1,5 @@
 """Engine 1: runs on this machine, as many at a time as fit."""
 
-import os
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from artnet.rundir import RunDir
-from shards.workers import cores
+from shards.errors import UserError
 
 from .console import say
 from .grid import Expansion, Grid, Run, expand
+from .host.gpus import MIG, visible_gpus
+from .host.signals import handled
+from .host.slots import Slot, slots
 from .sweep.attempt import TrainingProcess, attempt_folder, end_processes, next_attempt, training_command
 from .sweep.backend import Launch, Leftovers
 from .sweep.folder import SweepDir, cancelled_since, find_run, note_state
@@ -37,44 +38,7 @@ class LocalBlock(BaseModel):
         None, ge=1, description="runs at a time; default: as many as the GPUs allow, else 1"
     )
     processes: int = Field(1, ge=1, description="ranks of a run: one GPU each, or a share of the cores")
-
-
-@dataclass
-class Slots:
-    """Slots for runs on this machine: `parallel` of them, each with `processes` ranks.
-
-    `gpus` are device numbers as CUDA_VISIBLE_DEVICES names them.
-    """
-
-    parallel: int
-    processes: int
-    gpus: list[str]
-
-    def environment(self, slot: int) -> dict[str, str]:
-        """The environment of a run in this slot: its own GPUs, its share of the cores."""
-        threads = max(1, cores() // (self.parallel * self.processes))
-        environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
-        if self.gpus:
-            own = self.gpus[slot * self.processes :][: self.processes]
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(own)
-        return environment
-
-
-def slots(block: LocalBlock, gpus: Sequence[str]) -> Slots:
-    """How many runs train at a time: as the block says, but never two on one GPU."""
-    if not gpus:
-        return Slots(block.max_parallel or 1, block.processes, [])
-    room = max(1, len(gpus) // block.processes)
-    return Slots(min(block.max_parallel or room, room), block.processes, list(gpus))
-
-
-def visible_gpus() -> list[str]:
-    """The GPUs that this process may use."""
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return named[:count] if named else [str(number) for number in range(count)]
+    runs_per_gpu: int = Field(1, ge=1, description="runs at a time on one GPU, for small runs; needs processes: 1")
 
 
 @dataclass
@@ -97,7 +61,8 @@ class Pool:
     """Runs the trainings of a plan on this machine, each in a slot."""
 
     sweep: SweepDir
-    slots: Slots
+    slots: Sequence[Slot]
+    processes: int
     bars: Progress
     total: int
     stopping: bool = False
@@ -106,7 +71,7 @@ class Pool:
     began: float = field(default_factory=time.time)
 
     def stop(self, number: int, frame: FrameType | None) -> None:
-        """Handle SIGINT and SIGTERM: let every run stop at its next step."""
+        """Handle a signal to stop: let every run stop at its next step."""
         if not self.stopping:
             say("stopping: every run saves a checkpoint at its next step")
         self.stopping = True
@@ -126,7 +91,7 @@ class Pool:
         overall = self.bars.add_task("all runs", total=self.total, shown=f"0 of {self.total}")
         last_line = time.monotonic()
         while self.active or (waiting and not self.stopping):
-            for slot in range(self.slots.parallel):
+            for slot in range(len(self.slots)):
                 while waiting and self._was_cancelled(self.sweep.run(waiting[0].run)):
                     say(f"{waiting.pop(0).run.config.name}: cancelled before it began")
                 if slot not in self.active and waiting and not self.stopping:
@@ -155,10 +120,11 @@ class Pool:
         note_state(folder, State.RUNNING, launcher="local", slot=slot)
         process = TrainingProcess.start(
             folder,
-            training_command(folder, self.slots.processes),
+            training_command(folder, self.processes),
             logs / "stdout",
             logs / "stderr",
-            self.slots.environment(slot),
+            self.slots[slot].environment(),
+            self.slots[slot].cpus,
             start_new_session=True,  # Ctrl-C reaches the launcher alone, which passes it on once
         )
         bar = self.bars.add_task(folder.name, total=config.train.epochs, shown="starting")
@@ -221,6 +187,7 @@ class MachineBackend:
 
     name = "local"
     is_scheduled = False
+    elsewhere = False
     draws = False
 
     def __init__(self, overrides: Mapping[str, int | None] | None = None) -> None:
@@ -230,13 +197,32 @@ class MachineBackend:
     def configure(self, grid: Grid, everything: Sequence[Run], sets: Sequence[str]) -> None:
         """Read the `local:` block. Raises `UserError` for what is wrong in it."""
         self._block = grid.read_block(LocalBlock, "local", grid.local, self._overrides)
+        if self._block.processes > 1 and self._block.runs_per_gpu > 1:
+            where = self._where(grid, "runs_per_gpu")
+            raise UserError(f"{where}: local.runs_per_gpu is for runs of one process; leave it out, or processes")
 
     def expand(self, grid: Grid, sets: Sequence[str], only: Sequence[str]) -> Expansion:
         """The runs of a grid."""
         return expand(grid, sets, only)
 
     def check(self, launch: Launch, dry_run: bool) -> None:
-        """Nothing to check: a run that cannot be trained here fails with a sentence of its own."""
+        """Check that there is a GPU for each rank, where there are GPUs. Raises `UserError`."""
+        gpus, wanted = visible_gpus(), self._block.processes
+        if not gpus or wanted == 1 or not to_start(launch.decisions):
+            return
+        where = self._where(launch.grid, "processes")
+        if gpus[0].startswith(MIG):
+            raise UserError(f"{where}: local.processes {wanted}, but a process can use one MIG slice only; give 1")
+        if wanted > len(gpus):
+            shown = "1 GPU" if len(gpus) == 1 else f"{len(gpus)} GPUs"
+            raise UserError(
+                f"{where}: local.processes {wanted} needs {wanted} GPUs, one for each rank, and this machine shows "
+                f"{shown}; give fewer processes"
+            )
+
+    def _where(self, grid: Grid, key: str) -> str:
+        """Where a key of the block is given: `FILE:LINE`, or an option."""
+        return f"--{key.replace('_', '-')}" if self._overrides.get(key) is not None else grid.where("local", key)
 
     def start(self, launch: Launch) -> bool:
         """Train the runs of the plan, and wait for those that an earlier launcher left running. False after Ctrl-C."""
@@ -245,10 +231,11 @@ class MachineBackend:
         if not total and not any(map(is_left_running, launch.decisions)):
             return True
         with Progress(*columns, console=Console(stderr=True)) as bars:
-            pool = Pool(launch.sweep, slots(self._block, visible_gpus()), bars, total)
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, pool.stop)
-            pool.carry_out(launch.decisions)
+            block = self._block
+            places = slots(visible_gpus(), block.processes, block.max_parallel, block.runs_per_gpu)
+            pool = Pool(launch.sweep, places, block.processes, bars, total)
+            with handled(pool.stop):
+                pool.carry_out(launch.decisions)
         return not pool.stopping
 
     def conclude(self, launch: Launch, console: Console) -> int:

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--cluster",
         choices=("slurm", "local", "debug"),
         default="slurm",
-        help="without SLURM: as processes on this machine, all at once, or in this process",
+        help="without SLURM: as processes on this machine, or in this process",
     )
     args = parser.parse_args(argv)
     overrides = {key: getattr(args, key) for key in SlurmBlock.model_fields if key != "overrides"}

@@ -110,8 +110,8 @@ def locked(file: Path, wait_s: float) -> Iterator[None]:
 def is_locked(file: Path) -> bool:
     """Whether a process on this machine holds the lock `file`."""
     try:
-        with file.open("rb") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with file.open("rb") as handle:  # shared: two that look at the same moment do not see one another
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:

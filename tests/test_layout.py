@@ -15,11 +15,13 @@ ROOMS = {
     "launch.tune": ("launch", "shards.errors"),
     "launch.commands": ("launch.sweep", "launch.grid", "launch.console", "artnet", "shards"),
     "launch.search": (
-        "launch.cluster", "launch.machine", "launch.sweep", "launch.grid", "launch.console", "artnet", "shards",
+        "launch.cluster", "launch.machine", "launch.sweep", "launch.host", "launch.grid",
+        "launch.console", "artnet", "shards",
     ),
-    "launch.cluster": ("launch.sweep", "launch.grid", "launch.console", "artnet", "shards"),
-    "launch.machine": ("launch.sweep", "launch.grid", "launch.console", "artnet", "shards"),
-    "launch.sweep": ("launch.grid", "artnet", "shards"),
+    "launch.cluster": ("launch.sweep", "launch.host", "launch.grid", "launch.console", "artnet", "shards"),
+    "launch.machine": ("launch.sweep", "launch.host", "launch.grid", "launch.console", "artnet", "shards"),
+    "launch.sweep": ("launch.host", "launch.grid", "artnet", "shards"),
+    "launch.host": ("shards.workers",),
     "launch.grid": (
         "artnet.config", "artnet.document", "artnet.formats", "artnet.numeric", "artnet.paths", "artnet.weights",
         "shards.errors",

@@ -14,6 +14,7 @@ from shards.errors import UserError
 
 from ..console import say
 from ..grid import Expansion, Grid, Run, expand
+from ..host.gpus import visible_gpus
 from ..sweep.attempt import end_processes
 from ..sweep.backend import Launch, Leftovers
 from ..sweep.cost import cost, estimate
@@ -41,6 +42,7 @@ class ClusterBackend:
         """
         self._overrides = overrides or {}
         self._cluster, self._with_snapshot = cluster, with_snapshot
+        self.elsewhere = cluster == "slurm"
         self._code: Path | None = None
         self._submitted = 0
 
@@ -51,6 +53,16 @@ class ClusterBackend:
         if not sets:
             self._request.check_matches(everything)
         self._wanted: dict[str, Resources] = {run.config.name: self._request.of(run) for run in everything}
+        for resources, run in self._distinct(everything).items():
+            if 0 < resources.gpus_per_node < resources.ranks_per_node:
+                raise UserError(
+                    f"{self._request.where(run, 'tasks_per_node')}: tasks_per_node {resources.ranks_per_node} is more "
+                    f"than gpus_per_node {resources.gpus_per_node}, but each rank needs a GPU; make them equal"
+                )
+
+    def _distinct(self, runs: Sequence[Run]) -> dict[Resources, Run]:
+        """The different resources of these runs, each with the first run that has them."""
+        return {self._wanted[run.config.name]: run for run in reversed(runs)}
 
     def expand(self, grid: Grid, sets: Sequence[str], only: Sequence[str]) -> Expansion:
         """The runs of a grid."""
@@ -61,6 +73,7 @@ class ClusterBackend:
 
         Raises `UserError` with all problems, and if the work tree holds more than code.
         """
+        self._check_gpus([decision.run for decision in to_start(launch.decisions)])
         if self._cluster == "slurm" and not shutil.which("sbatch"):
             no_slurm = f"no sbatch on this machine; without SLURM use: python launch/local.py --grid {launch.grid.file}"
             if not dry_run:
@@ -71,6 +84,21 @@ class ClusterBackend:
         if self._with_snapshot and to_start(launch.decisions) and not dry_run:
             self._code = snapshot.take(launch.sweep.code, launch.sweep.folder.parent)
         return None
+
+    def _check_gpus(self, runs: Sequence[Run]) -> None:
+        for resources, run in self._distinct(runs).items():
+            asked, ranks = resources.gpus_per_node, resources.ranks_per_node
+            where = self._request.where(run, "gpus_per_node")
+            if asked > ranks:
+                say(f"warning: {where}: gpus_per_node {asked}, but {ranks} of them in use: tasks_per_node is {ranks}")
+            if asked and self._cluster != "slurm":
+                shown = len(visible_gpus())
+                if not shown:
+                    say(f"warning: {where}: gpus_per_node {asked}, but this machine has no GPU; the runs train on CPUs")
+                elif asked > shown:
+                    raise UserError(
+                        f"{where}: gpus_per_node {asked} is more than this machine shows, {shown}; ask for less"
+                    )
 
     def _check_jobs(self, launch: Launch) -> None:
         decisions, sweep = launch.decisions, launch.sweep

@@ -1,15 +1,13 @@
 """submitit's executors with jobs that read an array's file instead of a pickle."""
 
-import os
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 import submitit
-from submitit.core.utils import environment_variables
 
-from .programs import run, scrubbed
+from .programs import run
 
 
 def task_command(array_file: Path) -> str:
@@ -79,15 +77,3 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
             for key, value in sorted(options.items())
         ]
         return ["sbatch", *flags, str(submission_file_path)]
-
-
-class LocalArrayExecutor(submitit.LocalExecutor):
-    """Starts the runs of an array's file as processes on this machine, all at once."""
-
-    def submit_runs(self, array_file: Path, count: int, code: Path) -> list[str]:
-        """Start `count` jobs and return their ids, which are process ids."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        command = task_command(array_file)
-        path = os.pathsep.join([str(code.absolute()), *filter(None, [os.environ.get("PYTHONPATH")])])
-        with scrubbed(), environment_variables(PYTHONPATH=path):
-            return [self._submit_command(f"{command} {place}").job_id for place in range(count)]

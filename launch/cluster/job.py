@@ -18,6 +18,7 @@ from artnet.provenance import now
 from artnet.rundir import EXIT_STOPPED, RunDir, read_json, write_json
 from shards.workers import cores
 
+from ..host.environment import training_environment
 from ..sweep.attempt import TrainingProcess, attempt_folder, last_line, training_command
 from ..sweep.folder import cancelled_since, note_state
 from ..sweep.state import State, after_exit
@@ -49,6 +50,15 @@ def environment_id() -> str:
     array, number = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     own = os.environ.get("SLURM_JOB_ID") or os.environ.get("SUBMITIT_LOCAL_JOB_ID", "")
     return f"{array}_{number}" if array else own
+
+
+def rank_threads(cpus_on_node: str, ranks: int) -> int:
+    """The number of CPUs of each of `ranks` ranks on this machine; `cpus_on_node` is SLURM's number for all of them.
+
+    A rank may have its own CPUs (as with task/affinity) or share those of all ranks.
+    """
+    together = int(cpus_on_node) if cpus_on_node.isdecimal() else cores()
+    return max(1, min(cores(), together // ranks))
 
 
 class Job:
@@ -124,19 +134,25 @@ class Job:
             time.sleep(0.2)
         if self.stop:
             return None
-        # SLURM has set CUDA_VISIBLE_DEVICES already; the training selects the device of its rank.
-        self.peers.export(set_cuda_visible_devices=False, overwrite=True)
-        threads = os.environ.get("SLURM_CPUS_PER_TASK") or str(max(1, cores() // self.peers.local_world_size))
         training = TrainingProcess.start(
             self.run,
             training_command(self.run),
             self._log("stdout"),
             self._log("stderr"),
-            {"OMP_NUM_THREADS": threads, **os.environ},
+            self._environment(),
             preexec_fn=_stop_with_parent if sys.platform == "linux" else None,
         )
         self.stop.pass_to(training)
         return training
+
+    def _environment(self) -> dict[str, str]:
+        """The environment of this rank's training, which selects its device in CUDA_VISIBLE_DEVICES itself."""
+        each = os.environ.get("SLURM_CPUS_PER_TASK")
+        threads = each or str(rank_threads(os.environ.get("SLURM_CPUS_ON_NODE", ""), self.peers.local_world_size))
+        own = {"SLURM_CPUS_PER_TASK": each} if each else {}
+        names = ("master_addr", "master_port", "rank", "world_size", "local_rank", "local_world_size")
+        own |= {name.upper(): str(getattr(self.peers, name)) for name in names}
+        return {"OMP_NUM_THREADS": threads, **training_environment(), **own}
 
     def _watch(self, training: TrainingProcess) -> int:
         """Wait for the end of the training and return its exit code.
@@ -164,6 +180,9 @@ class Job:
         self._record(outcome=stop.why, ended=now())
         if stop.why == "cancelled":
             self._note(State.CANCELLED, "cancelled")
+            return EXIT_STOPPED
+        if not self.on_slurm and self.stop.name == "SIGTERM":  # by somebody's kill; its time limit sends SIGUSR2
+            self._note(State.INTERRUPTED, "stopped on request")
             return EXIT_STOPPED
         starts = [*earlier, Start(stop.why, attempts)]
         if refused := refusal(starts, begun, self.array.requeue):

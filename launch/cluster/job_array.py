@@ -71,13 +71,14 @@ def unneeded_files(sweep: Path, folders: Sequence[RunDir], found: Mapping[str, F
     over = (State.COMPLETE, State.PLANNED)
     recorded = [folder.state() for folder in folders if found[folder.name].state not in over]
     needed = {str(state.job).partition("_")[0] for state in recorded} | {str(state.job_name) for state in recorded}
-    files = [file for file in sorted((sweep / "slurm").glob("*")) if file.is_file()]
+    files = sorted((sweep / "slurm").glob("*"))
     return [file for file in files if _owner(file) and _owner(file) not in needed]
 
 
 def _owner(file: Path) -> str:
     """The job or array that a file belongs to, by its name: `12_3.log`, `12.log`, `artnet-colours-6f1e.json`."""
-    if file.stem.startswith("artnet-"):
-        return file.stem
+    name = file.name if file.is_dir() else file.stem  # the folder of an array's logs has no suffix
+    if name.startswith("artnet-"):
+        return name
     number = file.stem.partition("_")[0]
     return number if number.isdecimal() else ""

@@ -41,7 +41,7 @@ def find(sweep: SweepDir, runs: Sequence[Run], fresh: bool = False) -> Observati
             found[name] = find_run(folder, run.config.signature)
             continue
         if recorded.cluster != "slurm":
-            found[name] = judge(folder, recorded, process(str(recorded.job), sweep.folder / "slurm"), queue.Answer({}))
+            found[name] = judge_here(folder, recorded)
             continue
         asked[name] = (str(recorded.job_name), recorded.position or 0)
         with contextlib.suppress(TypeError, ValueError):
@@ -87,15 +87,29 @@ def note(sweep: SweepDir, runs: Sequence[Run], observed: Observation) -> None:
             note_state(folder, now.state, now.reason, **job)
 
 
-def process(number: str, folder: Path) -> QueueEntry | None:
-    """The job of submitit's local executor with this process id, if it is still running: ids are reused."""
+def judge_here(folder: RunDir, recorded: RunState) -> Found:
+    """The state of a run without a result whose job is a process of this machine."""
+    own = Found(State(recorded.state), recorded.reason)
+    if folder.is_locked():
+        return Found(State.RUNNING, recorded.reason if own.state is State.RUNNING else "")
+    if is_running(str(recorded.job), str(recorded.job_name)):
+        return own
+    if own.state is State.INTERRUPTED:
+        return own
+    if own.state is State.SUBMITTING:
+        return Found(State.PLANNED, "its job never started")
+    outcome = last_outcome(folder, 0)
+    if outcome.startswith("failed"):
+        return Found(*after_exit(1, outcome, ""))
+    return Found(State.INTERRUPTED, outcome or "its process is gone")
+
+
+def is_running(number: str, job_name: str) -> bool:
+    """Whether the process with this id runs the job of this name: ids are reused."""
     try:
-        command = Path("/proc", number, "cmdline").read_bytes().split(b"\0")
+        return os.fsencode(job_name) in Path("/proc", number, "cmdline").read_bytes()
     except OSError:
-        return None
-    # With `setup` lines the program is a shell, and the folder is a part of its script.
-    is_ours = any(os.fsencode(folder.absolute()) in word for word in command)
-    return QueueEntry(number, "RUNNING") if is_ours else None
+        return False
 
 
 def _is_unsettled(folder: RunDir, run: Run) -> bool:
@@ -108,6 +122,8 @@ def _is_unsettled(folder: RunDir, run: Run) -> bool:
 def judge(folder: RunDir, recorded: RunState, entry: QueueEntry | None, answer: queue.Answer) -> Found:
     """The state of a run without a result, from its `recorded` state and SLURM's `entry` of its job."""
     own = Found(State(recorded.state), recorded.reason)  # as recorded by the job or a launcher
+    if folder.is_locked():  # a process of this machine trains it, whatever SLURM says
+        return Found(State.RUNNING, f"job {entry.id}" if entry else "its process is alive")
     if not answer.queue_known:
         return Found(State.UNKNOWN, "SLURM does not answer")
     if entry is None:

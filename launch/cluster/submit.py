@@ -18,8 +18,8 @@ from ..sweep.attempt import next_attempt
 from ..sweep.folder import SweepDir, note_state
 from ..sweep.plan import Action, Decision, to_start
 from ..sweep.state import LIVE, State
-from . import queue, task
-from .executor import LocalArrayExecutor, SlurmArrayExecutor
+from . import local, queue, task
+from .executor import SlurmArrayExecutor
 from .job_array import Array
 from .programs import SchedulerError, max_array_size
 from .resources import Resources, SlurmBlock
@@ -163,22 +163,22 @@ def _start_here(
     code: Path,
     cluster: str,
 ) -> None:
-    array, file = _make_array(sweep, block, resources, group, cluster)
+    _, file = _make_array(sweep, block, resources, group, cluster)
     if cluster == "debug":
         executor = submitit.DebugExecutor(sweep.folder / "slurm")
         for place in range(len(group)):
             executor.submit(task.main, [str(file), str(place)]).result()
         return
-    local = LocalArrayExecutor(sweep.folder / "slurm", max_num_timeout=block.requeue)
-    local.update_parameters(
-        timeout_min=resources.time,
-        tasks_per_node=resources.parameters()["ntasks_per_node"],
-        gpus_per_node=resources.gpus_per_node,
-        signal_delay_s=array.signal_s,
-        stderr_to_stdout=True,
-        setup=list(resources.setup),
+    process = local.start(
+        file,
+        code,
+        ranks=resources.ranks_per_node,
+        gpus=resources.gpus_per_node,
+        cpus=resources.cpus_per_node,
+        parallel=block.max_parallel,
+        setup=resources.setup,
     )
-    _note_jobs(sweep, group, local.submit_runs(file, len(group), code))
+    _note_jobs(sweep, group, [str(process)] * len(group))
 
 
 def _note_jobs(sweep: SweepDir, group: Sequence[Decision], numbers: Sequence[str]) -> None:

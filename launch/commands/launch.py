@@ -13,10 +13,11 @@ from ..console import ask, say
 from ..grid import Expansion, Grid
 from ..grid.space import shown
 from ..sweep.backend import Engines, Launch
+from ..sweep.data import check_data
 from ..sweep.folder import SweepDir, note_state
-from ..sweep.plan import STARTS, Action, Decision, decide, outside, summary
+from ..sweep.plan import STARTS, Action, Decision, decide, outside, summary, to_start
 from ..sweep.state import LIVE, Found, Observation, State
-from .session import Session, check_answer, check_data, check_environment, warn
+from .session import Session, check_answer, check_environment, warn, where
 from .status import counts
 
 
@@ -30,14 +31,15 @@ def launch(session: Session, console: Console) -> int:
     engine.configure(session.grid, everything, session.options.sets)
     if session.options.dry_run:
         decisions, observed = _plan(session, console)
+        _check_data(session, decisions)
         if not observed.trouble:
             engine.check(Launch(session.grid, everything, sweep, decisions), dry_run=True)
         return 0
     check_environment(session.grid)
-    check_data(sweep, expansion.runs)
     with sweep.locked(engine.name, wait=not engine.is_scheduled):
         decisions, observed = _plan(session, console, fresh=True)
         _refuse_held(engine.name, decisions)
+        _check_data(session, decisions)
         engine.check(Launch(session.grid, everything, sweep, decisions), dry_run=False)
         if not agreed(sweep, decisions, session.options.yes):
             return 0
@@ -52,6 +54,20 @@ def launch(session: Session, console: Console) -> int:
             return engine.conclude(started, console)
     say("stopped; run the same command again to go on")
     return EXIT_STOPPED
+
+
+def _check_data(session: Session, decisions: Sequence[Decision]) -> None:
+    """Print warnings about the data. Raises `UserError` where it is missing or does not suit the runs to start."""
+    options, starting = session.options, [decision.run for decision in to_start(decisions)]
+    for warning in check_data(
+        session.sweep,
+        session.expansion.runs,
+        starting,
+        lambda key: where(session.grid, options.sets, key),
+        session.engines.own.elsewhere,
+        options.dry_run,
+    ):
+        say(f"warning: {warning}")
 
 
 def _plan(session: Session, console: Console, fresh: bool = False) -> tuple[list[Decision], Observation]:

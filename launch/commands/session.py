@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from artnet.formats import check_format
 from artnet.rundir import read_json
 from shards.errors import UserError
-from shards.index import read_index
-from shards.remote import local_folder
 
 from .. import grid
 from ..console import say
@@ -75,22 +73,9 @@ def check_environment(grid: Grid) -> None:
             raise UserError(f"{grid.where('env_from')}: {name} is not set; export it before launching")
 
 
-def check_data(sweep: SweepDir, runs: Sequence[Run]) -> None:
-    """Make sure that the shards are there, and are those that the runs so far were trained on.
-
-    Raises `UserError` naming what is missing, or the run that saw other data.
-    """
-    fingerprints: dict[str, str] = {}
-    for run in runs:
-        shards = run.config.data.shards
-        if not shards:
-            raise UserError("the grid names no data.shards; add it under fixed, or give --data SHARDS")
-        if shards not in fingerprints:
-            fingerprints[shards] = read_index(local_folder(shards)).fingerprint
-        folder = sweep.run(run)
-        data = folder.run().get("data")
-        if isinstance(data, dict) and data.get("fingerprint") != fingerprints[shards]:
-            raise UserError(
-                f"{folder.path} was trained on other data than {shards} holds now; "
-                "give another --runs, or delete that run"
-            )
+def where(grid: Grid, sets: Sequence[str], key: str) -> str:
+    """Where a key of the runs' configurations is given: `FILE:LINE`, or `--set KEY`."""
+    if any(entry.partition("=")[0].strip() == key for entry in sets):
+        return f"--set {key}"
+    position = next((position for stated, position in grid.stated if stated == key), ())
+    return grid.where(*position)

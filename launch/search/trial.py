@@ -1,5 +1,6 @@
 """One run of a search under Ray Tune."""
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 from artnet.rundir import RunDir
 
+from ..host.environment import training_environment
+from ..host.locks import claim
 from ..sweep.attempt import TrainingProcess, attempt_folder, next_attempt, training_command
 from ..sweep.folder import cancelled_since, note_state
 from ..sweep.state import State
@@ -22,9 +25,12 @@ class Trial:
 
     def setup(self, config: dict[str, Any]) -> None:
         """Look at the run. `config["run"]` holds its `folder`, whether to `train` it or only to report what it did,
-        the `metric` to report, the `worst` value of it, the number of `threads`, and when the search `began`.
+        the `metric` to report, the `worst` value of it, the number of `threads`, whether it gets `gpus`, and when the
+        search `began`; also the `parts` of the CPUs, of which each run takes one by a lock in the folder `locks`,
+        and the CPUs `near` each GPU.
         """
-        wanted = config["run"]
+        self.wanted = wanted = config["run"]
+        self.cpus_lock: int | None = None
         self.run = RunDir(Path(wanted["folder"]))
         self.train: bool = wanted["train"]
         self.metric: str = wanted["metric"]
@@ -63,6 +69,12 @@ class Trial:
 
     def cleanup(self) -> None:
         """Called when the run is over, or ASHA has stopped it: then the training saves a checkpoint and ends."""
+        with contextlib.ExitStack() as stack:
+            if self.cpus_lock is not None:
+                stack.callback(os.close, self.cpus_lock)
+            self._end()
+
+    def _end(self) -> None:
         if self.process is None:
             return
         stopped = self.process.exit_code is None and self.run.result(self.signature) is None
@@ -96,7 +108,25 @@ class Trial:
     def _start(self) -> None:
         logs = attempt_folder(self.run, next_attempt(self.run))
         note_state(self.run, State.RUNNING, launcher="tune")
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
+        environment = {**training_environment(), "OMP_NUM_THREADS": str(self.threads)}
+        if not self.wanted["gpus"]:
+            environment["CUDA_VISIBLE_DEVICES"] = ""  # Ray hides no GPU from a trial that gets none
         self.process = TrainingProcess.start(
-            self.run, training_command(self.run), logs / "stdout", logs / "stderr", environment
+            self.run,
+            training_command(self.run),
+            logs / "stdout",
+            logs / "stderr",
+            environment,
+            self._claim_cpus(),
+            pass_fds=() if self.cpus_lock is None else (self.cpus_lock,),
         )
+
+    def _claim_cpus(self) -> list[int]:
+        """Take the free part of the CPUs that is closest to the trial's GPU. Empty if there is none: all CPUs."""
+        near = set(self.wanted["near"].get(os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0], ()))
+        parts: list[list[int]] = self.wanted["parts"]
+        for number in sorted(range(len(parts)), key=lambda number: -len(near.intersection(parts[number]))):
+            self.cpus_lock = claim(Path(self.wanted["locks"]) / f"cpus-{number}")
+            if self.cpus_lock is not None:
+                return parts[number]
+        return []

@@ -4,14 +4,18 @@ The configurations are drawn here, from the seed, so that a dry run shows them a
 that is complete is read, not trained again. Each is an ordinary run in an ordinary run directory.
 """
 
+import contextlib
 import dataclasses
 import logging
 import math
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,16 +24,22 @@ from rich.console import Console
 from artnet import config as run_config
 from shards.errors import UserError
 from shards.files import atomic_write
+from shards.workers import cores
 
 from ..console import say
 from ..grid import Expansion, Grid, Run, sample
 from ..grid.space import shown
+from ..host.cpus import divide, own_cpus
+from ..host.gpus import near_cpus, visible_gpus
+from ..host.signals import handled
 from ..machine import MachineBackend, is_left_running
 from ..sweep.backend import Launch
 from ..sweep.folder import SweepDir, note_state
 from ..sweep.plan import STARTS, Action, Decision
 from ..sweep.state import State
 from .trial import Trial
+
+REQUESTS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class TuneBlock(BaseModel):
@@ -40,10 +50,38 @@ class TuneBlock(BaseModel):
     samples: int = Field(10, ge=1, le=100_000, description="configurations drawn at each point of the grid's lists")
     seed: int = Field(0, ge=0, description="of the drawing")
     max_parallel: int | None = Field(None, ge=1, description="runs at a time; default: as many as the resources allow")
-    cpus_per_run: float = Field(1, gt=0)
-    gpus_per_run: float = Field(0, ge=0)
+    cpus_per_run: float | None = Field(None, gt=0, description="default: with GPUs an equal share of the CPUs, else 1")
+    gpus_per_run: float | None = Field(
+        None, ge=0, description="default: 1 with GPUs, else 0; 0.5: two runs on a GPU; 0: on CPUs"
+    )
     grace_epochs: int = Field(1, ge=1, description="epochs before ASHA may stop a run")
     reduction_factor: int = Field(3, ge=2, description="ASHA keeps one of so many at each rung")
+
+
+@dataclass(frozen=True)
+class Share:
+    """The CPUs and GPUs of each run of a search."""
+
+    cpus: float
+    gpus: float
+
+    def parts(self) -> list[list[int]]:
+        """The CPUs for each of the runs that fit at a time. Empty where the system has no CPU affinity."""
+        own = own_cpus()
+        count = max(1, math.floor(len(own) / self.cpus))
+        # Whole CPUs in the order of cores: a run gets no more than its share.
+        parts = divide(own, [()] * count) if own else []
+        return [sorted(part, key=lambda cpu: (own[cpu], cpu))[: math.ceil(self.cpus)] for part in parts]
+
+
+def share(block: TuneBlock, cpus: int, gpus: int) -> Share:
+    """What each run gets on a machine with so many CPUs and GPUs: what the block says, else an equal share."""
+    gpus_each = block.gpus_per_run if block.gpus_per_run is not None else float(gpus > 0)
+    runs = math.floor(gpus / gpus_each) if gpus_each else cpus
+    if block.max_parallel:
+        runs = min(runs, block.max_parallel)
+    equal = max(1, cpus // max(1, runs)) if gpus_each else 1
+    return Share(block.cpus_per_run or equal, gpus_each)
 
 
 class SearchBackend(MachineBackend):
@@ -60,6 +98,18 @@ class SearchBackend(MachineBackend):
         """The runs of a grid, drawn. Raises `UserError` also for what is wrong in the `tune:` block."""
         self._search = grid.read_block(TuneBlock, "tune", grid.tune, self._overrides)
         return sample(grid, self._search.samples, self._search.seed, sets, only)
+
+    def check(self, launch: Launch, dry_run: bool) -> None:
+        """Check that a run's share of this machine is no more than all of it. Raises `UserError`."""
+        has = {"cpus_per_run": cores(), "gpus_per_run": len(visible_gpus())}
+        for key, most in has.items():
+            asked = getattr(self._search, key)
+            if asked is not None and asked > most:
+                where = launch.grid.where("tune", key)
+                raise UserError(f"{where}: tune.{key} {asked:g} is more than this machine shows, {most}; give less")
+        if (self._search.gpus_per_run or 0) > 1:
+            where = launch.grid.where("tune", "gpus_per_run")
+            say(f"warning: {where}: a run of a search is one process, which uses one GPU; the others would be idle")
 
     def start(self, launch: Launch) -> bool:
         """Let Ray Tune train the runs of the plan, and wait for those left running. False after Ctrl-C."""
@@ -124,12 +174,31 @@ def search(sweep: SweepDir, block: TuneBlock, metric: Mapping[str, str], decisio
     ended: set[str] = set()
     known = [d for d in decisions if d.action not in STARTS and sweep.run(d.run).epochs()]
     wanted = [d for d in decisions if d.action in STARTS]
-    space = [_trial_config(sweep, block, metric, decision) for decision in [*known, *wanted]]
+    gpus = visible_gpus()
+    each = share(block, cores(), len(gpus))
     storage = tempfile.TemporaryDirectory(prefix="artnet-ray-")  # Ray's own notes; ours are in the run directories
-    context = ray.init(
-        include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=False, logging_level=logging.ERROR
-    )
-    try:
+    common = {
+        "metric": metric["name"],
+        "worst": -math.inf if metric["goal"] == "maximize" else math.inf,
+        "threads": max(1, int(each.cpus)),
+        "gpus": each.gpus,
+        "parts": each.parts(),
+        "near": {gpu: sorted(cpus) for gpu, cpus in near_cpus(gpus).items()},
+        "locks": storage.name,
+    }
+    space = [{**common, **_trial_config(sweep, decision)} for decision in [*known, *wanted]]
+    with contextlib.ExitStack() as stack:
+        stack.callback(storage.cleanup)
+        stack.callback(ray.shutdown)
+        stack.enter_context(handled(_interrupt, REQUESTS))
+        try:
+            context = ray.init(
+                include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=False, logging_level=logging.ERROR,
+                num_cpus=cores(), num_gpus=len(gpus),
+            )  # fmt: skip
+        except (KeyboardInterrupt, SystemExit):  # Ray's own handler of SIGTERM exits
+            return False
+        stack.enter_context(handled(_interrupt, REQUESTS))  # Ray has replaced the handlers
         say(f"Ray dashboard: http://{context.dashboard_url}   curves: tensorboard --logdir {sweep.folder}")
         scheduler = tune.schedulers.ASHAScheduler(
             time_attr="epoch",
@@ -138,7 +207,7 @@ def search(sweep: SweepDir, block: TuneBlock, metric: Mapping[str, str], decisio
             reduction_factor=block.reduction_factor,
         )
         tuner = tune.Tuner(
-            tune.with_resources(RayTrial, {"cpu": block.cpus_per_run, "gpu": block.gpus_per_run}),
+            tune.with_resources(RayTrial, {"cpu": each.cpus, "gpu": each.gpus}),
             param_space={"run": tune.grid_search(space)},
             tune_config=tune.TuneConfig(
                 metric="metric",
@@ -150,23 +219,22 @@ def search(sweep: SweepDir, block: TuneBlock, metric: Mapping[str, str], decisio
             run_config=tune.RunConfig(storage_path=storage.name, callbacks=[Speaker()], verbose=0),
         )
         tuner.fit()
-    finally:
-        ray.shutdown()
-        storage.cleanup()
     cut_off = [folder for d in wanted if (folder := sweep.run(d.run)).name not in ended]
     for folder in cut_off:
         note_state(folder, State.INTERRUPTED, "stopped on request")
     return not cut_off
 
 
-def _trial_config(sweep: SweepDir, block: TuneBlock, metric: Mapping[str, str], decision: Decision) -> dict[str, Any]:
-    """What `Trial.setup` gets of a run."""
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Handle a request to stop as Ctrl-C, which Ray Tune handles itself: it lets the runs save a checkpoint."""
+    signal.raise_signal(signal.SIGINT)
+
+
+def _trial_config(sweep: SweepDir, decision: Decision) -> dict[str, Any]:
+    """What `Trial.setup` gets of a run alone."""
     return {
         "folder": str(sweep.run(decision.run).path.resolve()),
         "train": decision.action in STARTS,
-        "metric": metric["name"],
-        "worst": -math.inf if metric["goal"] == "maximize" else math.inf,
-        "threads": max(1, int(block.cpus_per_run)),
         "began": time.time(),
     }
 

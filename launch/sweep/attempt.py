@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +15,7 @@ from typing import Any, Self
 from artnet.rundir import RunDir
 from shards.errors import UserError
 
+from ..host.cpus import bound_to
 from .state import State, after_exit
 
 PATIENCE_S = 90  # a training on CPUs may take long for a step
@@ -52,11 +53,15 @@ class TrainingProcess:
         stdout: Path,
         stderr: Path,
         environment: Mapping[str, str],
+        cpus: Collection[int] = (),
         **options: Any,
     ) -> Self:
-        """Start `command` and append its output to the logs. `options` are those of `subprocess.Popen`."""
+        """Start `command` on these CPUs, by default all, and append its output to the logs.
+
+        `options` are those of `subprocess.Popen`.
+        """
         attempts_before = len(run.run().get("attempts", []))
-        with stdout.open("ab") as out, stderr.open("ab") as err:
+        with stdout.open("ab") as out, stderr.open("ab") as err, bound_to(cpus):
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, **options
             )

@@ -36,6 +36,7 @@ class Backend(Protocol):
 
     name: str  # its name in `state.json`
     is_scheduled: bool  # whether a scheduler runs the jobs, so that a launch ends once they are submitted
+    elsewhere: bool  # whether runs may be trained on other machines, which may see other folders
     draws: bool  # whether the runs are drawn, so that other runs in the folder do not mean an edited grid
 
     def configure(self, grid: Grid, everything: Sequence[Run], sets: Sequence[str]) -> None:
@@ -47,7 +48,7 @@ class Backend(Protocol):
     def check(self, launch: Launch, dry_run: bool) -> None:
         """Print what the user should know before a launch. Raises `UserError` for what would fail.
 
-        With `dry_run`, a problem of this machine alone is printed, not raised.
+        With `dry_run`, that this machine lacks the scheduler is printed, not raised.
         """
 
     def start(self, launch: Launch) -> bool:

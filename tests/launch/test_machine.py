@@ -5,13 +5,17 @@ import os
 import signal
 import time
 
+import pytest
+
 from artnet.rundir import EXIT_STOPPED
 from launch import machine
-from launch.machine import LocalBlock, slots
+from launch.host.signals import STOP
+from launch.sweep.folder import note_state
+from launch.sweep.state import State
 
 
 def test_a_grid_ends_in_results_and_a_second_launch_trains_nothing(trainable, capsys):
-    trainable.write(seeds=1, include=[{"train.batch_size": 5000}])
+    trainable.write(seeds=1, include=[{"model.pretrained": "/nowhere.pt"}])
     ended = trainable.fork("local")
     assert ended.wait() == 1, ended.stderr
     assert "2 runs" in ended.stdout
@@ -24,7 +28,7 @@ def test_a_grid_ends_in_results_and_a_second_launch_trains_nothing(trainable, ca
 
     # A run that fails is a row, which says why and waits for --retry.
     assert bad.state().state == "failed"
-    assert "train.batch_size 5000" in bad.state().reason
+    assert "/nowhere.pt" in bad.state().reason
     with (trainable.sweep.folder / "results.csv").open() as file:
         rows = {row["run"]: row["state"] for row in csv.DictReader(file)}
     assert rows == {good.name: "complete", bad.name: "failed"}
@@ -75,13 +79,14 @@ def test_a_launcher_killed_alone_leaves_its_runs_to_the_next_one(trainable):
     assert len(run.run()["attempts"]) == 1
 
 
-def test_stopping_a_launch_stops_its_runs_at_a_step(trainable):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_stopping_a_launch_stops_its_runs_at_a_step(trainable, number):
     trainable.write(seeds=2, fixed={"train.epochs": 1000}, local={"max_parallel": 1})
     process = trainable.fork("local")
     while not any(run.metrics() for run in trainable.folders):
         assert process.returncode is None
         time.sleep(0.02)
-    process.kill(signal.SIGINT)
+    process.kill(number)
     assert process.wait() == EXIT_STOPPED
     assert "run the same command again" in process.stderr
     first, second = trainable.folders
@@ -105,16 +110,58 @@ def test_runs_of_a_launcher_at_work_are_cancelled_and_stay_so(trainable, capsys)
 
 def test_two_processes_train_one_run_of_a_grid(trainable):
     trainable.write(seeds=1, local={"processes": 2})
-    ended = trainable.launch("local")
+    ended = trainable.launch("local", WORLD_SIZE="2", RANK="0", MASTER_PORT="1", PET_NNODES="2")  # of another job
     assert ended.returncode == 0, ended.stderr
     assert trainable.folders[0].run()["attempts"][0]["world_size"] == 2
 
 
-def test_each_run_gets_its_own_gpus_and_its_share_of_the_cores(monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(machine, "cores", lambda: 8)
-    places = slots(LocalBlock(processes=2, max_parallel=9), ["4", "5", "6", "7"])
-    assert places.parallel == 2
-    assert [places.environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in (0, 1)] == ["4,5", "6,7"]
-    assert places.environment(0)["OMP_NUM_THREADS"] == "2"
-    assert slots(LocalBlock(), []).parallel == 1
+def test_more_ranks_than_gpus_are_refused_before_anything_starts(trainable, monkeypatch, capsys):
+    trainable.write(local={"processes": 4})
+    monkeypatch.setattr(machine, "visible_gpus", lambda: ["0", "1"])
+    assert trainable.call("local") == 2
+    assert "grid.yaml:18: local.processes 4 needs 4 GPUs" in capsys.readouterr().err
+    assert trainable.call("local", "--processes", "3", "--dry-run") == 2
+    assert "--processes: local.processes 3 needs 3 GPUs" in capsys.readouterr().err
+    monkeypatch.setattr(machine, "visible_gpus", lambda: ["MIG-a", "MIG-b"])
+    assert trainable.call("local", "--processes", "2") == 2
+    assert "one MIG slice only" in capsys.readouterr().err
+    assert not any(run.attempts.exists() for run in trainable.folders)
+
+
+def test_runs_share_a_gpu_only_if_they_are_of_one_process(trainable, capsys):
+    trainable.write(local={"processes": 2, "runs_per_gpu": 3})
+    assert trainable.call("local", "--dry-run") == 2
+    assert "grid.yaml:19: local.runs_per_gpu is for runs of one process" in capsys.readouterr().err
+
+
+def test_signals_are_handled_as_before_once_the_runs_have_ended(trainable, monkeypatch):
+    trainable.write(seeds=1)
+    before = [signal.getsignal(number) for number in STOP]
+    during = []
+    monkeypatch.setattr(machine.Pool, "carry_out", lambda *_: during.extend(map(signal.getsignal, STOP)))
+    monkeypatch.setattr(machine, "visible_gpus", list)
+    trainable.call("local")
+    assert during
+    assert during != before
+    assert [signal.getsignal(number) for number in STOP] == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_launcher_that_waits_for_others_stops_on_request(trainable, number):
+    run, *_ = trainable.plan(seeds=1)
+    note_state(run, State.RUNNING, launcher="local", slot=0)
+    with trainable.sweep.locked("local", wait=False):
+        waiting = trainable.fork("local")
+        while "waiting for it to end" not in waiting.stderr:
+            assert waiting.returncode is None
+            time.sleep(0.02)
+        waiting.kill(number)
+        assert waiting.wait() in (-number, 130)
+    with run.locked():
+        waiting = trainable.fork("local")
+        while "still running since an earlier launch" not in waiting.stderr:
+            assert waiting.returncode is None
+            time.sleep(0.02)
+        waiting.kill(number)
+        assert waiting.wait() == EXIT_STOPPED
+    assert run.state().state == "running"

@@ -70,3 +70,16 @@ def test_a_job_without_an_outcome_tells_it_by_its_log(tmp_path, log, found):
     judged = judge(run.path, QueueEntry("7_0", "FAILED", exit_code="1:0"), Answer({}))
     assert judged.state is found[0]
     assert judged.reason.endswith(found[1])
+
+
+def test_a_run_whose_lock_is_held_is_alive_whatever_a_scheduler_says(tmp_path):
+    run = RunDir(tmp_path)
+    note_state(run, State.RUNNING, launcher="slurm", job_name="artnet-x", position=0, cluster="slurm")
+    failed = QueueEntry("7_0", "FAILED", exit_code="1:0")
+    with run.locked():
+        for job, answer in ((failed, Answer({})), (None, Answer({})), (None, Answer({}, "down", queue_known=False))):
+            assert judge(tmp_path, job, answer).state is State.RUNNING
+        assert observe.judge_here(run, run.state()).state is State.RUNNING
+    assert judge(tmp_path, failed, Answer({})).state is State.FAILED
+    found = observe.judge_here(run, run.state())
+    assert (found.state, found.reason) == (State.INTERRUPTED, "its process is gone")

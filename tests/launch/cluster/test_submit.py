@@ -6,10 +6,11 @@ import subprocess
 import time
 from pathlib import Path
 
-from launch.cluster import submit
+from launch.cluster import job, submit
 from launch.cluster.executor import SlurmArrayExecutor
 from launch.cluster.job_array import Array
 from launch.cluster.programs import arrays, scrubbed
+from launch.sweep.folder import SweepDir
 
 
 def test_groups_are_split_evenly_and_lose_nothing():
@@ -93,3 +94,34 @@ def test_a_preempted_job_checkpoints_and_goes_on(trainable, capsys):
     assert [attempt["outcome"] for attempt in attempts] == ["stopped", "complete"]
     assert attempts[1]["from_step"] > 0
     assert '"outcome": "asked to stop"' in (run.attempts / "001" / "job.json").read_text()
+
+
+def test_cpus_that_each_rank_has_for_itself_are_not_divided_again(monkeypatch):
+    monkeypatch.setattr(job, "cores", lambda: 8)
+    assert job.rank_threads("32", ranks=4) == 8  # each rank is bound to its own
+    assert job.rank_threads("8", ranks=4) == 2
+    assert job.rank_threads("", ranks=4) == 2
+
+
+def test_a_job_of_this_machine_is_the_same_through_another_path_and_frees_the_launchers_output(
+    trainable, tmp_path, capsys
+):
+    trainable.write(seeds=1, fixed={"train.epochs": 1000})
+    (tmp_path / "real").mkdir()
+    trainable.root.symlink_to("real")
+    ended = trainable.launch("slurm", "--cluster", "local")  # to the end of its output
+    assert ended.returncode == 0, ended.stderr
+    trainable.root = tmp_path / "real"
+    trainable.sweep = SweepDir(trainable.root / "tiny")
+    (run,) = trainable.folders
+    assert run.state().state in ("pending", "running")
+    assert trainable.call("slurm", "--cluster", "local") == 0
+    said = capsys.readouterr().out
+    assert "1 running" in said or "1 pending" in said
+    while not run.metrics():
+        assert run.state().state in ("pending", "running")
+        time.sleep(0.05)
+    assert trainable.call("slurm", "--cancel", "--yes") == 0
+    assert "cancelled 1" in capsys.readouterr().out
+    assert not run.is_locked()
+    assert run.state().state == "cancelled"

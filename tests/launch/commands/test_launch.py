@@ -1,8 +1,11 @@
 """What a launch may take away, and which input starts nothing."""
 
+import re
+
 import pytest
 
 from artnet.rundir import write_json
+from launch.cluster import backend
 from launch.commands.launch import agreed, clear
 from launch.machine import MachineBackend
 from launch.sweep.backend import Engines
@@ -10,7 +13,7 @@ from launch.sweep.folder import note_state
 from launch.sweep.plan import Action, Policy, decide
 from launch.sweep.state import State
 
-from ..tiny_grid import complete
+from ..tiny_grid import DOORS, complete
 
 ENGINES = Engines(MachineBackend())
 
@@ -83,6 +86,42 @@ def test_wrong_input_ends_in_one_sentence_and_starts_nothing(
     assert said in ended
     assert len(ended.strip().splitlines()) == 1
     assert not trainable.root.exists() or {path.name for path in trainable.sweep.folder.iterdir()} == {".lock"}
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+@pytest.mark.parametrize("door", DOORS)
+def test_runs_that_do_not_fit_their_data_are_refused_at_launch(trainable, capsys, door, options):
+    options = (*options, "--cluster", "local") if door == "slurm" else options
+    trainable.write(include=[{"train.batch_size": 1000}])
+    assert trainable.call(door, *options) == 2
+    assert re.search(r"grid.yaml:\d+: train.batch_size 1000 is more than the \d+ training", capsys.readouterr().err)
+    assert trainable.call(door, "--only", "batch_size=16", "--data", "/nowhere", *options) == 2
+    assert "--set data.shards: /nowhere holds no index.parquet" in capsys.readouterr().err
+    assert not any(folder.state().state for folder in trainable.folders)
+
+
+def test_shards_that_only_the_cluster_may_see_are_a_warning_there(tiny, monkeypatch, capsys):
+    monkeypatch.setattr(backend.shutil, "which", lambda name: None)  # no sbatch: it is not asked
+    tiny.write()
+    assert tiny.call("slurm", "--dry-run") == 0
+    assert "/nowhere cannot be seen on this machine" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cluster", ["slurm", "local"])
+def test_each_rank_of_a_job_needs_a_gpu(trainable, monkeypatch, capsys, cluster):
+    monkeypatch.setattr(backend, "visible_gpus", lambda: ["0", "1"])
+    monkeypatch.setattr(backend.shutil, "which", lambda name: None)
+    ask = ("slurm", "--dry-run", "--cluster", cluster)
+    trainable.write(slurm={"gpus_per_node": 2, "tasks_per_node": 4})
+    assert trainable.call(*ask) == 2
+    assert "grid.yaml:21: tasks_per_node 4 is more than gpus_per_node 2" in capsys.readouterr().err
+    assert trainable.call(*ask, "--tasks-per-node", "1") == 0
+    assert "warning: " in (said := capsys.readouterr().err)
+    assert "grid.yaml:20: gpus_per_node 2, but 1 of them in use" in said
+    assert trainable.call(*ask, "--gpus", "4") == 2 * (cluster == "local")
+    assert ("--gpus-per-node: gpus_per_node 4 is more than this machine shows, 2" in capsys.readouterr().err) == (
+        cluster == "local"
+    )
 
 
 def test_data_that_changed_under_a_sweep_is_noticed(trainable, capsys):

@@ -1,9 +1,16 @@
 """A search: its runs are ordinary runs, and its best is saved."""
 
 import os
+import signal
+import subprocess
 
+import pytest
 import yaml
 
+from artnet.rundir import EXIT_STOPPED
+from launch.search import trial, tuner
+from launch.search.trial import Trial
+from launch.search.tuner import Share, TuneBlock, share
 from tests.conftest import ROOT
 
 
@@ -29,3 +36,70 @@ def test_a_search_runs_under_ray_reports_each_epoch_and_saves_the_best(trainable
     assert best["optim"]["lr"] == max(tops, key=tops.__getitem__)
     assert trainable.call("tune", "--data", os.path.relpath(shards)) == 0
     assert "dashboard" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("block", "cpus", "gpus", "each"),
+    [
+        ({}, 8, 0, Share(1, 0)),
+        ({}, 16, 2, Share(8, 1)),
+        ({"max_parallel": 1}, 16, 2, Share(16, 1)),
+        ({"gpus_per_run": 0}, 16, 2, Share(1, 0)),
+        ({"gpus_per_run": 0.5}, 16, 2, Share(4, 0.5)),
+        ({"gpus_per_run": 0.5, "cpus_per_run": 1}, 16, 2, Share(1, 0.5)),
+    ],
+)
+def test_a_run_gets_a_gpu_where_there_are_gpus_and_its_share_of_the_cpus(block, cpus, gpus, each):
+    assert share(TuneBlock(**block), cpus, gpus) == each
+
+
+def test_a_run_gets_no_more_cpus_than_its_share(monkeypatch):
+    monkeypatch.setattr(tuner, "own_cpus", lambda: {cpu: (0, 0, cpu) for cpu in range(8)})
+    assert Share(3, 1).parts() == [[0, 1, 2], [4, 5, 6]]
+    assert Share(0.25, 0).parts() == [[cpu] for cpu in range(8) for _ in range(4)]
+
+
+def test_trials_run_on_different_cpus_near_their_gpu_and_see_no_gpu_if_they_get_none(tiny, monkeypatch, tmp_path):
+    folders = tiny.plan(seeds=3)
+    cpu = max(os.sched_getaffinity(0))
+    started = []
+    monkeypatch.setattr(trial.TrainingProcess, "start", lambda *given, **options: started.append((given, options)))
+    common = {
+        "train": True, "metric": "val/top1", "worst": 0.0, "threads": 1, "gpus": 1, "began": 0.0,
+        "parts": [[7], [cpu]], "near": {"3": [cpu]}, "locks": str(tmp_path),
+    }  # fmt: skip
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    trials = [Trial() for _ in folders]
+    for one, folder in zip(trials, folders, strict=True):
+        one.setup({"run": {**common, "folder": str(folder.path)}})
+        one._start()
+    assert [given[5] for given, _ in started] == [[cpu], [7], []]
+    held = subprocess.Popen(["sleep", "60"], pass_fds=started[0][1]["pass_fds"])
+    trials[0].cleanup()  # its training goes on
+    trials[1].cleanup()
+    trials[2].wanted = {**common, "gpus": 0}
+    trials[2]._start()
+    held.kill()
+    held.wait()
+    trials[0]._start()
+    assert [given[5] for given, _ in started[3:]] == [[7], [cpu]]
+    assert [given[4]["CUDA_VISIBLE_DEVICES"] for given, _ in started[2:4]] == ["3", ""]
+
+
+def test_more_than_the_machine_has_is_refused_before_ray_starts(trainable, monkeypatch, capsys):
+    monkeypatch.setattr(tuner, "visible_gpus", lambda: ["0"])
+    for key, value in (("gpus_per_run", 2), ("cpus_per_run", 100_000)):
+        trainable.write(tune={"samples": 1, key: value})
+        assert trainable.call("tune") == 2
+        assert f"grid.yaml:21: tune.{key} {value} is more than this machine shows" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_search_stops_on_request_while_ray_starts(trainable, monkeypatch, capsys, number):
+    import ray
+
+    trainable.write(seeds=1)
+    monkeypatch.setattr(ray, "init", lambda **_: signal.raise_signal(number))
+    assert trainable.call("tune") == EXIT_STOPPED
+    assert "run the same command again" in capsys.readouterr().err
+    assert not trainable.folders[0].attempts.exists()

@@ -1,0 +1,1 @@
+"""What this machine offers trainings: CPUs, GPUs, slots of both, and an environment."""

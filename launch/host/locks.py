@@ -1,0 +1,19 @@
+"""Locks on what only one run at a time may use: a GPU, a share of the CPUs."""
+
+import fcntl
+import os
+from pathlib import Path
+
+
+def claim(file: Path) -> int | None:
+    """Lock `file` and return its descriptor; None if another process holds it.
+
+    The lock is held until the descriptor is closed, also by every process that has inherited it.
+    """
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor

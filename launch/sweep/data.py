@@ -1,0 +1,75 @@
+"""Whether the shards are there, and the runs of a grid fit them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from shards.errors import UserError
+from shards.files import is_url
+from shards.index import Index, read_index
+from shards.remote import local_folder
+
+from ..grid import Run
+from .folder import SweepDir
+
+
+def check_data(
+    sweep: SweepDir,
+    runs: Sequence[Run],
+    starting: Sequence[Run],
+    where: Callable[[str], str],
+    elsewhere: bool,
+    dry_run: bool,
+) -> list[str]:
+    """Check that the shards are there, are those that the `runs` so far were trained on, and suit those `starting`.
+
+    `where` says where a key is given, `FILE:LINE`. Shards that only the machines of jobs may see (`elsewhere`) are
+    not looked at. Returns warnings about them. Raises `UserError` for what is wrong.
+    """
+    found: dict[str, Index | None] = {}
+    warnings = []
+    for run in runs:
+        shards = run.config.data.shards
+        if not shards:
+            raise UserError("the grid names no data.shards; add it under fixed, or give --data SHARDS")
+        if shards not in found:
+            found[shards] = None
+            hidden = is_url(shards) if elsewhere or dry_run else False
+            if hidden or (elsewhere and not Path(shards).exists()):
+                if elsewhere:
+                    fate = "is read by the jobs" if hidden else "cannot be seen on this machine"
+                    warnings.append(f"{where('data.shards')}: {shards} {fate}; whether the runs fit it is not checked")
+            else:
+                found[shards] = _read(shards, where)
+        index = found[shards]
+        data = sweep.run(run).run().get("data")
+        if index and isinstance(data, dict) and data.get("fingerprint") != index.fingerprint:
+            raise UserError(
+                f"{sweep.run(run).path} was trained on other data than {shards} holds now; "
+                "give another --runs, or delete that run"
+            )
+    _check_batches(starting, found, where)
+    return warnings
+
+
+def _read(shards: str, where: Callable[[str], str]) -> Index:
+    try:
+        return read_index(local_folder(shards))
+    except UserError as error:
+        raise UserError(f"{where('data.shards')}: {error}") from None
+
+
+def _check_batches(runs: Sequence[Run], found: dict[str, Index | None], where: Callable[[str], str]) -> None:
+    paintings: dict[tuple[object, ...], int] = {}
+    for run in runs:
+        config = run.config
+        index = found.get(config.data.shards or "")
+        if index is None:
+            continue
+        key = (config.data.shards, config.task, config.data.labelled)
+        if key not in paintings:
+            paintings[key] = len(index.select("train", config.task, config.data.labelled)[0])
+        if config.train.batch_size > paintings[key]:
+            raise UserError(
+                f"{where('train.batch_size')}: train.batch_size {config.train.batch_size} is more than the "
+                f"{paintings[key]} training paintings in {index.folder}; make it smaller"
+            )
