@@ -93,6 +93,10 @@ class Runner:
                 together.append(chosen.pop(0))
             with ThreadPoolExecutor(workers) as pool:
                 list(pool.map(self._part, together))
+            if together == [1] and self.report["parts"]["1"]["status"] == FAILED and not self.setting["rehearse"]:
+                # A GPU that was used before the fork cannot be used after it: processes of their own may work.
+                self._context = multiprocessing.get_context("spawn")
+                self._part(1)
 
     def _part(self, number: int) -> None:
         part, left = PARTS[number], self.ends - time.monotonic()

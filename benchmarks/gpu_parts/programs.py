@@ -46,9 +46,9 @@ def launchers(setting: Setting, record: Record) -> None:
         import_module("ray")
     except ImportError:
         raise NotMeasuredError("the searches need ray; local runs are complete") from None
-    for share in (0, 0.5):
+    for share in (0,) if setting.rehearse else (0, 0.5):
         device = gpu if share else "cpu"
-        tune = {"samples": 1, "gpus_per_run": 0 if setting.rehearse else share}
+        tune = {"samples": 1, "gpus_per_run": share}
         searched = {**grid, "name": f"tune{share}", "metric": {"name": "val/top1", "goal": "maximize"}, "tune": tune}
         del searched["local"]
         check_devices(record, f"search with {share:g} GPUs a run", launch(setting, "tune.py", searched), device)
