@@ -19,6 +19,7 @@ from .report import NotMeasuredError
 CLASSES = 10
 PAINTINGS, REHEARSED_PAINTINGS = 1000, 60
 SHORT_SIDE = 256  # pixels, that of packed paintings
+PINNED = 8 * 2**30  # bytes of page-locked memory for batches
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Setting:
     def backbone(self) -> str:
         """A large backbone, or the smallest in a rehearsal."""
         return "resnet18" if self.rehearse else "resnet50"
+
+    @property
+    def pinned(self) -> int:
+        """How many bytes of batches may be in page-locked memory; none without a GPU."""
+        return 0 if self.rehearse else PINNED
 
     def needs_gpu(self) -> None:
         """End a rehearsal before what only a GPU can do."""

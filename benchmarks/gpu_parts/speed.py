@@ -232,7 +232,7 @@ def decoding(bench: Any, setting: Setting) -> Iterator[tuple[int, float]]:
     positions = np.arange((3 if setting.rehearse else DECODED) * n) % len(data)
     for threads in (1, 2) if setting.rehearse else (1, 2, 4, 8, 16):
         started = time.perf_counter()
-        for _ in load(data, plan, np.split(positions, len(positions) // n), threads, setting.device.type == "cuda"):
+        for _ in load(data, plan, np.split(positions, len(positions) // n), threads, setting.pinned):
             pass
         yield threads, len(positions) / (time.perf_counter() - started)
 
