@@ -23,7 +23,19 @@ TINY = {
     "train.batch_size": 16,
 }
 # What a launcher and the runs that it starts import.
-NEEDED = ("pyarrow", "simplejpeg", "cv2", "PIL", "scipy", "torchmetrics", "rich", "tensorboard", "matplotlib", "jinja2")
+NEEDED = (
+    "pyarrow",
+    "fsspec",
+    "simplejpeg",
+    "cv2",
+    "PIL",
+    "scipy",
+    "torchmetrics",
+    "rich",
+    "tensorboard",
+    "matplotlib",
+    "jinja2",
+)
 LIMIT_S = 150
 
 
