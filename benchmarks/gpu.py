@@ -15,7 +15,8 @@ No part needs a network or data: the paintings are painted here, 33 MB. All part
 pydantic, PyYAML and the code of this repository, which need not be installed. Further, 8 needs pyarrow, 12
 opencv-python-headless, and 11, for the whole program, and 14 need pyarrow, fsspec, simplejpeg, opencv-python-headless,
 pillow, scipy, matplotlib, torchmetrics, rich and tensorboard; 14 also needs jinja2 and submitit, and ray for its
-searches. A part whose packages are missing is "not measured". PATH is a checkout of https://github.com/fangyanwen1106/RLANet, for part 11.
+searches. A part whose packages are missing is "not measured". PATH, for part 11, is a checkout of
+https://github.com/fangyanwen1106/RLANet.
 """
 
 import argparse

@@ -41,7 +41,7 @@ LIMIT_S = 150
 
 def launchers(setting: Setting, record: Record) -> None:
     """Two local runs and searches with 0 and half a GPU for each run: all complete, on the device they should use."""
-    for name in (*NEEDED, "submitit"):
+    for name in NEEDED:
         import_module(name)
     grid: dict[str, Any] = {
         "name": "local",
