@@ -12,10 +12,11 @@ its part fails if the bar is missed. Exit code 1 if a part failed.
 program before GPU time is spent; its figures mean nothing, and what only a GPU can do is "not measured".
 
 No part needs a network or data: the paintings are painted here, 33 MB. All parts need torch, torchvision, numpy,
-pydantic, PyYAML and the code of this repository, which need not be installed. Further, 11 (the whole program), 12 and
-14 need what reads shards (pyarrow, simplejpeg, opencv-python-headless, pillow, webdataset, scipy) and trains from them
-(torchmetrics, rich, tensorboard, matplotlib, jinja2); 14 also needs submitit, and ray for its searches. A part whose
-packages are missing is "not measured". PATH is a checkout of https://github.com/fangyanwen1106/RLANet, for part 11.
+pydantic, PyYAML and the code of this repository, which need not be installed. Further, 8 needs pyarrow, 12
+opencv-python-headless, and 11, for the whole program, and 14 need pyarrow, fsspec, simplejpeg, opencv-python-headless,
+pillow, scipy, matplotlib, torchmetrics, rich and tensorboard; 14 also needs jinja2 and submitit, and ray for its
+searches. A part whose packages are missing is "not measured". PATH, for part 11, is a checkout of
+https://github.com/fangyanwen1106/RLANet.
 """
 
 import argparse
@@ -93,6 +94,10 @@ class Runner:
                 together.append(chosen.pop(0))
             with ThreadPoolExecutor(workers) as pool:
                 list(pool.map(self._part, together))
+            if together == [1] and self.report["parts"]["1"]["status"] == FAILED and not self.setting["rehearse"]:
+                # A GPU that was used before the fork cannot be used after it: processes of their own may work.
+                self._context = multiprocessing.get_context("spawn")
+                self._part(1)
 
     def _part(self, number: int) -> None:
         part, left = PARTS[number], self.ends - time.monotonic()

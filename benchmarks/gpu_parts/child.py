@@ -8,6 +8,9 @@ from pathlib import Path
 
 import torch
 
+from artnet.models.build import BACKBONES
+from artnet.models.resnet import BasicBlock
+
 from . import PARTS
 from .report import FAILED, NOT_MEASURED, PASSED, CheckError, NotMeasuredError, Record
 from .setting import Setting
@@ -21,6 +24,8 @@ def run(number: int, setting: Setting, file: Path, log: Path) -> None:
     with log.open("ab") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
+    if setting.rehearse:  # one block in each stage
+        BACKBONES["resnet18"] = (BasicBlock, (1, 1, 1, 1))
     record = Record(file, judged=not setting.rehearse)
     module, function = PARTS[number].function.split(".")
     try:

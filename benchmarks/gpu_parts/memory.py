@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from artnet.errors import is_out_of_memory
 from artnet.training import oom
 from artnet.training.learner import Learner
 
@@ -49,7 +50,7 @@ def recovery(setting: Setting, record: Record) -> None:
             record.check("train.accumulate" in str(explained) and more is not None, str(explained))
             accumulate = more or 0
         del again
-        release()
+        record.check(oom.can_retry(setting.device), f"{setting.device} no longer computes after running out of memory")
     record.check(len(tried) > 1, "a whole batch fitted where a part of it should")
     record.check(math.isfinite(loss), f"the loss is {loss} after running out of memory")
     record.figure("parts that fit after running out of memory", accumulate)
@@ -94,7 +95,7 @@ def fill_card(trained: Learner, batch: Any, record: Record) -> None:
 def check_recognised(error: BaseException, record: Record) -> None:
     """Check that an error counts as out of memory."""
     said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-    record.check(oom.is_out_of_memory(error), f"not recognised as out of memory: {said}")
+    record.check(is_out_of_memory(error), f"not recognised as out of memory: {said}")
 
 
 def release() -> None:

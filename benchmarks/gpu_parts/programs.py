@@ -23,13 +23,25 @@ TINY = {
     "train.batch_size": 16,
 }
 # What a launcher and the runs that it starts import.
-NEEDED = ("pyarrow", "simplejpeg", "cv2", "PIL", "scipy", "torchmetrics", "rich", "tensorboard", "matplotlib", "jinja2")
+NEEDED = (
+    "pyarrow",
+    "fsspec",
+    "simplejpeg",
+    "cv2",
+    "PIL",
+    "scipy",
+    "torchmetrics",
+    "rich",
+    "tensorboard",
+    "matplotlib",
+    "jinja2",
+)
 LIMIT_S = 150
 
 
 def launchers(setting: Setting, record: Record) -> None:
     """Two local runs and searches with 0 and half a GPU for each run: all complete, on the device they should use."""
-    for name in (*NEEDED, "submitit"):
+    for name in NEEDED:
         import_module(name)
     grid: dict[str, Any] = {
         "name": "local",
@@ -46,9 +58,9 @@ def launchers(setting: Setting, record: Record) -> None:
         import_module("ray")
     except ImportError:
         raise NotMeasuredError("the searches need ray; local runs are complete") from None
-    for share in (0, 0.5):
+    for share in (0,) if setting.rehearse else (0, 0.5):
         device = gpu if share else "cpu"
-        tune = {"samples": 1, "gpus_per_run": 0 if setting.rehearse else share}
+        tune = {"samples": 1, "gpus_per_run": share}
         searched = {**grid, "name": f"tune{share}", "metric": {"name": "val/top1", "goal": "maximize"}, "tune": tune}
         del searched["local"]
         check_devices(record, f"search with {share:g} GPUs a run", launch(setting, "tune.py", searched), device)

@@ -1,6 +1,7 @@
 """What all parts share: the device, small configurations, learners and batches."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from .report import NotMeasuredError
 CLASSES = 10
 PAINTINGS, REHEARSED_PAINTINGS = 1000, 60
 SHORT_SIDE = 256  # pixels, that of packed paintings
+PINNED = 8 * 2**30  # bytes of page-locked memory for batches
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class Setting:
     def backbone(self) -> str:
         """A large backbone, or the smallest in a rehearsal."""
         return "resnet18" if self.rehearse else "resnet50"
+
+    @property
+    def pinned(self) -> int:
+        """How many bytes of batches may be in page-locked memory; none without a GPU."""
+        return 0 if self.rehearse else PINNED
 
     def needs_gpu(self) -> None:
         """End a rehearsal before what only a GPU can do."""
@@ -60,8 +67,6 @@ class Setting:
 
         They are made by the first part that needs them, while others wait.
         """
-        from PIL import Image
-
         from shards.demo import dataset as demo
         from shards.files import locked_patiently
         from shards.pack import pack
@@ -70,13 +75,21 @@ class Setting:
         with locked_patiently(self.folder / ".data", "another part is painting"):
             if not (packed / "index.parquet").exists():
                 demo.write(painted, REHEARSED_PAINTINGS if self.rehearse else PAINTINGS, seed=0)
-                for file in [] if self.rehearse else sorted((painted / "images").rglob("*.jpg")):
-                    with Image.open(file) as small:
-                        enlarge = SHORT_SIDE / min(small.size)
-                        large = small.resize([round(enlarge * side) for side in small.size])
-                    large.save(file, "JPEG", quality=95, subsampling="4:2:0")
+                if not self.rehearse:
+                    with ThreadPoolExecutor() as pool:
+                        list(pool.map(enlarge, (painted / "images").rglob("*.jpg")))
                 pack(painted / "images", painted / "labels", packed, short_side=SHORT_SIDE)
         return packed
+
+
+def enlarge(file: Path) -> None:
+    """Enlarge a painting to a short side of `SHORT_SIDE` pixels."""
+    from PIL import Image
+
+    with Image.open(file) as small:
+        factor = SHORT_SIDE / min(small.size)
+        large = small.resize([round(factor * side) for side in small.size])
+    large.save(file, "JPEG", quality=95, subsampling="4:2:0")
 
 
 def alone(device: torch.device) -> Ranks:

@@ -1,11 +1,13 @@
 """Part 11: the speed of training steps, network by network, and of the whole program.
 
 Every network is a process of its own, so that all are compiled at the same time and each has its own graphs. Then they
-take turns on the GPU, one at a time, without the memory of the others.
+take turns on the GPU, one at a time, without the memory of the others. As they start together, cuDNN uses its default
+kernels for them. In the whole program it searches for the fastest ones, as in every training.
 """
 
 import json
 import multiprocessing
+import os
 import statistics
 import time
 import traceback
@@ -25,12 +27,14 @@ PROGRAM = "whole program"
 BATCH, SIZE, STEPS, WARM_UP = 128, 224, 12, 2  # images, pixels, steps of a turn and before it
 ROUNDS = 3
 COMPILING_S = 200.0  # for all networks together
+COMPILE_THREADS = "4"  # of each network
 DECODED = 40  # batches for each number of decoding threads
 
 
 def training(setting: Setting, record: Record) -> None:
     """Images/s, ms and memory of each network, eager and compiled; then those of the whole program."""
     names = [BASE, LSTM] if setting.rehearse else [*NETWORKS, *(PUBLISHED if setting.reference else ())]
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = COMPILE_THREADS
     workers = {name: Worker(contend, setting, name) for name in names}
     program = Worker(run_program, setting)
     until = time.monotonic() + COMPILING_S
@@ -72,6 +76,7 @@ class Worker:
         """Wait for it, at most until a time of `time.monotonic()`, and say why it is not ready."""
         if not self._pipe.poll(max(0.0, until - time.monotonic())):
             record.figure(f"{name}: not ready", f"after {COMPILING_S:.0f} s")
+            self.end()  # it would disturb the others
             return False
         return self._received(record, name) is not None
 
@@ -145,7 +150,6 @@ def network_turns(setting: Setting, name: str) -> Iterator[dict[str, Any]]:
     if family == "RLANet":  # as it was published
         del backends["compiled"]
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    torch.backends.cudnn.benchmark = True
     contenders = {mode: Contender(model, images, labels, backend) for mode, backend in backends.items()}
     for contender in contenders.values():
         contender.use(FORMATS["channels last"])
@@ -228,7 +232,7 @@ def decoding(bench: Any, setting: Setting) -> Iterator[tuple[int, float]]:
     positions = np.arange((3 if setting.rehearse else DECODED) * n) % len(data)
     for threads in (1, 2) if setting.rehearse else (1, 2, 4, 8, 16):
         started = time.perf_counter()
-        for _ in load(data, plan, np.split(positions, len(positions) // n), threads, setting.device.type == "cuda"):
+        for _ in load(data, plan, np.split(positions, len(positions) // n), threads, setting.pinned):
             pass
         yield threads, len(positions) / (time.perf_counter() - started)
 

@@ -43,7 +43,7 @@ def numbered_batches(setting: Setting, record: Record) -> None:
     wrong = torch.zeros((), dtype=torch.int64, device=setting.device)
     arrived = 0
     with mock.patch.object(loader, "resized_crop", paint):
-        loaded = loader.load(data, plan, np.split(positions, count), threads, setting.device.type == "cuda")
+        loaded = loader.load(data, plan, np.split(positions, count), threads, setting.pinned)
         for number, batch in enumerate(on_device(loaded, setting.device)):
             for _ in range(3):  # the device falls behind, so that buffers are reused as early as they ever are
                 square = (square @ square).clamp(-1, 1)
