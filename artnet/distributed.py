@@ -268,6 +268,14 @@ def _placed(ranks: Ranks, places: Sequence[Place]) -> Ranks:
     """The same ranks, with this rank's share of its host."""
     cpus = [cpus_of(places, rank) for rank in range(len(places))]
     fewest = min(range(len(places)), key=cpus.__getitem__)
+    here = local_ranks(places, ranks.rank)
+    if ranks.on_gpu and ranks.is_first and (idle := torch.cuda.device_count() - here) > 0:
+        print(
+            f"warning: {idle} of the {here + idle} GPUs that this training may use are idle, as a rank uses one; "
+            f"start {here + idle} ranks on each machine, with torchrun --nproc-per-node={here + idle}",
+            file=sys.stderr,
+            flush=True,
+        )
     if ranks.on_gpu and ranks.is_first and cpus[fewest] < FEWEST_CPUS:
         print(
             f"warning: {cpus[fewest]} CPU{'s'[: cpus[fewest] > 1]} for the GPU of rank {fewest}: reading paintings may "
@@ -275,7 +283,7 @@ def _placed(ranks: Ranks, places: Sequence[Place]) -> Ranks:
             file=sys.stderr,
             flush=True,
         )
-    return replace(ranks, local_world_size=local_ranks(places, ranks.rank), threads=min(MOST_THREADS, cpus[ranks.rank]))
+    return replace(ranks, local_world_size=here, threads=min(MOST_THREADS, cpus[ranks.rank]))
 
 
 def _join_error(ranks: Ranks, timeout: timedelta, error: RuntimeError) -> UserError | FailedError:

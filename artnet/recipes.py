@@ -19,7 +19,7 @@ PAPER: dict[str, Any] = {
     "eval.enlarge": 1.0,
     "eval.flip": False,
     "train.epochs": 120,
-    "train.precision": "fp32",
+    "train.precision": "fp32",  # as customary then, with TF32 kernels on GPUs that have them
 }
 
 # The current practice at the same cost per epoch: torchvision's (Vryniotis, "How to Train State-Of-The-Art Models

@@ -167,7 +167,8 @@ class TrainConfig(Section):
         1, ge=1, le=4096, description="gradient accumulation: parts into which each rank divides a batch to save memory"
     )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
-        "bf16", description="precision of the forward pass on GPUs (autocast); CPUs compute in fp32"
+        "bf16",
+        description="precision of the forward pass on GPUs (autocast); fp32 is with TF32 kernels; CPUs have none",
     )
     compile: bool = Field(False, description="compile the network with torch.compile", json_schema_extra=NO_EFFECT)
     freeze_epochs: Int = Field(0, ge=0, description="initial epochs in which only the heads are trained")

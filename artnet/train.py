@@ -27,7 +27,7 @@ from .errors import FailedError, OutOfMemoryError, PeerLostError, StoppedOnReque
 from .keys import ShowKeys
 from .rundir import EXIT_STOPPED, RunDir
 from .stop import StopRequest
-from .weights import as_begun, as_held, with_digest
+from .weights import as_begun, as_held, is_other_run, with_digest
 from .world import World
 
 
@@ -41,7 +41,7 @@ def prepare(config_file: Path, shards: str | None, folder: Path | None) -> tuple
     if folder is None:
         config = as_begun(config, Path("runs"))
     run = RunDir((folder or Path("runs") / config.name).resolve())
-    if run.config_file.exists() and (config := as_held(config, run.config())).signature != run.config().signature:
+    if run.config_file.exists() and is_other_run(config := as_held(config, run.config()), run):
         raise UserError(f"{run.path} holds another run, of {run.config_file}; choose another --run-dir")
     return config, run
 

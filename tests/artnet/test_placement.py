@@ -70,6 +70,16 @@ def test_two_ranks_with_one_gpu_are_named():
         check_gpus([Place("a 1", cpus(0, 1), gpu=gpu) for gpu in "xxyx"])
 
 
+def test_gpus_that_would_be_idle_are_named(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    places = [Place("a 1", cpus(0, 16), gpu=gpu) for gpu in "xy"]
+    distributed._placed(Ranks(0, 2, 2, torch.device("cuda", 0)), places)
+    assert "2 of the 4 GPUs that this training may use are idle" in capsys.readouterr().err
+    distributed._placed(Ranks(0, 4, 4, torch.device("cuda", 0)), places * 2)
+    distributed._placed(Ranks(0, 2, 2, CPU), places)
+    assert not capsys.readouterr().err
+
+
 def test_the_words_of_nccl_are_reported_as_what_they_mean():
     def error(words):
         return distributed._join_error(Ranks(1, 2, 2, CPU), distributed.timedelta(seconds=9), RuntimeError(words))

@@ -91,7 +91,9 @@ def test_training_goes_on_in_a_folder_of_the_path_and_refuses_other_weights(
     assert train.prepare(file, None, None)[1].name == old.name
     RunDir(tmp_path / "mine").write_config(old)
     assert train.prepare(file, None, tmp_path / "mine")[0].signature == old.signature
+    mine = RunDir(tmp_path / "mine")
     planned = run("pretrained", tmp_path / "w.pth")
+    mine.write_config(planned)
     (tmp_path / "w.pth").write_bytes(b"changed")
     with pytest.raises(UserError, match=r"w\.pth holds other weights than when this run was planned"):
         start_from(

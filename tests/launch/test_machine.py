@@ -15,7 +15,7 @@ from launch.sweep.state import State
 
 
 def test_a_grid_ends_in_results_and_a_second_launch_trains_nothing(trainable, capsys):
-    trainable.write(seeds=1, include=[{"model.pretrained": "/nowhere.pt"}])
+    trainable.write(seeds=1, include=[{"pretrained": "/nowhere.pt"}])
     ended = trainable.fork("local")
     assert ended.wait() == 1, ended.stderr
     assert "2 runs" in ended.stdout

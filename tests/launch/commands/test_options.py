@@ -13,9 +13,9 @@ from ..tiny_grid import DOORS
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_every_door_is_a_program_that_needs_no_more_than_its_path(tiny, tmp_path, door):
-    tiny.write(seeds=2)
-    command = [sys.executable, str(ROOT / "launch" / f"{door}.py"), "--grid", str(tiny.file), "--dry-run"]
+def test_every_door_is_a_program_that_needs_no_more_than_its_path(trainable, tmp_path, door):
+    trainable.write(seeds=2)
+    command = [sys.executable, str(ROOT / "launch" / f"{door}.py"), "--grid", str(trainable.file), "--dry-run"]
     ended = subprocess.run(command, cwd=tmp_path, env=environment(PATH="/nowhere"), capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert "2 to start" in ended.stdout
