@@ -27,7 +27,8 @@ def mix(batch: Batch, augment: AugmentConfig, rng: np.random.Generator) -> tuple
         images = torch.lerp(others.float(), images.float(), share)
     else:
         left, top, right, bottom = _box(images.shape[1], share, rng)
-        images = images.clone()
+        # Of one dtype in all steps, or a compiled network would have a graph for each.
+        images = images.float() if augment.mixup else images.clone()
         images[:, top:bottom, left:right] = others[:, top:bottom, left:right]
         share = 1 - (right - left) * (bottom - top) / images.shape[1] ** 2
     return images, [(labels, share), (labels.roll(1, 0), 1 - share)]

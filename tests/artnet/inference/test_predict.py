@@ -8,7 +8,7 @@ from artnet.config import RunConfig, build
 from artnet.data.dataset import SplitData
 from artnet.distributed import Ranks
 from artnet.errors import DivergedError
-from artnet.inference.forward import PixelNetwork
+from artnet.inference.forward import PixelNetwork, precision_warning
 from artnet.inference.predict import Predictions, predict
 from artnet.training.losses import log_priors
 from shards.index import read_index
@@ -90,3 +90,12 @@ def test_logit_adjustment_subtracts_tau_times_the_log_prior(predicting):
     adjusted, priors = predicting(flip=False, logit_adjustment=0.7)
     for task in TASKS:
         assert torch.allclose(adjusted[task].logits, plain[task].logits - 0.7 * priors[task], atol=1e-6)
+
+
+def test_a_gpu_that_emulates_bf16_is_named(monkeypatch):
+    gpu = torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
+    assert "Tesla T4 emulates bf16" in precision_warning(gpu, "bf16")
+    assert not precision_warning(gpu, "fp16")
+    assert not precision_warning(torch.device("cpu"), "bf16")

@@ -1,16 +1,19 @@
 """A training step: restored at any step, in parts, frozen, in half precision, and with two ranks."""
 
 import copy
+import functools
 import io
 import math
 
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.utils import counters
 
 from artnet.config import build, unflatten
 from artnet.data.batch import Batch
 from artnet.distributed import Ranks, process_group
+from artnet.inference.forward import forward
 from artnet.training import learner as learner_module
 from artnet.training.learner import Learner
 from artnet.training.losses import Objective
@@ -228,12 +231,45 @@ def test_a_checkpoint_of_another_device_goes_on_with_the_kernels_of_this_one(opt
     torch.testing.assert_close(after.model.conv1.weight, before.model.conv1.weight)
 
 
-SHARED = [{}, {"train__freeze_epochs": 1}, {"train__freeze_epochs": 1, "train__accumulate": 2}]
+@pytest.fixture
+def compiled_eagerly(monkeypatch):
+    """`torch.compile` without code generation, which takes long and rounds otherwise."""
+    torch.compiler.reset()
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    yield
+    torch.compiler.reset()
+
+
+@pytest.mark.usefixtures("compiled_eagerly")
+def test_a_compiled_network_learns_the_same_with_few_graphs():
+    changes = {"train__freeze_epochs": 1, "augment__mixup": 0.5, "augment__cutmix": 0.5}
+    plain, compiled = learner(**changes), learner(**changes, train__compile=True)
+    counters.clear()
+    for step in range(10):
+        given = batch(step)
+        pixels = given.images.repeat(1, 1 + step // 4, 1 + step // 4, 1)  # of growing size
+        losses = [one.step(Batch(pixels, given.labels), step).loss.item() for one in (plain, compiled)]
+        assert losses[0] == losses[1]
+    with torch.inference_mode():
+        for n in (16, 5):
+            logits = [forward(one.evaluator.eval(), given.images[:n], "fp32")["style"] for one in (plain, compiled)]
+            assert torch.equal(*logits)
+    # Frozen, then two sizes and any size; evaluation with a last batch that is smaller. dynamo gives up after 8.
+    assert 1 < counters["stats"]["unique_graphs"] <= 6
+
+
+SHARED = [
+    {},
+    {"train__freeze_epochs": 1},
+    {"train__freeze_epochs": 1, "train__accumulate": 2},
+    {"train__freeze_epochs": 1, "train__compile": True},
+]
 
 
 def _as_one_of_two(rank, folder):
     """Learn from a rank's share of the batches, once for each of `SHARED`."""
     learner_module.build_model = runs.build_small
+    torch.compile = functools.partial(torch.compile, backend="eager")
     with process_group() as ranks:
         torch.save([_four_steps(ranks, changes) for changes in SHARED], folder / f"{rank}.pt")
 
@@ -263,7 +299,7 @@ def two_ranks(tmp_path_factory):
 
 @pytest.mark.parametrize("case", range(len(SHARED)))
 def test_two_ranks_learn_the_same_as_one(two_ranks, case):
-    two, changes = two_ranks[case], SHARED[case]
+    two, changes = two_ranks[case], {**SHARED[case], "train__compile": False}
     one = learner(fixed_norms=True, **changes)
     reports = [one.step(batch(step), step) for step in range(4)]
     assert two[0][0] == two[1][0] == pytest.approx([report.loss.item() for report in reports], rel=1e-4)
