@@ -10,7 +10,8 @@ from torch import nn
 
 from artnet.config import build, unflatten
 from artnet.data.batch import Batch
-from artnet.distributed import Ranks, process_group
+from artnet.distributed.group import process_group
+from artnet.distributed.ranks import Ranks
 from artnet.training import learner as learner_module
 from artnet.training.learner import Learner
 from artnet.training.losses import Objective
