@@ -38,7 +38,7 @@ ROOMS = {
     "artnet.checkpoint": ("shards.errors", "shards.files"),
     "artnet.weights": ("artnet.config", "artnet.rundir", "shards"),
     "artnet.stop": ("artnet.rundir",),
-    "artnet.rundir": ("artnet.config", "artnet.formats", "shards.errors", "shards.files"),
+    "artnet.rundir": ("artnet.config", "artnet.errors", "artnet.formats", "shards.errors", "shards.files"),
     "artnet.config": ("artnet.formats", "shards.errors", "shards.files"),
     "artnet.formats": ("shards.errors",),
     "shards.demo": ("shards",),
