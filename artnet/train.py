@@ -23,12 +23,12 @@ from shards.index import read_index
 from shards.remote import local_folder
 
 from .config import RunConfig, load
+from .config.keys import ShowKeys
+from .distributed.world import World
 from .errors import FailedError, OutOfMemoryError, PeerLostError, StoppedOnRequest
-from .keys import ShowKeys
 from .rundir import EXIT_STOPPED, RunDir
 from .stop import StopRequest
 from .weights import as_begun, as_held, is_other_run, with_digest
-from .world import World
 
 
 def prepare(config_file: Path, shards: str | None, folder: Path | None) -> tuple[RunConfig, RunDir]:
@@ -94,7 +94,7 @@ def _main(argv: Sequence[str] | None = None) -> int:
             run.write_config(config)
         # torch takes seconds to import: report wrong input and lock the run before
         with stop.waiting():
-            from .distributed import process_group
+            from .distributed.group import process_group
             from .training.attempt import train
 
         try:

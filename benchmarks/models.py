@@ -135,8 +135,8 @@ def wait() -> None:
         torch.cuda.synchronize()
 
 
-def main() -> None:
-    """Measure and print a Markdown table for each memory format."""
+def arguments() -> argparse.Namespace:
+    """Read the command line; `models` are all by default."""
     grid = [f"{recurrence}+{attention}" for recurrence, attention in itertools.product(RECURRENCES, ATTENTIONS)]
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("models", nargs="*", metavar="RECURRENCE+ATTENTION", help="models to measure (default: all)")
@@ -145,19 +145,25 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224 if GPU else 128)
     parser.add_argument("--repeats", type=int, default=30 if GPU else 7)
     args = parser.parse_args()
-    chosen = args.models or grid
-    if unknown := set(chosen) - set(grid):
+    args.models = args.models or grid
+    if unknown := set(args.models) - set(grid):
         parser.error(f"no such model: {', '.join(sorted(unknown))}; choose from {', '.join(grid)}")
+    return args
+
+
+def main() -> None:
+    """Measure and print a Markdown table for each memory format."""
+    args = arguments()
     torch.manual_seed(0)
     images = torch.randn(args.batch, 3, args.size, args.size, device=DEVICE)
     labels = torch.randint(1000, (args.batch,), device=DEVICE)
     models = {"torchvision ResNet-50": torchvision.models.resnet50()}
-    for name in chosen:
+    for name in args.models:
         names = dict(zip(("recurrence", "attention"), name.split("+"), strict=True))
         models[f"artnet {name}"] = build_model(backbone="resnet50", **names, classes={"imagenet": 1000})
     if args.reference:
         found = reference(args.reference)
-        models |= {name: model for name, model in found.items() if name.removeprefix("RLANet ") in chosen}
+        models |= {name: model for name, model in found.items() if name.removeprefix("RLANet ") in args.models}
     contenders = {
         name: Contender(model, images, labels, "inductor" if GPU and not name.startswith("RLANet") else None)
         for name, model in models.items()

@@ -35,7 +35,7 @@ with part("other imports"):
     from artnet.config import load as load_config
     from artnet.data.loader import load
     from artnet.data.sampler import train_batches
-    from artnet.distributed import process_group
+    from artnet.distributed.group import process_group
     from artnet.inference.forward import on_device
     from artnet.rundir import RunDir
     from artnet.stop import StopRequest

@@ -41,7 +41,7 @@ from torch.nn import functional as F
 
 from artnet.config import RunConfig, build, unflatten
 from artnet.data.batch import Batch
-from artnet.distributed import Ranks
+from artnet.distributed.ranks import Ranks
 from artnet.inference.forward import PixelNetwork
 from artnet.inference.predict import predict
 from artnet.rundir import RunDir

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..sections import AugmentConfig
+from ..config.sections import AugmentConfig
 from .trivial_augment import IDENTITY, OPERATIONS
 
 Range = tuple[float, float]

@@ -22,7 +22,7 @@ from ..config import Task
 from ..data.dataset import SplitData
 from ..data.loader import load
 from ..data.sampler import eval_batches
-from ..distributed import Ranks
+from ..distributed.ranks import Ranks
 from ..errors import DivergedError, StoppedOnRequest
 from ..rundir import Scores
 from ..stop import StopRequest

@@ -37,8 +37,8 @@ def build_model(
 ) -> ResNet:
     """Build a model with random weights: `forward` maps (N, 3, H, W) to {task: (N, classes) logits}.
 
-    The names are those of `artnet.config.ModelConfig`. `classes` maps every task to its number of classes; each gets
-    a linear head. `se_reduction` is the ratio of a block's output channels to the bottleneck of SE and CBAM,
+    The names are those of `artnet.config.sections.ModelConfig`. `classes` maps every task to its number of classes;
+    each gets a linear head. `se_reduction` is the ratio of a block's output channels to the bottleneck of SE and CBAM,
     `recurrent_channels` the number of channels of the recurrent state, and `drop_path` the probability that a sample
     skips the last block in training. Images may have any height and width of at least 33 pixels.
 

@@ -14,7 +14,7 @@ from shards.index import Index
 
 from .. import provenance
 from ..config import RunConfig
-from ..distributed import Ranks
+from ..distributed.ranks import Ranks
 from ..errors import OutOfMemoryError, PeerLostError, StoppedOnRequest, is_out_of_memory
 from ..formats import FORMAT
 from ..inference.forward import precision_on

@@ -12,7 +12,7 @@ from shards.errors import UserError
 
 from .. import checkpoint
 from ..checkpoint import BEST, LAST, PREVIOUS
-from ..distributed import Ranks
+from ..distributed.ranks import Ranks
 from ..errors import SavingError, os_error_message
 from ..rundir import RunDir
 

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..config import RunConfig
 from ..data.batch import Batch
-from ..distributed import Ranks
+from ..distributed.ranks import Ranks
 from ..inference.forward import PixelNetwork, allow_fast_kernels, forward, precision_on
 from ..models import build_model
 from .ema import WeightAverage

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from shards.labels import UNLABELLED
 
-from ..distributed import Ranks
-from ..sections import LossConfig
+from ..config.sections import LossConfig
+from ..distributed.ranks import Ranks
 
 # Pairs of labels, int64 (n, tasks), -1 = unlabelled, and their share in the images; the shares sum to one.
 MixedLabels = Sequence[tuple[torch.Tensor, float]]

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import torch
 
+from ..config.sections import AugmentConfig
 from ..data.batch import Batch
-from ..sections import AugmentConfig
 from .losses import MixedLabels
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..config import RunConfig
-from ..distributed import Ranks
+from ..distributed.ranks import Ranks
 from ..errors import OutOfMemoryError
 
 

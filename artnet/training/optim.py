@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..sections import OptimConfig
+from ..config.sections import OptimConfig
 
 ADAM_BETA2 = 0.999  # of AdamW, as in its paper
 

@@ -4,7 +4,7 @@ import math
 
 from shards.errors import UserError
 
-from ..sections import OptimConfig
+from ..config.sections import OptimConfig
 
 REFERENCE_BATCH = 256  # the batch size for which `optim.lr` is specified
 ONE_CYCLE_START = 1 / 25  # one_cycle: first over peak learning rate, as in torch's OneCycleLR

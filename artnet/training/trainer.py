@@ -18,7 +18,7 @@ from ..data.dataset import SplitData
 from ..data.epoch import EpochPlan
 from ..data.loader import load
 from ..data.sampler import train_batches
-from ..distributed import DelayedAny, Ranks
+from ..distributed.ranks import DelayedAny, Ranks
 from ..errors import DivergedError, StoppedOnRequest
 from ..inference.forward import on_device, precision_warning
 from ..inference.predict import Predictions, predict

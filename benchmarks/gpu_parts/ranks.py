@@ -17,7 +17,7 @@ from .setting import Setting, batches, is_finite, learner, no_search
 TWO_RANKS = """
 import sys
 import torch
-from artnet.distributed import process_group
+from artnet.distributed.group import process_group
 from shards.errors import command
 
 @command

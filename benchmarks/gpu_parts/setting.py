@@ -11,7 +11,7 @@ import torch._dynamo  # the parts that compile or use DDP are forked from a proc
 
 from artnet.config import RunConfig, build, unflatten
 from artnet.data.batch import Batch
-from artnet.distributed import Ranks
+from artnet.distributed.ranks import Ranks
 from artnet.training.learner import Learner
 from artnet.training.losses import Objective
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from artnet.config import explain, flatten
-from artnet.document import Position
+from artnet.config.document import Position
 from shards.errors import UserError
 
 from ..grid import Grid, Run

@@ -14,7 +14,7 @@ import numpy as np
 
 from artnet import config
 from artnet.config import RunConfig
-from artnet.document import Position, parse
+from artnet.config.document import Position, parse
 from artnet.weights import with_digest
 from shards.errors import UserError
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from artnet.document import Document, Position
-from artnet.numeric import is_plain
+from artnet.config.document import Document, Position
+from artnet.config.numeric import is_plain
 
 KINDS = ("range", "linspace")
 

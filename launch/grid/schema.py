@@ -22,9 +22,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
-from artnet import config, numeric
-from artnet.config import RunConfig
-from artnet.document import Document, Position, read
+from artnet import config
+from artnet.config import RunConfig, numeric
+from artnet.config.document import Document, Position, read
 from shards.errors import UserError
 
 from .space import Space, Values, assignments, parameters, partial, zipped

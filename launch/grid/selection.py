@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from artnet import config
-from artnet.document import parse
+from artnet.config.document import parse
 from shards.errors import UserError
 
 from .schema import Expansion, Run

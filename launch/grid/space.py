@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from artnet import config
-from artnet.document import Document, Position
-from artnet.paths import beside
+from artnet.config.document import Document, Position
+from artnet.config.paths import beside
 from shards.errors import UserError
 
 from . import ranges

@@ -158,37 +158,17 @@ def search(sweep: SweepDir, block: TuneBlock, metric: Mapping[str, str], decisio
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the run directories hold the curves already
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # which would point to a folder of Ray's that is gone when it ends
     import ray
-    from ray import tune
-
-    class RayTrial(Trial, tune.Trainable):  # type: ignore[misc]
-        pass
-
-    class Speaker(tune.Callback):
-        def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
-            name = Path(trial.config["run"]["folder"]).name
-            say(f"{name} epoch {result['epoch']} {metric['name']} {result['metric']:.4f}")
-
-        def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-            ended.add(Path(trial.config["run"]["folder"]).name)
 
     ended: set[str] = set()
     known = [d for d in decisions if d.action not in STARTS and sweep.run(d.run).epochs()]
     wanted = [d for d in decisions if d.action in STARTS]
     gpus = visible_gpus()
     each = share(block, cores(), len(gpus))
-    storage = tempfile.TemporaryDirectory(prefix="artnet-ray-")  # Ray's own notes; ours are in the run directories
-    common = {
-        "metric": metric["name"],
-        "worst": -math.inf if metric["goal"] == "maximize" else math.inf,
-        "threads": max(1, int(each.cpus)),
-        "gpus": each.gpus,
-        "parts": each.parts(),
-        "near": {gpu: sorted(cpus) for gpu, cpus in near_cpus(gpus).items()},
-        "locks": storage.name,
-    }
-    space = [{**common, **_trial_config(sweep, decision)} for decision in [*known, *wanted]]
     with contextlib.ExitStack() as stack:
-        stack.callback(storage.cleanup)
+        # For Ray's own notes; ours are in the run directories.
+        storage = stack.enter_context(tempfile.TemporaryDirectory(prefix="artnet-ray-"))
+        common = _common_config(metric, each, gpus, storage)
+        space = [{**common, **_trial_config(sweep, decision)} for decision in [*known, *wanted]]
         stack.callback(ray.shutdown)
         stack.enter_context(handled(_interrupt, REQUESTS))
         try:
@@ -200,34 +180,80 @@ def search(sweep: SweepDir, block: TuneBlock, metric: Mapping[str, str], decisio
             return False
         stack.enter_context(handled(_interrupt, REQUESTS))  # Ray has replaced the handlers
         say(f"Ray dashboard: http://{context.dashboard_url}   curves: tensorboard --logdir {sweep.folder}")
-        scheduler = tune.schedulers.ASHAScheduler(
-            time_attr="epoch",
-            max_t=max(decision.run.config.train.epochs for decision in decisions),
-            grace_period=block.grace_epochs,
-            reduction_factor=block.reduction_factor,
-        )
-        tuner = tune.Tuner(
-            tune.with_resources(RayTrial, {"cpu": each.cpus, "gpu": each.gpus}),
-            param_space={"run": tune.grid_search(space)},
-            tune_config=tune.TuneConfig(
-                metric="metric",
-                mode="max" if metric["goal"] == "maximize" else "min",
-                scheduler=scheduler,
-                max_concurrent_trials=block.max_parallel,
-                trial_dirname_creator=lambda trial: trial.trial_id,
-            ),
-            run_config=tune.RunConfig(storage_path=storage.name, callbacks=[Speaker()], verbose=0),
-        )
-        tuner.fit()
+        epochs = max(decision.run.config.train.epochs for decision in decisions)
+        _tuner(block, metric, each, epochs, space, storage, _progress(metric["name"], ended)).fit()
     cut_off = [folder for d in wanted if (folder := sweep.run(d.run)).name not in ended]
     for folder in cut_off:
         note_state(folder, State.INTERRUPTED, "stopped on request")
     return not cut_off
 
 
+def _tuner(
+    block: TuneBlock,
+    metric: Mapping[str, str],
+    each: Share,
+    epochs: int,
+    space: Sequence[Mapping[str, Any]],
+    storage: str,
+    progress: Any,
+) -> Any:
+    """Ray's tuner of the trials in `space`, of at most so many `epochs`."""
+    from ray import tune
+
+    class RayTrial(Trial, tune.Trainable):  # type: ignore[misc]
+        pass
+
+    scheduler = tune.schedulers.ASHAScheduler(
+        time_attr="epoch",
+        max_t=epochs,
+        grace_period=block.grace_epochs,
+        reduction_factor=block.reduction_factor,
+    )
+    return tune.Tuner(
+        tune.with_resources(RayTrial, {"cpu": each.cpus, "gpu": each.gpus}),
+        param_space={"run": tune.grid_search(space)},
+        tune_config=tune.TuneConfig(
+            metric="metric",
+            mode="max" if metric["goal"] == "maximize" else "min",
+            scheduler=scheduler,
+            max_concurrent_trials=block.max_parallel,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(storage_path=storage, callbacks=[progress], verbose=0),
+    )
+
+
+def _progress(metric: str, ended: set[str]) -> Any:
+    """A callback of Ray's that prints a line for each epoch, and adds runs that come to their end to `ended`."""
+    from ray import tune
+
+    class Progress(tune.Callback):
+        def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
+            name = Path(trial.config["run"]["folder"]).name
+            say(f"{name} epoch {result['epoch']} {metric} {result['metric']:.4f}")
+
+        def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+            ended.add(Path(trial.config["run"]["folder"]).name)
+
+    return Progress()
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Handle a request to stop as Ctrl-C, which Ray Tune handles itself: it lets the runs save a checkpoint."""
     signal.raise_signal(signal.SIGINT)
+
+
+def _common_config(metric: Mapping[str, str], each: Share, gpus: Sequence[str], locks: str) -> dict[str, Any]:
+    """What `Trial.setup` gets of every run."""
+    return {
+        "metric": metric["name"],
+        "worst": -math.inf if metric["goal"] == "maximize" else math.inf,
+        "threads": max(1, int(each.cpus)),
+        "gpus": each.gpus,
+        "parts": each.parts(),
+        "near": {gpu: sorted(cpus) for gpu, cpus in near_cpus(gpus).items()},
+        "locks": locks,
+    }
 
 
 def _trial_config(sweep: SweepDir, decision: Decision) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import pytest
 from pydantic import Field
 
 from artnet.config import build, dump, fields, flatten, load, signature, unflatten
+from artnet.config.sections import added
 from artnet.formats import FORMAT
 from artnet.rundir import RunDir, read_json, write_json
-from artnet.sections import added
 from launch import grid
 from launch.search.tuner import TuneBlock
 from tests.conftest import ROOT

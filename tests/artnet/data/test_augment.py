@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from artnet.config.sections import AugmentConfig
 from artnet.data.decode import decode
 from artnet.data.epoch import train_plan, train_size
 from artnet.data.loader import load
 from artnet.data.trivial_augment import GREY, OPERATIONS
-from artnet.sections import AugmentConfig
 from shards.index import read_index
 from shards.reader import Reader
 from tests.artnet.data.test_data import images, split

@@ -13,6 +13,7 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 
 from artnet.config import build, unflatten
+from artnet.config.sections import AugmentConfig
 from artnet.data.dataset import SplitData
 from artnet.data.decode import decode, resized_crop
 from artnet.data.epoch import eval_plan, random_boxes, train_plan
@@ -20,7 +21,6 @@ from artnet.data.loader import load
 from artnet.data.sampler import class_balanced, eval_batches, shuffled, train_batches
 from artnet.data.trivial_augment import GREY, IDENTITY, OPERATIONS
 from artnet.rundir import RunDir
-from artnet.sections import AugmentConfig
 from shards.errors import UserError
 from shards.index import read_index
 from shards.reader import Reader

@@ -6,7 +6,7 @@ from torch import nn
 
 from artnet.config import RunConfig, build
 from artnet.data.dataset import SplitData
-from artnet.distributed import Ranks
+from artnet.distributed.ranks import Ranks
 from artnet.errors import DivergedError
 from artnet.inference.forward import PixelNetwork, precision_warning
 from artnet.inference.predict import Predictions, predict

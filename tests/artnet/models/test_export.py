@@ -11,9 +11,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
+from artnet.config.sections import ModelConfig
 from artnet.models.build import BACKBONES, RECURRENCES
 from artnet.models.resnet import BasicBlock
-from artnet.sections import ModelConfig
 from tests.conftest import build_lively
 
 ATTENTIONS = get_args(ModelConfig.model_fields["attention"].annotation)

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 import torchvision
 
+from artnet.config.sections import ModelConfig
 from artnet.models import build_model
 from artnet.models.attention import CBAM
 from artnet.models.pretrained import convert_rlanet_state_dict, to_torchvision_state_dict
 from artnet.models.recurrence import ConvGRU
-from artnet.sections import ModelConfig
 from tests.conftest import ROOT, build_lively
 
 REFERENCE = ROOT.parent / "shared" / "rlanet"

@@ -8,9 +8,9 @@ import torch
 import torchvision
 
 from artnet.config import build
+from artnet.config.sections import ModelConfig
 from artnet.models import build_model
 from artnet.models.pretrained import load_pretrained
-from artnet.sections import ModelConfig
 from shards.errors import UserError
 
 RECURRENCES, ATTENTIONS = (

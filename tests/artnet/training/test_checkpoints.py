@@ -12,7 +12,7 @@ import torch
 
 from artnet import checkpoint
 from artnet.checkpoint import BrokenError
-from artnet.distributed import Ranks
+from artnet.distributed.ranks import Ranks
 from artnet.errors import SavingError
 from artnet.rundir import EXIT_STOPPED, RunDir
 from artnet.training.checkpoints import CHECKPOINT_VERSION, CheckpointManager, CheckpointWriter

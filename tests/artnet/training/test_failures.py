@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from artnet import distributed
 from artnet.config import RunConfig
 from artnet.data.dataset import SplitData
-from artnet.distributed import Ranks
+from artnet.distributed import ranks
+from artnet.distributed.ranks import Ranks
 from artnet.rundir import RunDir
 from artnet.training import learner, oom
 from artnet.training.learner import Learner
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 
 def _impatient(rank, arguments, signals):
-    distributed.RANK_ANSWER_S = 1.0  # the rank that does not hang responds at once
+    ranks.RANK_ANSWER_S = 1.0  # the rank that does not hang responds at once
     runs.train_as_rank(rank, arguments, signals)
 
 

@@ -12,7 +12,8 @@ from torch._dynamo.utils import counters
 
 from artnet.config import build, unflatten
 from artnet.data.batch import Batch
-from artnet.distributed import Ranks, process_group
+from artnet.distributed.group import process_group
+from artnet.distributed.ranks import Ranks
 from artnet.inference.forward import forward
 from artnet.training import learner as learner_module
 from artnet.training.learner import Learner

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from artnet.config import build
+from artnet.config.sections import AugmentConfig, LossConfig
 from artnet.data.batch import Batch
-from artnet.distributed import Ranks, process_group
-from artnet.sections import AugmentConfig, LossConfig
+from artnet.distributed.group import process_group
+from artnet.distributed.ranks import Ranks
 from artnet.training.losses import Objective, count_labelled, log_priors, masked_losses
 from artnet.training.mixup import mix
 from shards.errors import UserError

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from artnet.config import build
+from artnet.config.sections import OptimConfig
 from artnet.models import build_model
-from artnet.sections import OptimConfig
 from artnet.training.ema import WeightAverage
 from artnet.training.optim import clip_gradients, make_optimizer, set_learning_rate
 from artnet.training.schedule import learning_rate

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from artnet import distributed, peers
-from artnet.distributed import process_group
+from artnet.distributed import peers
+from artnet.distributed.group import process_group
+from artnet.distributed.placement import Place
 from artnet.errors import PeerLostError
-from artnet.placement import Place
 from artnet.rundir import RunDir
 from artnet.training.learner import Learner
 from shards.errors import UserError
@@ -75,7 +75,7 @@ def test_ranks_end_when_the_process_that_connects_them_has_ended(tmp_path):
 
 def _on_one_gpu(rank, arguments):
     here = Place.here
-    distributed.Place.here = lambda device: replace(here(device), gpu="GPU-1")
+    Place.here = lambda device: replace(here(device), gpu="GPU-1")
     runs.train_as_rank(rank, arguments, [])
 
 

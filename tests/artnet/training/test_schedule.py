@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from artnet.sections import OptimConfig
+from artnet.config.sections import OptimConfig
 from artnet.training.schedule import learning_rate, warmup_steps
 from shards.errors import UserError
 

@@ -102,7 +102,7 @@ def stop(config: Path, folder: Path, number: int, steps: int, ranks: int) -> int
 # In a process without other imports: the order of imports determines what references the group.
 LEAVE = """
 import contextlib, pathlib, torch
-from artnet.distributed import process_group
+from artnet.distributed.group import process_group
 from artnet.errors import StoppedOnRequest
 
 def threads():

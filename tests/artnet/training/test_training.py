@@ -11,7 +11,7 @@ import torch
 
 from artnet.config import build, load, unflatten
 from artnet.data.dataset import SplitData
-from artnet.distributed import Ranks
+from artnet.distributed.ranks import Ranks
 from artnet.inference.forward import PixelNetwork
 from artnet.inference.predict import predict
 from artnet.models import build_model

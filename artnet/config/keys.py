@@ -9,9 +9,9 @@ from pydantic.fields import FieldInfo
 
 from shards.errors import UserError
 
-from .config import PATHS, fields
 from .numeric import kinds_of
 from .recipes import RECIPES
+from .run import PATHS, fields
 
 WIDTH = 80  # columns
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch.distributed as dist
 
-from .errors import PeerGoneError, PeerLostError
+from ..errors import PeerGoneError, PeerLostError
 
 POLL_S = 1.0  # how often the store is asked
 NOTICE_S = 10.0  # how long the main thread has to notice the failure itself

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from artnet.device import allocated_gpus, choose_device, is_supported
+from artnet.distributed.device import allocated_gpus, choose_device, is_supported
 from shards.errors import UserError
 
 HERE, NOWHERE = Path(__file__), Path("/nowhere")

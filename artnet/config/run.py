@@ -23,12 +23,10 @@ from pydantic.fields import FieldInfo
 
 from shards.errors import UserError
 
+from ..formats import FORMAT, check_format
 from . import complaint, suggest
 from .document import read
-from .flat import flatten as flatten
-from .flat import merge, signature
-from .flat import unflatten as unflatten
-from .formats import FORMAT, check_format
+from .flat import flatten, merge, signature, unflatten
 from .numeric import Int
 from .paths import absolute, beside, expanded
 from .recipes import RECIPES

@@ -9,7 +9,7 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from artnet.config import build, canonical, dump, fields, flatten, load, signature, unflatten
-from artnet.suggest import ALIASES
+from artnet.config.suggest import ALIASES
 from shards.errors import UserError
 
 

@@ -1,0 +1,33 @@
+"""The configuration of one run, and what it and grids are read with. Light to import (no torch)."""
+
+from .flat import flatten, signature, unflatten
+from .run import (
+    PATHS,
+    TASKS,
+    RunConfig,
+    Task,
+    build,
+    canonical,
+    dump,
+    explain,
+    fields,
+    load,
+    unknown_key,
+)
+
+__all__ = [
+    "PATHS",
+    "TASKS",
+    "RunConfig",
+    "Task",
+    "build",
+    "canonical",
+    "dump",
+    "explain",
+    "fields",
+    "flatten",
+    "load",
+    "signature",
+    "unflatten",
+    "unknown_key",
+]
