@@ -1,10 +1,11 @@
 """How commands report wrong input: one sentence, exit code 2, no traceback."""
 
 import functools
-import os
 import sys
 from collections.abc import Sequence
 from typing import Protocol
+
+from . import streams
 
 
 class Main(Protocol):
@@ -20,27 +21,30 @@ class UserError(Exception):
 def command(main: Main) -> Main:
     """Decorate a `main(argv) -> exit code` so that it reports errors on stderr without a traceback.
 
-    Returns 2 on `UserError` and `OSError`, 130 on Ctrl-C, and 141 if the reader of its output closed the pipe early
-    (`| head`).
+    Returns 2 on `UserError` and `OSError`, and 130 on Ctrl-C. That nobody reads its output is no error.
     """
 
     @functools.wraps(main)
     def wrapped(argv: Sequence[str] | None = None) -> int:
+        streams.prepare()
         try:
-            return main(argv)
+            try:
+                return main(argv)
+            finally:
+                sys.stdout.flush()
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+            said = str(error)
         except KeyboardInterrupt:
             return 130
-        except BrokenPipeError:
-            # The interpreter flushes stdout once more at exit; give it somewhere to flush to.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 141
         except OSError as error:
             file = error.filename2 or error.filename  # for a rename: the target, which is the name the user knows
             where = f"{file}: " if file else ""
-            print(f"error: {where}{error.strerror or error}; choose another place or fix it", file=sys.stderr)
-            return 2
+            said = f"{where}{error.strerror or error}; choose another place or fix it"
+        except UnicodeEncodeError as error:
+            if error.encoding != sys.getfilesystemencoding():
+                raise
+            said = f"{error.object!a} is no file name in the {error.encoding} of this locale; set PYTHONUTF8=1"
+        print(f"error: {said}", file=sys.stderr, flush=True)
+        return 2
 
     return wrapped

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from artnet.rundir import RunDir
+from shards.streams import reader_has_gone
 
 from ..console import say
 from ..grid import selection
@@ -86,8 +87,8 @@ class Reader:
         self.out.flush()
 
     def follow(self, is_alive: Callable[[], bool]) -> None:
-        """Print what is new as long as the run is alive."""
-        while is_alive():
+        """Print what is new as long as the run is alive and somebody reads it."""
+        while is_alive() and not reader_has_gone():
             self.read()
             time.sleep(POLL_S)
         self.read(to_the_end=True)

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from artnet.rundir import RunDir
 from shards.files import is_locked
+from shards.streams import reader_has_gone
 
 from ..grid import Run
 from ..sweep.state import ENDED_BADLY, LIVE, Found, State
@@ -64,7 +65,7 @@ def _selected(session: Session) -> str:
 
 
 def watch(session: Session, console: Console) -> int:
-    """Show the table until no run is alive; without a terminal, print a line whenever the counts change.
+    """Show the table until no run is alive or nobody looks; without a terminal, print a line whenever counts change.
 
     Returns 1 if a run has ended badly.
     """
@@ -87,7 +88,7 @@ def watch(session: Session, console: Console) -> int:
             elif line != shown_counts:
                 shown_counts = line
                 console.print(line, highlight=False)
-            if over:
+            if over or reader_has_gone():
                 return 1 if ended_badly(states) else 0
             time.sleep(every)
 

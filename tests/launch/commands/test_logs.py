@@ -59,3 +59,18 @@ def test_following_a_log_goes_on_into_the_next_attempt_until_the_run_ends(tiny):
         complete(folder)
     assert process.communicate(timeout=60)[0] == b"no end\n"
     assert process.returncode == 0
+
+
+def test_following_ends_when_nobody_reads(tiny):
+    folder, *_ = tiny.plan()
+    (attempt_folder(folder, 1) / "stdout").write_text("one\ntwo\n")
+    with folder.locked():
+        process = subprocess.Popen(
+            tiny.command("local", "-f", "--logs", folder.name), cwd=ROOT, env=environment(),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout.readline() == b"one\n"
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(timeout=60) == 0
+    assert b"Error" not in said

@@ -9,7 +9,7 @@ from launch.sweep.folder import note_state
 from launch.sweep.state import State
 from tests.conftest import ROOT, environment
 
-from ..tiny_grid import DOORS
+from ..tiny_grid import DOORS, complete
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -20,6 +20,25 @@ def test_every_door_is_a_program_that_needs_no_more_than_its_path(trainable, tmp
     assert ended.returncode == 0, ended.stderr
     assert "2 to start" in ended.stdout
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_without_a_terminal_shows_its_first_line_and_takes_nothing_away_unasked(trainable, door):
+    complete(trainable.plan(seeds=1)[0])
+
+    def ended(script: str, *options: str) -> subprocess.CompletedProcess[str]:
+        command = ["bash", "-c", script, "bash", *trainable.command(door, *options)]
+        return subprocess.run(
+            command, cwd=ROOT, env=environment(PYTHONIOENCODING="ascii"), capture_output=True, text=True
+        )
+
+    first = ended('"$@" <&- | head -1; exit ${PIPESTATUS[0]}', "--status")
+    assert (first.returncode, first.stderr) == (0, "")
+    if door == "local":
+        forced = ended('"$@" <&-', "--force")
+        assert forced.returncode == 2
+        assert "give --yes to agree, as there is no terminal" in forced.stderr
+        assert len(forced.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("door", DOORS)
