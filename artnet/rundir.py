@@ -142,6 +142,11 @@ class RunDir:
         self.checkpoints = path / "checkpoints"
         self.attempts = path / "attempts"
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is something to keep: a checkpoint, a result, or what a launcher knows of the run."""
+        return self.result_file.exists() or self.state_file.exists() or any(self.checkpoints.glob("*.pt"))
+
     def config(self) -> run_config.RunConfig:
         """The run's configuration. Raises `UserError` if the file is missing or broken."""
         return run_config.load(self.config_file)

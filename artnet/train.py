@@ -24,10 +24,11 @@ from shards.remote import local_folder
 
 from .config import RunConfig, load
 from .errors import FailedError, OutOfMemoryError, PeerLostError, StoppedOnRequest
+from .identity import check_free, take
 from .keys import ShowKeys
 from .rundir import EXIT_STOPPED, RunDir
 from .stop import StopRequest
-from .weights import as_begun, as_held, with_digest
+from .weights import as_begun, with_digest
 from .world import World
 
 
@@ -41,9 +42,7 @@ def prepare(config_file: Path, shards: str | None, folder: Path | None) -> tuple
     if folder is None:
         config = as_begun(config, Path("runs"))
     run = RunDir((folder or Path("runs") / config.name).resolve())
-    if run.config_file.exists() and (config := as_held(config, run.config())).signature != run.config().signature:
-        raise UserError(f"{run.path} holds another run, of {run.config_file}; choose another --run-dir")
-    return config, run
+    return check_free(config, run), run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,7 +90,7 @@ def _main(argv: Sequence[str] | None = None) -> int:
     first = world.rank == 0
     with run.locked() if first else contextlib.nullcontext():
         if first:
-            run.write_config(config)
+            take(config, run)
         # torch takes seconds to import: report wrong input and lock the run before
         with stop.waiting():
             from .distributed import process_group

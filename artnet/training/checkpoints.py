@@ -134,8 +134,10 @@ class CheckpointManager:
                 f"{folder} was made by a newer artnet (format {version}; this one reads up to {CHECKPOINT_VERSION}); "
                 "update artnet"
             )
-        if {key: state.get(key) for key in self._identity} != self._identity:
-            raise UserError(f"{folder} belongs to another configuration or other shards; choose another --run-dir")
+        other = [key for key in self._identity if state.get(key) != self._identity[key]]
+        if other:
+            what = "a run on other shards" if other == ["data"] else "another configuration"
+            raise UserError(f"{folder} belongs to {what}; choose another --run-dir")
         if wrong:
             self._print(f"{wrong[0]}; resuming from {PREVIOUS}, step {state['progress']['step']}")
         return state
