@@ -1,7 +1,7 @@
 """The checkpoints of a run in training: rank 0 writes them in the background, and all ranks learn of failures."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,12 @@ class CheckpointWriter:
     Failures of the file system, such as a full disk, are tolerated for a while: the last checkpoint on disk is kept.
     """
 
-    def __init__(self, folder: Path, name: str, last_is_good: bool) -> None:
-        """Write to `folder` for the run `name`. Unless `last_is_good`, `last.pt` does not become `previous.pt`."""
-        self._folder, self._name, self._last_is_good = folder, name, last_is_good
+    def __init__(self, folder: Path, name: str, last_is_good: bool, check: Callable[[], None] = lambda: None) -> None:
+        """Write to `folder` for the run `name`. Unless `last_is_good`, `last.pt` does not become `previous.pt`.
+
+        `check` is called before every write, and raises an error where nothing may be written.
+        """
+        self._folder, self._name, self._last_is_good, self._check = folder, name, last_is_good, check
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
         self._pending_best: dict[str, Any] | None = None  # not on disk yet
@@ -92,10 +95,18 @@ class CheckpointWriter:
             raise self._error
 
     def _write(self, last: dict[str, Any], best: dict[str, Any] | None) -> None:
+        try:
+            self._write_both(last, best)
+        except OSError:
+            self._check()  # the reason may be that the folder has gone
+            raise
+
+    def _write_both(self, last: dict[str, Any], best: dict[str, Any] | None) -> None:
         if best is not None:
             self._pending_best = best
         else:
             self._write_best()
+        self._check()
         checkpoint.save(self._folder / LAST, last, self._folder / PREVIOUS if self._last_is_good else None)
         self._last_is_good = True
         # In this order: after a kill in between, last.pt is the best epoch, and a resume rewrites best.pt from it.
@@ -103,6 +114,7 @@ class CheckpointWriter:
 
     def _write_best(self) -> None:
         if self._pending_best is not None:
+            self._check()
             checkpoint.save(self._folder / BEST, self._pending_best)
             self._pending_best = None
 
@@ -124,7 +136,8 @@ class CheckpointManager:
         folder = self._run.checkpoints
         found = checkpoint.load_newest(folder, self._ranks.device)
         if self._ranks.is_first:
-            self._writer = CheckpointWriter(folder, self._run.name, last_is_good=found is not None and not found[1])
+            last_is_good = found is not None and not found[1]
+            self._writer = CheckpointWriter(folder, self._run.name, last_is_good, self._run.check_exists)
         if found is None:
             return None
         state, wrong = found

@@ -217,6 +217,7 @@ class Trainer:
 
     def _test(self) -> Result:
         started = time.monotonic()
+        self.run.check_exists()
         state = self.checkpoints.best(self.progress.best_epoch)
         if state is None:
             raise UserError(
@@ -232,6 +233,7 @@ class Trainer:
             self.config, self.index, self.progress, predictions["test"], majorities, parameters, seconds
         )
         if self.ranks.is_first:
+            self.run.check_exists()
             from .tensorboard import write_final  # here, because it imports matplotlib, which takes a while
 
             with self.tolerate_write_errors():
@@ -289,6 +291,7 @@ def check_losses(
         samples = plan.order[place * batch_size :][:batch_size]
         keys = [str(data.index.table["key"][int(row)]) for row in data.rows[samples]]
         if is_first:
+            run.check_exists()
             write_json(run.bad_batch_file, {"step": step, "epoch": epoch + 1, "loss": str(loss), "keys": keys})
         raise DivergedError(
             f"the loss became {loss} in step {step}, whose {len(keys)} paintings are named in "
