@@ -74,7 +74,9 @@ class Result(BaseModel):
     format: int = FORMAT
     signature: str
     data: str = Field(description="fingerprint of the shards' index")
-    best_epoch: int = Field(ge=1, description="the epoch, from 1, of the best mean top-1 on val")
+    best_epoch: int = Field(
+        ge=1, description="the epoch, from 1, of the best mean top-1 on val; the lower nll breaks ties"
+    )
     epochs: int = Field(ge=1, description="how many were trained: fewer than planned if training ended early")
     steps: int = Field(ge=1)
     parameters: int = Field(ge=1)

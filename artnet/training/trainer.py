@@ -97,7 +97,7 @@ class Trainer:
             if logger and progress.epochs < train.epochs:
                 logger.say(
                     f"stopped early after epoch {progress.epochs} of {train.epochs}: val top-1 was not better than "
-                    f"in epoch {progress.best_epoch} for {train.early_stop} epoch{'s'[: train.early_stop > 1]} "
+                    f"in epoch {progress.top1_epoch} for {train.early_stop} epoch{'s'[: train.early_stop > 1]} "
                     "(train.early_stop)"
                 )
         finally:
@@ -111,7 +111,7 @@ class Trainer:
     def _is_stale(self) -> bool:
         """Whether val top-1 has not improved for `train.early_stop` epochs."""
         patience = self.config.train.early_stop
-        return bool(patience) and self.progress.epochs - self.progress.best_epoch >= patience
+        return bool(patience) and self.progress.epochs - self.progress.top1_epoch >= patience
 
     def _epoch(self, logger: MetricsLogger | None) -> None:
         config, progress, ranks, data = self.config, self.progress, self.ranks, self.data["train"]
