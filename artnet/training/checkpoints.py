@@ -64,7 +64,8 @@ class CheckpointWriter:
         if isinstance(self._error, OSError) and self._failures == 1:
             print(
                 f"{self._name}: warning: no checkpoint could be saved ({os_error_message(self._error)}); "
-                "the previous one is kept and the training continues: free some space",
+                f"{'the previous one is kept' if self._has_one else 'there is none yet'} and the training continues: "
+                "free some space",
                 file=sys.stderr,
                 flush=True,
             )
@@ -80,6 +81,11 @@ class CheckpointWriter:
             self.wait()
         return self.has_failed() and (self._failures >= PATIENCE or not isinstance(self._error, OSError))
 
+    @property
+    def _has_one(self) -> bool:
+        """Whether there is a checkpoint to resume from."""
+        return any((self._folder / name).exists() for name in (LAST, PREVIOUS))
+
     def has_failed(self) -> bool:
         """Whether the last checkpoint could not be written."""
         return self._error is not None
@@ -87,9 +93,10 @@ class CheckpointWriter:
     def raise_error(self) -> None:
         """Raise the last error, if any: a `SavingError` if it is the file system's."""
         if isinstance(self._error, OSError):
+            again = "to resume from the previous one" if self._has_one else "from the beginning, as there is none yet"
             raise SavingError(
                 f"no checkpoint could be saved ({os_error_message(self._error)}); "
-                "free some space and start the run again to resume from the previous one"
+                f"free some space and start the run again {again}"
             )
         if self._error:
             raise self._error
