@@ -13,6 +13,10 @@ class SavingError(FailedError):
     """A checkpoint or result cannot be written to disk."""
 
 
+class FolderGoneError(FailedError):
+    """The run's folder was deleted or moved while it was being trained."""
+
+
 class OutOfMemoryError(FailedError):
     """The run needs more memory than is available. Launchers recognise this class by its name in `run.json`."""
 

@@ -26,6 +26,7 @@ from shards.errors import UserError
 from shards.files import atomic_write, is_locked, locked, remove_leftovers
 
 from . import config as run_config
+from .errors import FolderGoneError
 from .formats import FORMAT, check_format
 
 EXIT_STOPPED = 75  # how training ends when it was asked to stop: EX_TEMPFAIL of sysexits.h, run me again
@@ -73,7 +74,9 @@ class Result(BaseModel):
     format: int = FORMAT
     signature: str
     data: str = Field(description="fingerprint of the shards' index")
-    best_epoch: int = Field(ge=1, description="the epoch, from 1, of the best mean top-1 on val")
+    best_epoch: int = Field(
+        ge=1, description="the epoch, from 1, of the best mean top-1 on val; the lower nll breaks ties"
+    )
     epochs: int = Field(ge=1, description="how many were trained: fewer than planned if training ended early")
     steps: int = Field(ge=1)
     parameters: int = Field(ge=1)
@@ -142,6 +145,19 @@ class RunDir:
         self.checkpoints = path / "checkpoints"
         self.attempts = path / "attempts"
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is something to keep: a checkpoint, a result, or what a launcher knows of the run."""
+        return self.result_file.exists() or self.state_file.exists() or any(self.checkpoints.glob("*.pt"))
+
+    def check_exists(self) -> None:
+        """Raise `FolderGoneError` if the folder has gone: writing would make half of a new one."""
+        if not self.config_file.exists():
+            raise FolderGoneError(
+                f"{self.config_file} is gone: the folder was deleted or moved while it was being trained; put it back, "
+                "or start the run again to train it from scratch"
+            )
+
     def config(self) -> run_config.RunConfig:
         """The run's configuration. Raises `UserError` if the file is missing or broken."""
         return run_config.load(self.config_file)
@@ -159,6 +175,11 @@ class RunDir:
         except ValidationError:
             return None
         return result if signature in (None, result.signature) else None
+
+    @property
+    def lost_result(self) -> str:
+        """Why a run that was complete no longer is."""
+        return "result.json is not valid, or of another run" if self.result_file.exists() else "result.json is missing"
 
     def run(self) -> dict[str, Any]:
         """The content of `run.json`: at least `attempts`; empty if there is no valid file."""

@@ -26,9 +26,10 @@ from .config import RunConfig, load
 from .config.keys import ShowKeys
 from .distributed.world import World
 from .errors import FailedError, OutOfMemoryError, PeerLostError, StoppedOnRequest
+from .identity import check_free, take
 from .rundir import EXIT_STOPPED, RunDir
 from .stop import StopRequest
-from .weights import as_begun, as_held, is_other_run, with_digest
+from .weights import as_begun, with_digest
 
 
 def prepare(config_file: Path, shards: str | None, folder: Path | None) -> tuple[RunConfig, RunDir]:
@@ -41,9 +42,7 @@ def prepare(config_file: Path, shards: str | None, folder: Path | None) -> tuple
     if folder is None:
         config = as_begun(config, Path("runs"))
     run = RunDir((folder or Path("runs") / config.name).resolve())
-    if run.config_file.exists() and is_other_run(config := as_held(config, run.config()), run):
-        raise UserError(f"{run.path} holds another run, of {run.config_file}; choose another --run-dir")
-    return config, run
+    return check_free(config, run), run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,7 +90,7 @@ def _main(argv: Sequence[str] | None = None) -> int:
     first = world.rank == 0
     with run.locked() if first else contextlib.nullcontext():
         if first:
-            run.write_config(config)
+            take(config, run)
         # torch takes seconds to import: report wrong input and lock the run before
         with stop.waiting():
             from .distributed.group import process_group

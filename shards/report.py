@@ -56,13 +56,17 @@ def check_nothing_missing(out: Path, known: Mapping[str, Any]) -> None:
     `known` is the part of the report that is known before packing. On error it is written, so that the report names
     the files.
     """
-    missing, unlabelled = len(known["listed_without_image"]), len(known["images_without_label"])
-    if missing or unlabelled:
+    counts = {
+        "listed paintings without an image": len(known["listed_without_image"]),
+        "images without a label": len(known["images_without_label"]),
+    }
+    found = ", ".join(f"{what}: {count:,}" for what, count in counts.items() if count)
+    if found:
         before = {}
         with contextlib.suppress(OSError, ValueError):  # keep the rest of the report of an earlier packing
             before = dict(json.loads((out / REPORT_NAME).read_bytes()))
         write_report(out, {**before, **known})
         raise UserError(
-            f"listed paintings without an image: {missing:,}, images without a label: {unlabelled:,}, all named in "
-            f"{out / REPORT_NAME}; fix --images or --labels, or give --allow-missing to pack the rest"
+            f"{found}, all named in {out / REPORT_NAME}; "
+            "fix --images or --labels, or give --allow-missing to pack the rest"
         )

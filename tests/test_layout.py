@@ -36,6 +36,7 @@ ROOMS = {
     "artnet.data": ("artnet.config", "shards"),
     "artnet.distributed": ("artnet.errors", "shards.errors", "shards.workers"),
     "artnet.checkpoint": ("shards.errors", "shards.files"),
+    "artnet.identity": ("artnet.weights", "artnet.config", "artnet.rundir", "shards.errors"),
     "artnet.weights": ("artnet.config", "artnet.rundir", "shards"),
     "artnet.stop": ("artnet.rundir",),
     "artnet.rundir": ("artnet.config", "artnet.errors", "artnet.formats", "shards.errors", "shards.files"),

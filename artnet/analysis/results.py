@@ -171,7 +171,7 @@ def _state(directory: RunDir, result: Result | None) -> tuple[str, str]:
     if not state:
         return "missing", "not started"
     if state == "complete":
-        return "failed", "no valid result.json"
+        return "failed", directory.lost_result
     return state, printable(saved.reason)
 
 

@@ -79,6 +79,7 @@ def _attempt(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: S
                 trainer = Trainer(config, index, run, ranks, stop, accumulate)
             entry["from_step"] = trainer.progress.step
             if ranks.is_first:
+                run.check_exists()
                 write_json(run.run_file, record)
             result = trainer.fit()
         entry["outcome"] = "complete"
@@ -125,7 +126,8 @@ def _entry(config: RunConfig, ranks: Ranks, accumulate: int) -> dict[str, Any]:
 def _write_last(run: RunDir, record: dict[str, Any]) -> None:
     """Write `run.json` at an attempt's end; only warn if it fails, so that it does not hide the attempt's own error."""
     try:
-        write_json(run.run_file, record)
+        if run.config_file.exists():
+            write_json(run.run_file, record)
     except OSError as error:
         last = json.dumps(record["attempts"][-1], ensure_ascii=False)
         print(f"{run.name}: warning: {run.run_file} could not be written ({error.strerror}): {last}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """The checkpoints of a run in training: rank 0 writes them in the background, and all ranks learn of failures."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,12 @@ class CheckpointWriter:
     Failures of the file system, such as a full disk, are tolerated for a while: the last checkpoint on disk is kept.
     """
 
-    def __init__(self, folder: Path, name: str, last_is_good: bool) -> None:
-        """Write to `folder` for the run `name`. Unless `last_is_good`, `last.pt` does not become `previous.pt`."""
-        self._folder, self._name, self._last_is_good = folder, name, last_is_good
+    def __init__(self, folder: Path, name: str, last_is_good: bool, check: Callable[[], None] = lambda: None) -> None:
+        """Write to `folder` for the run `name`. Unless `last_is_good`, `last.pt` does not become `previous.pt`.
+
+        `check` is called before every write, and raises an error where nothing may be written.
+        """
+        self._folder, self._name, self._last_is_good, self._check = folder, name, last_is_good, check
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
         self._pending_best: dict[str, Any] | None = None  # not on disk yet
@@ -61,7 +64,8 @@ class CheckpointWriter:
         if isinstance(self._error, OSError) and self._failures == 1:
             print(
                 f"{self._name}: warning: no checkpoint could be saved ({os_error_message(self._error)}); "
-                "the previous one is kept and the training continues: free some space",
+                f"{'the previous one is kept' if self._has_one else 'there is none yet'} and the training continues: "
+                "free some space",
                 file=sys.stderr,
                 flush=True,
             )
@@ -77,6 +81,11 @@ class CheckpointWriter:
             self.wait()
         return self.has_failed() and (self._failures >= PATIENCE or not isinstance(self._error, OSError))
 
+    @property
+    def _has_one(self) -> bool:
+        """Whether there is a checkpoint to resume from."""
+        return any((self._folder / name).exists() for name in (LAST, PREVIOUS))
+
     def has_failed(self) -> bool:
         """Whether the last checkpoint could not be written."""
         return self._error is not None
@@ -84,18 +93,27 @@ class CheckpointWriter:
     def raise_error(self) -> None:
         """Raise the last error, if any: a `SavingError` if it is the file system's."""
         if isinstance(self._error, OSError):
+            again = "to resume from the previous one" if self._has_one else "from the beginning, as there is none yet"
             raise SavingError(
                 f"no checkpoint could be saved ({os_error_message(self._error)}); "
-                "free some space and start the run again to resume from the previous one"
+                f"free some space and start the run again {again}"
             )
         if self._error:
             raise self._error
 
     def _write(self, last: dict[str, Any], best: dict[str, Any] | None) -> None:
+        try:
+            self._write_both(last, best)
+        except OSError:
+            self._check()  # the reason may be that the folder has gone
+            raise
+
+    def _write_both(self, last: dict[str, Any], best: dict[str, Any] | None) -> None:
         if best is not None:
             self._pending_best = best
         else:
             self._write_best()
+        self._check()
         checkpoint.save(self._folder / LAST, last, self._folder / PREVIOUS if self._last_is_good else None)
         self._last_is_good = True
         # In this order: after a kill in between, last.pt is the best epoch, and a resume rewrites best.pt from it.
@@ -103,6 +121,7 @@ class CheckpointWriter:
 
     def _write_best(self) -> None:
         if self._pending_best is not None:
+            self._check()
             checkpoint.save(self._folder / BEST, self._pending_best)
             self._pending_best = None
 
@@ -124,7 +143,8 @@ class CheckpointManager:
         folder = self._run.checkpoints
         found = checkpoint.load_newest(folder, self._ranks.device)
         if self._ranks.is_first:
-            self._writer = CheckpointWriter(folder, self._run.name, last_is_good=found is not None and not found[1])
+            last_is_good = found is not None and not found[1]
+            self._writer = CheckpointWriter(folder, self._run.name, last_is_good, self._run.check_exists)
         if found is None:
             return None
         state, wrong = found
@@ -134,8 +154,10 @@ class CheckpointManager:
                 f"{folder} was made by a newer artnet (format {version}; this one reads up to {CHECKPOINT_VERSION}); "
                 "update artnet"
             )
-        if {key: state.get(key) for key in self._identity} != self._identity:
-            raise UserError(f"{folder} belongs to another configuration or other shards; choose another --run-dir")
+        other = [key for key in self._identity if state.get(key) != self._identity[key]]
+        if other:
+            what = "a run on other shards" if other == ["data"] else "another configuration"
+            raise UserError(f"{folder} belongs to {what}; choose another --run-dir")
         if wrong:
             self._print(f"{wrong[0]}; resuming from {PREVIOUS}, step {state['progress']['step']}")
         return state

@@ -3,6 +3,7 @@
 import json
 import resource
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ class MetricsLogger:
         kept = [line for line in kept if line.get("kind") != "epoch" or line.get("epoch", 0) <= progress.epochs]
         atomic_write(run.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = run.metrics_file.open("a", encoding="utf-8")
+        self._hook = threading.excepthook
+        threading.excepthook = self._thread_failed
         self._board = SummaryWriter(run.tensorboard, purge_step=step + 1)
         self._steps, self._epochs = steps, epochs
         self._first_step, self._started, self._last_shown = step, time.monotonic(), -float("inf")
@@ -60,8 +63,16 @@ class MetricsLogger:
     def close(self) -> None:
         """Flush and close everything."""
         self._bar.stop()
-        self._board.close()
-        self._file.close()
+        try:
+            self._board.close()
+        finally:
+            threading.excepthook = self._hook
+            self._file.close()
+
+    def _thread_failed(self, failed: threading.ExceptHookArgs) -> None:
+        """Print no traceback where TensorBoard's thread cannot write: the next call of `log` raises the error."""
+        if not issubclass(failed.exc_type, OSError):
+            self._hook(failed)
 
     def step(self, step: int) -> None:
         """Advance the progress bar to `step`."""

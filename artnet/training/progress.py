@@ -19,6 +19,10 @@ class Progress:
     seconds: float = 0.0
     best_epoch: int = 0
     best_val: dict[str, dict[str, Any]] = field(default_factory=dict)
+    top1_epoch: int = 0  # the first with the best mean top-1; checkpoints of earlier versions have `best_epoch` alone
+
+    def __post_init__(self) -> None:
+        self.top1_epoch = self.top1_epoch or self.best_epoch
 
     def add(self, losses: list[float]) -> None:
         """Add the losses of the next steps one by one, so that the sum does not depend on how many are given."""
@@ -36,9 +40,16 @@ class Progress:
         """Record that an epoch, counted from 1, is complete, and its scores on val."""
         self.epochs, self.loss = epoch, 0.0
         if not self.best_val or mean_top1(scores) > mean_top1(self.best_val):
+            self.top1_epoch = epoch
+        if not self.best_val or _quality(scores) > _quality(self.best_val):
             self.best_epoch, self.best_val = epoch, scores
 
 
 def mean_top1(scores: Mapping[str, Mapping[str, Any]]) -> float:
     """The mean of the heads' top-1, the criterion for the best epoch."""
     return float(sum(task["top1"] for task in scores.values()) / len(scores))
+
+
+def _quality(scores: Mapping[str, Mapping[str, Any]]) -> tuple[float, float]:
+    """What the best epoch has the highest of: the mean top-1, then the lower mean nll; the earlier one if both tie."""
+    return mean_top1(scores), -sum(task["nll"] for task in scores.values()) / len(scores)

@@ -97,7 +97,7 @@ class Trainer:
             if logger and progress.epochs < train.epochs:
                 logger.say(
                     f"stopped early after epoch {progress.epochs} of {train.epochs}: val top-1 was not better than "
-                    f"in epoch {progress.best_epoch} for {train.early_stop} epoch{'s'[: train.early_stop > 1]} "
+                    f"in epoch {progress.top1_epoch} for {train.early_stop} epoch{'s'[: train.early_stop > 1]} "
                     "(train.early_stop)"
                 )
         finally:
@@ -111,7 +111,7 @@ class Trainer:
     def _is_stale(self) -> bool:
         """Whether val top-1 has not improved for `train.early_stop` epochs."""
         patience = self.config.train.early_stop
-        return bool(patience) and self.progress.epochs - self.progress.best_epoch >= patience
+        return bool(patience) and self.progress.epochs - self.progress.top1_epoch >= patience
 
     def _epoch(self, logger: MetricsLogger | None) -> None:
         config, progress, ranks, data = self.config, self.progress, self.ranks, self.data["train"]
@@ -217,6 +217,7 @@ class Trainer:
 
     def _test(self) -> Result:
         started = time.monotonic()
+        self.run.check_exists()
         state = self.checkpoints.best(self.progress.best_epoch)
         if state is None:
             raise UserError(
@@ -232,6 +233,7 @@ class Trainer:
             self.config, self.index, self.progress, predictions["test"], majorities, parameters, seconds
         )
         if self.ranks.is_first:
+            self.run.check_exists()
             from .tensorboard import write_final  # here, because it imports matplotlib, which takes a while
 
             with self.tolerate_write_errors():
@@ -289,6 +291,7 @@ def check_losses(
         samples = plan.order[place * batch_size :][:batch_size]
         keys = [str(data.index.table["key"][int(row)]) for row in data.rows[samples]]
         if is_first:
+            run.check_exists()
             write_json(run.bad_batch_file, {"step": step, "epoch": epoch + 1, "loss": str(loss), "keys": keys})
         raise DivergedError(
             f"the loss became {loss} in step {step}, whose {len(keys)} paintings are named in "

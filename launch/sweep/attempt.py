@@ -82,6 +82,8 @@ class TrainingProcess:
         code = self.process.wait()
         if self.run.result(signature):
             return State.COMPLETE, ""
+        if not self.run.config_file.exists():
+            return State.FAILED, "its folder was deleted or moved while it was being trained"
         return after_exit(code, self.outcome, last_line(self.stderr))
 
     @property

@@ -118,6 +118,8 @@ def find_run(folder: RunDir, signature: str) -> Found:
     state = on_this_machine(complete, folder.is_locked(), recorded.state)
     if state is State.INTERRUPTED and recorded.state != State.INTERRUPTED:
         return Found(state, "its launcher and its process are gone")
+    if state is State.FAILED and recorded.state == State.COMPLETE:
+        return Found(state, folder.lost_result)
     return Found(state, "" if complete else recorded.reason)
 
 

@@ -176,10 +176,12 @@ def test_missing_images_or_labels_are_refused_before_packing_unless_allowed(pain
     def refused():
         assert main(command) == 2
         missing, unlabelled = reported()
-        counts = f"without an image: {len(missing)}, images without a label: {len(unlabelled)}, "
+        counts = [f"listed paintings without an image: {len(missing)}", f"images without a label: {len(unlabelled)}"]
         error = capsys.readouterr().err
         assert error.count("\n") == 1
-        assert all(said in error for said in (counts, str(out / "report.json"), "--allow-missing"))
+        found = [count for count in counts if not count.endswith(": 0")]
+        assert error.startswith(f"error: {', '.join(found)}, all named in ")
+        assert all(said in error for said in (str(out / "report.json"), "--allow-missing"))
         assert [file.name for file in out.iterdir()] == ["report.json"]
         return missing, unlabelled
 

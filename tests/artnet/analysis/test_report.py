@@ -148,7 +148,7 @@ def test_runs_without_a_result_are_listed_with_state_and_reason(tmp_path: Path) 
         runs[2].name: ("running", "epoch 3"),
         runs[3].name: ("out_of_memory", "lower train.batch_size"),
         runs[4].name: ("missing", "not started"),
-        runs[5].name: ("failed", "no valid result.json"),
+        runs[5].name: ("failed", "result.json is not valid, or of another run"),
     }
     rows = {row["run"]: row for row in rows_of(tmp_path)}
     assert len(rows) == 6

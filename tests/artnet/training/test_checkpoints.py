@@ -146,18 +146,25 @@ def test_a_full_disk_is_tolerated_for_a_while_and_keeps_the_old_checkpoint(small
     folder = small_disk(10)
     writer = CheckpointWriter(folder, "run", last_is_good=False)
     small, large = {"step": 1}, {"step": 2, "weights": torch.zeros(3_000_000)}
+    writer.save(large)
+    writer.wait()
+    assert "No space left on device); there is none yet and the training continues" in capfd.readouterr().err
+    with pytest.raises(SavingError, match="start the run again from the beginning, as there is none yet"):
+        writer.raise_error()
     writer.save(small, small)
     for failures in (1, 2):
         writer.save(large, large)
         writer.wait()
         assert (writer.has_failed(), writer.has_given_up()) == (True, False), failures
-    assert capfd.readouterr().err.count("warning") == 1
+    warned = capfd.readouterr().err
+    assert warned.count("warning") == 1
+    assert "the previous one is kept" in warned
     assert checkpoint.load_newest(folder, CPU) == (small, [])
     assert sorted(path.name for path in folder.iterdir()) == ["best.pt", "last.pt"]
     writer.save(large)
     writer.wait()
     assert writer.has_given_up()
-    with pytest.raises(SavingError, match="No space left on device"):
+    with pytest.raises(SavingError, match=r"No space left on device.*again to resume from the previous one"):
         writer.raise_error()
     small_disk(60)
     writer.save({"step": 3})

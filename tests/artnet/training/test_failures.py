@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 import pytest
@@ -16,6 +17,7 @@ from artnet.rundir import RunDir
 from artnet.training import learner, oom
 from artnet.training.learner import Learner
 from artnet.training.oom import accumulate_for, doubled
+from artnet.training.trainer import Trainer
 from launch.sweep.state import State, after_exit
 from shards.index import read_index
 from shards.reader import Reader
@@ -58,6 +60,40 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_names_its_paintings(run_yam
     data = SplitData(run.config(), "train", index, Reader(index))
     shown = data.rows[data.plan(0).order[32:48]]
     assert found["keys"] == [str(index.table["key"][int(row)]) for row in shown]
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("end", [shutil.rmtree, lambda folder: folder.rename(folder.with_name("moved"))])
+@pytest.mark.parametrize("when", ["checkpoint", "last step", "test", "signal"])
+def test_a_folder_that_goes_while_it_is_trained_in_ends_the_run_and_is_not_made_again(
+    run_yaml, tmp_path, shards, monkeypatch, when, end
+):
+    run = RunDir(tmp_path / "run")
+    last = len(read_index(shards).select("train", ("style",))[0]) // 16
+    at = {"checkpoint": 3, "signal": 3, "last step": last}.get(when)
+    step, test = Learner.step, Trainer._test
+
+    def go_at_step(self, batch, number):
+        if number + 1 == at:
+            end(run.path)
+        return step(self, batch, number)
+
+    def go_before_test(self):
+        if when == "test":
+            end(run.path)
+        return test(self)
+
+    monkeypatch.setattr(Learner, "step", go_at_step)
+    monkeypatch.setattr(Trainer, "_test", go_before_test)
+    signals = [(0, 3, signal.SIGTERM)] if when == "signal" else []
+    ended = runs.train(run_yaml(), run.path, signals=signals)
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stderr.splitlines()[-1] == (
+        f"error: run: {run.config_file} is gone: the folder was deleted or moved while it was being trained; put it "
+        "back, or start the run again to train it from scratch"
+    )
+    assert "complete" not in ended.stdout
+    assert not run.path.exists()
 
 
 # Enough for a resnet18, its momentum and a checkpoint, not for the activations of 64 paintings of 224 pixels.

@@ -16,7 +16,7 @@ from artnet.inference.forward import PixelNetwork
 from artnet.inference.predict import predict
 from artnet.models import build_model
 from artnet.rundir import RunDir
-from artnet.training import progress
+from artnet.training import learner, progress
 from artnet.training.losses import log_priors
 from artnet.training.trainer import Trainer
 from shards.errors import UserError
@@ -111,12 +111,39 @@ def test_wrong_input_ends_in_one_sentence(run_yaml, tmp_path, changes, message):
     assert not (tmp_path / "run" / "result.json").exists()
 
 
-def test_a_folder_of_another_run_is_refused(run_yaml, tmp_path):
-    (tmp_path / "run").mkdir()
-    shutil.copy(run_yaml(seed=1), tmp_path / "run" / "config.yaml")
-    ended = runs.train(run_yaml(), tmp_path / "run")
-    assert ended.returncode == 2
-    assert "--run-dir" in ended.stderr
+def test_a_folder_of_another_run_is_refused_and_the_keys_that_differ_are_named(run_yaml, tmp_path):
+    run = RunDir(tmp_path / "run")
+    run.checkpoints.mkdir(parents=True)
+    shutil.copy(run_yaml(seed=1, data__threads=2), run.config_file)
+    for left in (run.checkpoints / "last.pt", run.result_file, run.state_file):
+        left.touch()
+        ended = runs.train(run_yaml(task=["style", "genre"], optim__decay_norms=True), run.path)
+        assert ended.returncode == 2
+        assert ended.stderr == (
+            f"error: {run.path} holds another run: task is style there and style+genre here, seed is 1 there and 0 "
+            "here, optim.decay_norms is false there and true here; choose another --run-dir\n"
+        )
+        left.unlink()
+
+
+def test_a_run_that_began_nothing_gives_its_folder_to_the_next(run_yaml, tmp_path, monkeypatch):
+    run = RunDir(tmp_path / "run")
+    for wrong in ({"train__batch_size": 5000}, {"init_from": "/nowhere/run"}):
+        assert runs.train(run_yaml(**wrong), run.path).returncode == 2
+        assert run.config_file.exists()
+    # Another one fails at its first step: what it noted is not of the run that gets the folder.
+    with monkeypatch.context() as patch:
+        patch.setattr(learner, "learning_rate", lambda *_: 1e30)
+        assert runs.train(run_yaml(seed=1, train__log_every=4), run.path).returncode == 1
+    assert run.bad_batch_file.exists()
+    with run.locked():
+        ended = runs.train(run_yaml(), run.path)
+        assert (ended.returncode, "being trained by another process" in ended.stderr) == (2, True)
+        assert run.config().seed == 1
+    ended = runs.train(run_yaml(), run.path)
+    assert ended.returncode == 0, ended.stderr
+    assert [attempt["outcome"] for attempt in run.run()["attempts"]] == ["complete"]
+    assert not run.bad_batch_file.exists()
 
 
 def test_result_json_is_written_last_and_read_strictly(run_yaml, tmp_path):
