@@ -212,7 +212,7 @@ class RunDir:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process. Raises `UserError` if another process trains it."""
+        """Hold the run for this process. Raises `UserError` if another process trains it or it cannot be locked."""
         # `is_locked` of another process holds the lock for a moment: wait for that.
         with contextlib.ExitStack() as stack:
             try:
@@ -224,8 +224,19 @@ class RunDir:
             remove_leftovers(self.checkpoints)
             yield
 
+    def unreadable(self) -> OSError | None:
+        """Why it cannot be known what is in this directory, such as missing permission; None if it can be read."""
+        for file in (self.state_file, self.result_file):
+            try:
+                file.open("rb").close()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                return error
+        return None
+
     def is_locked(self) -> bool:
-        """Whether a process on this machine is training here now."""
+        """Whether a process on this machine is training here now. Raises `LockError` if that cannot be known."""
         return is_locked(self.lock_file)
 
 

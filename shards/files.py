@@ -12,6 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from .errors import UserError
+
+
+class LockError(UserError):
+    """It cannot be known whether a lock is held, or the lock cannot be taken, as on file systems without locks."""
+
+    def __init__(self, file: Path, error: OSError) -> None:
+        advice = "the file system must support file locks (flock), and the file must be yours to open"
+        super().__init__(f"the lock {file} cannot be used: {error.strerror or error}; {advice}")
+
+
 # The umask can only be read by setting it, which is not safe once there are threads: read it at import.
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -88,10 +99,13 @@ def locked(file: Path, wait_s: float) -> Iterator[None]:
     """Hold the lock `file`, which is created if it does not exist; wait up to `wait_s` seconds for it.
 
     The system releases it when the process ends, even if it is killed. Raises `BlockingIOError` if another process
-    still holds it after that time.
+    still holds it after that time, and `LockError`.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)  # NFS locks only what is open for writing
+    except OSError as error:
+        raise LockError(file, error) from None
     try:
         until = time.monotonic() + wait_s
         while True:
@@ -102,18 +116,23 @@ def locked(file: Path, wait_s: float) -> Iterator[None]:
                 if time.monotonic() >= until:
                     raise
                 time.sleep(0.05)
+            except OSError as error:
+                raise LockError(file, error) from None
         yield
     finally:
         os.close(handle)
 
 
 def is_locked(file: Path) -> bool:
-    """Whether a process on this machine holds the lock `file`."""
+    """Whether a process on this machine holds the lock `file`. Raises `LockError` if that cannot be known."""
     try:
-        with file.open("rb") as handle:  # shared: two that look at the same moment do not see one another
+        # Shared: two that look at the same moment do not see one another, and it needs no permission to write.
+        with file.open("rb") as handle:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        raise LockError(file, error) from None
     return False

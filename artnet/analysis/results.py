@@ -166,6 +166,8 @@ def _state(directory: RunDir, result: Result | None) -> tuple[str, str]:
         return "complete", ""
     if not _is_folder(directory.path):
         return "missing", "not started"
+    if error := directory.unreadable():
+        return "cannot be read", printable(f"{error.filename}: {error.strerror}")
     saved = directory.state()
     state = printable(saved.state)
     if not state:

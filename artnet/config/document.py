@@ -136,9 +136,9 @@ def read(path: Path, what: str) -> Document:
 
     `what` completes the errors: what to give instead, such as "a grid's YAML file".
     """
-    if not path.is_file():
-        raise UserError(f"{path} is not a file; give {what}")
     try:
+        if not path.is_file():
+            raise UserError(f"{path} is not a file; give {what}")
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
     except OSError as error:

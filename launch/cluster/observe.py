@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from artnet.rundir import RunDir, RunState
-from shards.files import is_locked
+from shards.files import LockError, is_locked
 
 from ..grid import Run
 from ..sweep.attempt import last_lines, last_outcome
@@ -41,13 +41,16 @@ def find(sweep: SweepDir, runs: Sequence[Run], fresh: bool = False) -> Observati
             found[name] = find_run(folder, run.config.signature)
             continue
         if recorded.cluster != "slurm":
-            found[name] = judge_here(folder, recorded)
+            try:
+                found[name] = judge_here(folder, recorded)
+            except LockError as error:
+                found[name] = Found(State.UNKNOWN, str(error))
             continue
         asked[name] = (str(recorded.job_name), recorded.position or 0)
         with contextlib.suppress(TypeError, ValueError):
             since = min(since, datetime.fromisoformat(str(recorded.submitted)).astimezone().replace(tzinfo=None))
     answer = _ask(sweep, asked, since, fresh)
-    being_submitted = not fresh and is_locked(sweep.lock)
+    being_submitted = not fresh and _may_be_locked(sweep.lock)
     for run in runs:
         name, folder = run.config.name, sweep.run(run)
         if name not in asked:
@@ -104,6 +107,13 @@ def judge_here(folder: RunDir, recorded: RunState) -> Found:
     return Found(State.INTERRUPTED, outcome or "its process is gone")
 
 
+def _may_be_locked(lock: Path) -> bool:
+    try:
+        return is_locked(lock)
+    except LockError:
+        return True
+
+
 def is_running(number: str, job_name: str) -> bool:
     """Whether the process with this id runs the job of this name: ids are reused."""
     try:
@@ -122,8 +132,12 @@ def _is_unsettled(folder: RunDir, run: Run) -> bool:
 def judge(folder: RunDir, recorded: RunState, entry: QueueEntry | None, answer: queue.Answer) -> Found:
     """The state of a run without a result, from its `recorded` state and SLURM's `entry` of its job."""
     own = Found(State(recorded.state), recorded.reason)  # as recorded by the job or a launcher
-    if folder.is_locked():  # a process of this machine trains it, whatever SLURM says
-        return Found(State.RUNNING, f"job {entry.id}" if entry else "its process is alive")
+    try:
+        if folder.is_locked():  # a process of this machine trains it, whatever SLURM says
+            return Found(State.RUNNING, f"job {entry.id}" if entry else "its process is alive")
+    except LockError as error:
+        if entry is None or entry.has_ended:
+            return Found(State.UNKNOWN, str(error))
     if not answer.queue_known:
         return Found(State.UNKNOWN, "SLURM does not answer")
     if entry is None:

@@ -50,7 +50,7 @@ def find(
 ) -> list[Leftover]:
     """What of these runs, and if they are the `whole` of the sweep, what beside its runs can go."""
     folders = {run.config.name: sweep.run(run) for run in runs}
-    ended = [folder for name, folder in folders.items() if found[name].state not in LIVE]
+    ended = [folder for name, folder in folders.items() if found[name].state not in {*LIVE, State.UNREADABLE}]
     complete = [folder for folder in ended if found[folder.name].state is State.COMPLETE]
     attempts = [sorted(path for path in folder.attempts.glob("[0-9]*") if path.is_dir())[:-1] for folder in ended]
     kinds = {

@@ -51,7 +51,8 @@ def launch(session: Session, console: Console) -> int:
 
         report.write(sweep.folder, console)
         if finished:
-            return engine.conclude(started, console)
+            code = engine.conclude(started, console)
+            return code or int(any(decision.state is State.UNREADABLE for decision in decisions))
     say("stopped; run the same command again to go on")
     return EXIT_STOPPED
 

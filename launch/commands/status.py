@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from artnet.rundir import RunDir
-from shards.files import is_locked
+from shards.files import LockError, is_locked
 from shards.streams import reader_has_gone
 
 from ..grid import Run
@@ -29,6 +29,7 @@ _FIRST_TAIL, _LAST_TAIL = 1 << 14, 1 << 20  # bytes; an epoch's line may be far 
 _STYLES = {
     State.RUNNING: "green",
     **dict.fromkeys((State.FAILED, State.OUT_OF_MEMORY, State.TIMED_OUT, State.NODE_FAILED), "bold red"),
+    State.UNREADABLE: "bold red",
     State.UNKNOWN: "yellow",
     State.CANCELLED: "red",
     State.INTERRUPTED: "yellow",
@@ -79,7 +80,7 @@ def watch(session: Session, console: Console) -> int:
                 warn(observed)
             states = [observed.found[run.config.name].state for run in runs]
             line = f"{session.grid.name}: {counts(states)}{_selected(session)}"
-            over = not alive(states) and not is_locked(session.sweep.lock)
+            over = not alive(states) and not _is_launching(session)
             if console.is_terminal:
                 found = rows(session.sweep.folder, runs, observed.found, metric)
                 shown = most_telling(found, max(1, console.height - 4))
@@ -91,6 +92,13 @@ def watch(session: Session, console: Console) -> int:
             if over or reader_has_gone():
                 return 1 if ended_badly(states) else 0
             time.sleep(every)
+
+
+def _is_launching(session: Session) -> bool:
+    try:
+        return is_locked(session.sweep.lock)
+    except LockError:  # then no launcher can start
+        return False
 
 
 @dataclass(frozen=True)
@@ -194,7 +202,7 @@ def counts(states: Sequence[State]) -> str:
 
 def ended_badly(states: Sequence[State]) -> bool:
     """Whether one of the runs needs the user."""
-    return any(state in ENDED_BADLY for state in states)
+    return any(state in ENDED_BADLY or state is State.UNREADABLE for state in states)
 
 
 def alive(states: Sequence[State]) -> bool:

@@ -11,7 +11,7 @@ from artnet.formats import FORMAT
 from artnet.rundir import RunDir, RunState, write_json
 from artnet.weights import as_begun
 from shards.errors import UserError
-from shards.files import atomic_write, is_locked, locked, locked_patiently
+from shards.files import LockError, atomic_write, is_locked, locked, locked_patiently
 
 from ..grid import Expansion, Grid, Run
 from .state import LIVE, Found, State, on_this_machine
@@ -78,7 +78,7 @@ class SweepDir:
 
         def write_config(run: Run) -> None:
             folder, shards = self.run(run), run.config.data.shards
-            if shards and not folder.result(run.config.signature):
+            if shards and not folder.unreadable() and not folder.result(run.config.signature):
                 folder.write_config(run.config.with_shards(shards))
 
         with ThreadPoolExecutor(16) as threads:  # bound by the disk, not by the CPU
@@ -112,10 +112,18 @@ class SweepDir:
 
 
 def find_run(folder: RunDir, signature: str) -> Found:
-    """The state of a run that has no scheduler, from its folder alone."""
+    """The state of a run that has no scheduler, from its folder alone.
+
+    A lock that cannot be asked may be held: the run is unknown, not dead.
+    """
     recorded = folder.state()
+    if error := folder.unreadable():
+        return Found(State.UNREADABLE, f"{error.filename}: {error.strerror}")
     complete = folder.result(signature) is not None
-    state = on_this_machine(complete, folder.is_locked(), recorded.state)
+    try:
+        state = on_this_machine(complete, not complete and folder.is_locked(), recorded.state)
+    except LockError as error:
+        return Found(State.UNKNOWN, str(error))
     if state is State.INTERRUPTED and recorded.state != State.INTERRUPTED:
         return Found(state, "its launcher and its process are gone")
     if state is State.FAILED and recorded.state == State.COMPLETE:

@@ -7,6 +7,7 @@
 | interrupted | resume | resume | start from scratch |
 | failed, out of memory, timed out, node failed, cancelled | leave | resume | start from scratch |
 | complete | leave | leave | start from scratch |
+| cannot be read | leave | leave | leave |
 
 A run that is no longer in the grid is left; with `--prune` it is dropped: cancelled if alive, and marked as pruned.
 """
@@ -73,13 +74,18 @@ def decide(
         starting = [number for number, one in enumerate(decisions) if one.action in STARTS]
         for number in starting[policy.limit :]:
             decisions[number] = replace(decisions[number], action=Action.LATER)
-    action = Action.DROP if policy.prune else Action.LEAVE
-    return decisions + [Decision(run, found[run.config.name], action, in_grid=False) for run in dropped]
+    for run in dropped:
+        now = found[run.config.name]
+        drops = policy.prune and now.state is not State.UNREADABLE
+        decisions.append(Decision(run, now, Action.DROP if drops else Action.LEAVE, in_grid=False))
+    return decisions
 
 
 def _action(state: State, policy: Policy) -> Action:
     if state is State.PLANNED:
         return Action.START
+    if state is State.UNREADABLE:
+        return Action.LEAVE
     if policy.force:
         return Action.FROM_SCRATCH
     if state is State.INTERRUPTED or (policy.retry and state in ENDED_BADLY):
@@ -121,7 +127,7 @@ def outside(decisions: Sequence[Decision]) -> str:
     states = ", ".join(part for part in counts if not part.startswith("0 "))
     plural = "run is" if len(gone) == 1 else "runs are"
     fate = "--prune cancels those that are alive and forgets all; their folders stay"
-    if gone[0].action is Action.DROP:
+    if any(decision.action is Action.DROP for decision in gone):
         fate = "pruned: those that are alive are cancelled; their folders stay"
     names = ", ".join(decision.run.config.name for decision in gone[:5])
     more = f" and {len(gone) - 5} more" if len(gone) > 5 else ""

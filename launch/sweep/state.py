@@ -5,7 +5,8 @@ running -> requeued -> pending              preempted, or out of time with budge
 running -> interrupted                      stopped on request or killed with its machine: a launch resumes it
 running -> failed | out_of_memory | timed_out | node_failed
 pending, running -> cancelled
-any live state -> unknown -> any            the scheduler cannot be asked
+any live state -> unknown -> any            the scheduler or the run's lock cannot be asked
+any state -> unreadable -> any              its folder cannot be read; it is left alone
 """
 
 import re
@@ -33,6 +34,7 @@ class State(StrEnum):
     NODE_FAILED = "node_failed"
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
+    UNREADABLE = "cannot_be_read"
 
 
 LIVE = frozenset({State.SUBMITTING, State.PENDING, State.RUNNING, State.REQUEUED, State.UNKNOWN})

@@ -30,6 +30,7 @@ def plan(states: Sequence[State | str], policy: Policy = Policy(), gone: int = 0
         ({"interrupted"}, RESUME, RESUME, SCRATCH),
         (ENDED_BADLY, LEAVE, RESUME, SCRATCH),
         ({"complete"}, LEAVE, LEAVE, SCRATCH),
+        ({"cannot_be_read"}, LEAVE, LEAVE, LEAVE),
     ],
 )
 def test_each_state_has_one_action_under_each_policy(states, plain, retry, force):
@@ -42,8 +43,8 @@ def test_each_state_has_one_action_under_each_policy(states, plain, retry, force
         assert all(one.in_grid for one in decisions)
 
 
-def test_every_state_is_live_ended_badly_or_one_of_three_others():
-    others = {State.PLANNED, State.INTERRUPTED, State.COMPLETE}
+def test_every_state_is_live_ended_badly_or_one_of_four_others():
+    others = {State.PLANNED, State.INTERRUPTED, State.COMPLETE, State.UNREADABLE}
     assert len(LIVE) + len(ENDED_BADLY) + len(others) == len(State)
     assert LIVE | ENDED_BADLY | others == set(State)
 
