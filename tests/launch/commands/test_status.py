@@ -1,11 +1,17 @@
 """Where the runs are."""
 
+import contextlib
 import io
 import json
+import os
+import pty
 import re
+import signal
+import subprocess
 import threading
 import time
 
+import pytest
 from rich.console import Console
 
 from artnet.rundir import write_json
@@ -17,6 +23,7 @@ from launch.machine import MachineBackend
 from launch.sweep.backend import Engines
 from launch.sweep.folder import note_state
 from launch.sweep.state import Found, State
+from tests.conftest import ROOT, environment
 
 from ..tiny_grid import complete, log_epoch
 
@@ -105,6 +112,27 @@ def test_watching_ends_when_nothing_lives(tiny, capsys):
     watcher.join(timeout=60)
     assert codes == [1]
     assert "1 failed" in told + capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_watch_that_is_ended_leaves_the_terminal_as_it_was(tiny, number):
+    folder, *_ = tiny.plan(seeds=1)
+    master, terminal = pty.openpty()
+    with folder.locked():
+        process = subprocess.Popen(
+            tiny.command("local", "--watch"), cwd=ROOT, env=environment(TERM="xterm"), stdin=terminal, stdout=terminal
+        )
+        os.close(terminal)
+        shown = b""
+        while b"1 running" not in shown:
+            shown += os.read(master, 4096)
+        process.send_signal(number)
+        with contextlib.suppress(OSError):  # how a terminal that nobody has open ends
+            while more := os.read(master, 4096):
+                shown += more
+    assert process.wait(timeout=60) == 128 + number
+    assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l") >= 0  # the cursor is shown again
+    os.close(master)
 
 
 def test_collecting_writes_the_table_and_starts_nothing(tiny, capsys):
