@@ -17,6 +17,7 @@ from ..sweep.folder import SweepDir, find_run, note_state
 from ..sweep.state import LIVE, Found, Observation, State, after_exit
 from . import queue
 from .queue import QueueEntry, from_slurm
+from .reasons import in_words
 
 # SLURM holds a job that it has requeued `max_batch_requeue` times (default: 5) until it is released by hand. A new job
 # may take over the run; the held one then ends at once.
@@ -147,7 +148,7 @@ def judge(folder: RunDir, recorded: RunState, entry: QueueEntry | None, answer: 
     if entry.reason == HELD:
         return Found(State.INTERRUPTED, f"{where} is held: SLURM has requeued it as often as it allows")
     if not entry.has_ended:
-        why = own.reason if own.state is State.REQUEUED else entry.reason
+        why = own.reason if own.state is State.REQUEUED else in_words(entry.reason)
         return Found(state, where + (f": {why}" if why else ""))
     if state in (State.FAILED, State.INTERRUPTED) and own.state is State.INTERRUPTED:
         return own

@@ -55,7 +55,10 @@ def find(
     attempts = [sorted(path for path in folder.attempts.glob("[0-9]*") if path.is_dir())[:-1] for folder in ended]
     kinds = {
         "checkpoints to go on from, of complete runs": [
-            file for folder in complete if (file := folder.checkpoints / "last.pt").exists()
+            file
+            for folder in complete
+            for name in ("last.pt", "previous.pt")
+            if (file := folder.checkpoints / name).exists()
         ],
         "logs of attempts before the last": [path for paths in attempts for path in paths],
     }

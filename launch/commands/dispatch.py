@@ -1,5 +1,11 @@
 """From the options to the command."""
 
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
 from rich.console import Console
 
 from shards.errors import UserError
@@ -19,12 +25,33 @@ def run(options: Options, engines: Engines, console: Console) -> int:
     if options.command is Command.LAUNCH:
         return launch(session, console)
     if options.command is Command.STATUS:
-        return (status.watch if options.watch_s else status.show)(session, console)
+        with _ended_by_signals():
+            return (status.watch if options.watch_s else status.show)(session, console)
     if not (session.sweep.folder / "manifest.json").exists():
         raise UserError(f"{session.sweep.folder} holds no runs yet; launch the grid first, or give the right --runs")
     if options.command is Command.LOGS:
-        return logs.show(session)
+        with _ended_by_signals():
+            return logs.show(session)
     return {Command.CANCEL: cancel, Command.COLLECT: collect, Command.CLEAN: clean}[options.command](session, console)
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """End the block, which only shows something, on SIGTERM and SIGHUP, so that it leaves the terminal as it was.
+
+    A signal that is ignored stays so: nohup ignores SIGHUP.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    with contextlib.ExitStack() as restored:
+        if threading.current_thread() is threading.main_thread():  # only there can signals be handled
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                if signal.getsignal(number) is signal.SIG_DFL:
+                    signal.signal(number, end)
+                    restored.callback(signal.signal, number, signal.SIG_DFL)
+        yield
 
 
 def collect(session: Session, console: Console) -> int:

@@ -49,7 +49,8 @@ def launch(session: Session, console: Console) -> int:
         finished = engine.start(started)
         from artnet import report  # scipy takes a while
 
-        report.write(sweep.folder, console)
+        has_results = any(sweep.run(run).result(run.config.signature) for run in everything)
+        report.write(sweep.folder, console if has_results or not engine.is_scheduled else Console(quiet=True))
         if finished:
             code = engine.conclude(started, console)
             return code or int(any(decision.state is State.UNREADABLE for decision in decisions))

@@ -21,7 +21,8 @@ POLL_S = 0.5
 
 def show(session: Session) -> int:
     """Print the logs of a run's last attempt, and with `--follow` what is added until the run ends. Returns 0."""
-    run = selection.one(session.expansion.runs, session.options.logs)
+    runs = session.observe()[0] if session.options.states else session.expansion.runs
+    run = runs[0] if len(runs) == 1 and not session.options.logs else selection.one(runs, session.options.logs)
     folder = session.sweep.run(run)
     reader = Reader(folder, session.engines, sys.stdout.buffer, say)
 

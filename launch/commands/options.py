@@ -100,7 +100,10 @@ def _add_actions(options: ArgumentParser) -> None:
         "--watch", nargs="?", type=float, const=WATCH_S, metavar="S",
         help=f"show --status again every S seconds (default: {WATCH_S:g}) until all runs have ended",
     )  # fmt: skip
-    other.add_argument("--logs", metavar="ID", help="print the log of a run's last attempt")
+    other.add_argument(
+        "--logs", nargs="?", const="", metavar="ID",
+        help="print the log of a run's last attempt; without ID, of the only run selected",
+    )  # fmt: skip
     other.add_argument("-f", "--follow", action="store_true", help="with --logs: print new lines until the run ends")
     other.add_argument("--cancel", action="store_true", help="end runs that wait or run; asks first")
     other.add_argument("--collect", action="store_true", help="write results.csv, the table and the page now")

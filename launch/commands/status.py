@@ -5,14 +5,12 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from artnet.rundir import RunDir
@@ -20,25 +18,12 @@ from shards.files import LockError, is_locked
 from shards.streams import reader_has_gone
 
 from ..grid import Run
+from ..grid.space import shown
 from ..sweep.state import ENDED_BADLY, LIVE, Found, State
 from .session import Session, warn
+from .table import Row, most_telling, shown_rows
 
 _FIRST_TAIL, _LAST_TAIL = 1 << 14, 1 << 20  # bytes; an epoch's line may be far behind its steps' lines
-
-# Colours, and the order of importance where not all rows fit.
-_STYLES = {
-    State.RUNNING: "green",
-    **dict.fromkeys((State.FAILED, State.OUT_OF_MEMORY, State.TIMED_OUT, State.NODE_FAILED), "bold red"),
-    State.UNREADABLE: "bold red",
-    State.UNKNOWN: "yellow",
-    State.CANCELLED: "red",
-    State.INTERRUPTED: "yellow",
-    State.REQUEUED: "cyan",
-    State.SUBMITTING: "cyan",
-    State.PENDING: "cyan",
-    State.PLANNED: "dim",
-    State.COMPLETE: "blue",
-}
 
 
 def show(session: Session, console: Console) -> int:
@@ -48,10 +33,10 @@ def show(session: Session, console: Console) -> int:
     states = [observed.found[run.config.name].state for run in runs]
     if runs:
         metric = session.grid.metric["name"]
-        found = rows(session.sweep.folder, runs, observed.found, metric)
+        found = rows(session, runs, observed.found)
         # Without a terminal no line is wrapped or cut, however long a reason is.
         wide = console if console.is_terminal else Console(file=console.file, width=10_000)
-        wide.print(table(found, metric, wraps=console.is_terminal), highlight=False)
+        wide.print(shown_rows(found, metric, console), highlight=False)
     console.print(f"{session.grid.name}: {counts(states)}{_selected(session)}", highlight=False)
     if gone:
         names = ", ".join(run.config.name for run in gone[:5]) + (", ..." if len(gone) > 5 else "")
@@ -82,10 +67,12 @@ def watch(session: Session, console: Console) -> int:
             line = f"{session.grid.name}: {counts(states)}{_selected(session)}"
             over = not alive(states) and not _is_launching(session)
             if console.is_terminal:
-                found = rows(session.sweep.folder, runs, observed.found, metric)
-                shown = most_telling(found, max(1, console.height - 4))
-                rest = f", {len(found) - len(shown)} not shown" if len(shown) < len(found) else ""
-                screen.update(Group(table(shown, metric, wraps=False), Text(line + rest)), refresh=True)
+                found = rows(session, runs, observed.found)
+                fitting, room = found, console.height - 2
+                while len(fitting) > 1 and len(console.render_lines(shown_rows(fitting, metric, console))) > room:
+                    fitting = most_telling(found, min(room, len(fitting) - 1))
+                rest = f", {len(found) - len(fitting)} not shown" if len(fitting) < len(found) else ""
+                screen.update(Group(shown_rows(fitting, metric, console), Text(line + rest)), refresh=True)
             elif line != shown_counts:
                 shown_counts = line
                 console.print(line, highlight=False)
@@ -101,28 +88,28 @@ def _is_launching(session: Session) -> bool:
         return False
 
 
-@dataclass(frozen=True)
-class Row:
-    """A run as the table shows it. None: not known yet. `to_go_s` is estimated from the epochs so far, in seconds."""
-
-    name: str
-    state: State
-    reason: str = ""
-    node: str = ""
-    epoch: int | None = None
-    epochs: int = 0
-    metric: float | None = None
-    images_per_s: float | None = None
-    to_go_s: float | None = None
-    limit: str = ""
+def rows(session: Session, runs: Sequence[Run], found: Mapping[str, Found]) -> list[Row]:
+    """A row for each run, with the grid's metric: a key of the lines of metrics.jsonl that close an epoch."""
+    unnamed, metric = not_in_names(session.everything.runs), session.grid.metric["name"]
+    return [_row(session.sweep.run(run), run, found[run.config.name], metric, unnamed) for run in runs]
 
 
-def rows(sweep: Path, runs: Sequence[Run], found: Mapping[str, Found], metric: str) -> list[Row]:
-    """A row for each run. `metric` is a key of the lines of metrics.jsonl that close an epoch."""
-    return [_row(RunDir(sweep / run.config.name), run, found[run.config.name], metric) for run in runs]
+def not_in_names(runs: Sequence[Run]) -> dict[str, str]:
+    """The keys in which runs differ whose names are alike but for the signature, each with a short title."""
+    alike: dict[str, list[Run]] = {}
+    for run in runs:
+        alike.setdefault(run.config.name.rpartition("-")[0], []).append(run)
+    keys = dict.fromkeys(
+        key
+        for group in alike.values()
+        for key in (key for run in group for key in run.values)
+        if len({shown(run.values.get(key, "")) for run in group}) > 1
+    )
+    short = Counter(key.rpartition(".")[2] for key in keys)
+    return {key: last if short[last := key.rpartition(".")[2]] == 1 else key for key in keys}
 
 
-def _row(folder: RunDir, run: Run, found: Found, metric: str) -> Row:
+def _row(folder: RunDir, run: Run, found: Found, metric: str, unnamed: Mapping[str, str]) -> Row:
     last, closed = tail(folder.metrics_file)
     epochs = run.config.train.epochs
     running = found.state is State.RUNNING
@@ -130,17 +117,21 @@ def _row(folder: RunDir, run: Run, found: Found, metric: str) -> Row:
     if running and closed and closed["epoch"]:
         to_go = max(0.0, closed["seconds"] / closed["epoch"] * (epochs - closed["epoch"]))
         to_go = max(0.0, to_go - max(0.0, time.time() - max(closed["time"], _started(folder))))
+    result = folder.result(run.config.signature) if found.state is State.COMPLETE else None
     return Row(
         name=folder.name,
         state=found.state,
         reason=found.reason,
+        values={title: shown(run.values[key]) for key, title in unnamed.items() if key in run.values},
         node=found.node or (str(_attempt(folder).get("host", "")) if running else ""),
         epoch=last.get("epoch"),
         epochs=epochs,
-        metric=closed.get(metric),
-        images_per_s=last.get("images_per_s") if running or found.state is State.COMPLETE else None,
+        score=closed.get(metric),
+        test=fmean(task.test.top1 for task in result.tasks.values()) if result else None,
+        images_per_s=last.get("images_per_s") if running or result else None,
         to_go_s=to_go,
         limit=found.left if running else "",
+        age_s=max(0.0, time.time() - last["time"]) if running and last else None,
     )
 
 
@@ -208,42 +199,3 @@ def ended_badly(states: Sequence[State]) -> bool:
 def alive(states: Sequence[State]) -> bool:
     """Whether one of the runs is alive: it waits or runs."""
     return any(state in LIVE for state in states)
-
-
-def most_telling(rows: Sequence[Row], room: int) -> list[Row]:
-    """The rows to show where there is `room` for so many: running and failed runs before waiting and complete ones."""
-    order = list(_STYLES)
-    return sorted(rows, key=lambda row: order.index(row.state))[:room]
-
-
-def table(rows: Sequence[Row], metric: str, wraps: bool) -> Table:
-    """The table. Empty columns are left out; `wraps` wraps long reasons instead of cutting them."""
-    columns = {
-        "run": [Text(row.name) for row in rows],
-        "state": [Text(row.state.replace("_", " "), style=_STYLES[row.state]) for row in rows],
-        "node": [Text(row.node) for row in rows],
-        "epoch": [Text("" if row.epoch is None else f"{row.epoch}/{row.epochs}") for row in rows],
-        f"last {metric}": [Text("" if row.metric is None else f"{row.metric:.4f}") for row in rows],
-        "images/s": [Text("" if row.images_per_s is None else f"{row.images_per_s:.0f}") for row in rows],
-        "to go": [Text(duration(row.to_go_s)) for row in rows],
-        "limit in": [Text(row.limit) for row in rows],
-        "reason": [Text(" ".join(row.reason.split())) for row in rows],
-    }
-    shown = Table(box=None, padding=(0, 2, 0, 0))
-    filled = {title: cells for title, cells in columns.items() if any(cell.plain for cell in cells)}
-    for title in filled:
-        broken = wraps and title == "reason"
-        shown.add_column(
-            title,
-            justify="left" if title in ("run", "state", "node", "reason") else "right",
-            no_wrap=not broken,
-            overflow="fold" if broken else "ellipsis",
-        )
-    for cells in zip(*filled.values(), strict=True):
-        shown.add_row(*cells)
-    return shown
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as `2:10:00`, or `1 day, 2:10:00`; nothing for None."""
-    return "" if seconds is None else str(timedelta(seconds=round(seconds)))

@@ -82,6 +82,8 @@ def by_id(expansion: Expansion, prefixes: Sequence[str]) -> Expansion:
 
 def one(runs: Sequence[Run], prefix: str) -> Run:
     """The run whose name or signature begins with `prefix`. Raises `UserError` unless exactly one does."""
+    if not prefix:
+        raise UserError(f"--logs: {len(runs)} runs are selected; give the ID of one, or select one with --only")
     chosen = [run for run in runs if _has(run, prefix)]
     if not chosen:
         raise UserError(f"--logs {prefix}: {_nearest(runs, prefix)}")

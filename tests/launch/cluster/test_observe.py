@@ -7,6 +7,7 @@ import pytest
 from artnet.rundir import RunDir, write_json
 from launch.cluster import observe
 from launch.cluster.queue import Answer, QueueEntry
+from launch.cluster.reasons import in_words
 from launch.sweep.folder import note_state
 from launch.sweep.state import Found, State
 
@@ -83,3 +84,19 @@ def test_a_run_whose_lock_is_held_is_alive_whatever_a_scheduler_says(tmp_path):
     assert judge(tmp_path, failed, Answer({})).state is State.FAILED
     found = observe.judge_here(run, run.state())
     assert (found.state, found.reason) == (State.INTERRUPTED, "its process is gone")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("JobArrayTaskLimit", "waits for max_parallel"),
+        ("QOSMaxJobsPerUserLimit", "waits for a limit of its quality of service (QOSMaxJobsPerUserLimit)"),
+        ("AssocGrpGRES", "waits for a limit of its account (AssocGrpGRES)"),
+        ("ReqNodeNotAvail, UnavailableNodes:node[1-2]",
+         "nodes that it needs are down or reserved, UnavailableNodes:node[1-2]"),
+        ("NewInSlurm30", "NewInSlurm30"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_slurms_reasons_are_said_in_words(word, said):
+    assert in_words(word) == said

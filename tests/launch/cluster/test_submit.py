@@ -111,6 +111,9 @@ def test_a_job_of_this_machine_is_the_same_through_another_path_and_frees_the_la
     trainable.root.symlink_to("real")
     ended = trainable.launch("slurm", "--cluster", "local")  # to the end of its output
     assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines() == [
+        "tiny: 1 run", "1 to start", "submitted 1 job; --status or --watch shows where they are",
+    ]  # fmt: skip
     trainable.root = tmp_path / "real"
     trainable.sweep = SweepDir(trainable.root / "tiny")
     (run,) = trainable.folders

@@ -23,7 +23,7 @@ def test_cleaning_leaves_results_last_logs_and_what_is_alive(tiny, fake_slurm, c
         note_state(folder, State.RUNNING if number else State.COMPLETE, position=0, **job)
         fake_slurm.add(job["job"], job["job_name"])
         folder.checkpoints.mkdir()
-        for file in ("last.pt", "best.pt"):
+        for file in ("last.pt", "previous.pt", "best.pt"):
             (folder.checkpoints / file).write_bytes(bytes(1000))
         for attempt in (1, 2):
             (attempt_folder(folder, attempt) / "stdout").write_bytes(bytes(100))
@@ -40,13 +40,14 @@ def test_cleaning_leaves_results_last_logs_and_what_is_alive(tiny, fake_slurm, c
     tiny.sweep.lock.touch()
     before = sorted(tiny.root.rglob("*"))
     assert tiny.call("local", "--clean", "--dry-run") == 0
-    assert "dry run: nothing was deleted of 6.1 kB" in capsys.readouterr().out
+    assert "dry run: nothing was deleted of 7.1 kB" in capsys.readouterr().out
     assert before == sorted(tiny.root.rglob("*"))
     assert tiny.call("local", "--clean", "--yes") == 0
     gone = {str(path.relative_to(tiny.sweep.folder)) for path in {*before} - {*tiny.root.rglob("*")}}
     name = folders[0].name
     assert gone == {
-        f"{name}/checkpoints/last.pt", f"{name}/attempts/001", f"{name}/attempts/001/stdout",
+        f"{name}/checkpoints/last.pt", f"{name}/checkpoints/previous.pt",
+        f"{name}/attempts/001", f"{name}/attempts/001/stdout",
         "slurm/70_0.log", "slurm/artnet-a_b-0.json", "replaced/some.1", "replaced/some.1/file",
     }  # fmt: skip
     capsys.readouterr()

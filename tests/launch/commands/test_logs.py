@@ -34,6 +34,8 @@ def test_logs_are_those_of_the_last_attempt_of_every_rank(tiny, capfdbinary):
     (folder.attempts / "002" / "stderr.1").write_bytes(b"other\n")
     tiny.call("local", "--logs", folder.name)
     assert capfdbinary.readouterr().out == b"rank 0 | new\nrank 0 | \xffwarned\nrank 1 | other\n"
+    tiny.call("local", "--only", "seed=0", "--logs")
+    assert capfdbinary.readouterr().out == b"rank 0 | new\nrank 0 | \xffwarned\nrank 1 | other\n"
     write_json(jobs / "artnet-a_b.json", {"attempts": [3]})  # a third job has come to nothing
     assert [file.name for file in files(folder, ENGINES)] == ["7_0.log"]
 

@@ -70,6 +70,7 @@ def test_every_door_has_the_same_commands_and_selectors(door, capsys):
         (("--status", "--only", "seed=7"), "seed 0, 1, 2"),
         (("--status", "--id", "resnet19"), "did you mean resnet18"),
         (("--logs", "resnet"), "3 runs begin with it"),
+        (("--logs",), "3 runs are selected; give the ID of one"),
         (("--logs", "qqq"), "names and signatures of 3 runs"),
         (("--cancel", "--only", "seed=0"), "give --yes"),
     ],

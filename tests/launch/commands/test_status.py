@@ -1,13 +1,29 @@
 """Where the runs are."""
 
+import contextlib
+import io
 import json
+import os
+import pty
+import re
+import signal
+import subprocess
 import threading
 import time
 
+import pytest
+from rich.console import Console
+
 from artnet.rundir import write_json
-from launch.commands.status import Row, most_telling, rows, tail
+from launch.commands.options import parse, parser
+from launch.commands.session import open_session
+from launch.commands.status import rows, tail
+from launch.commands.table import Row, ago, most_telling, shown_rows
+from launch.machine import MachineBackend
+from launch.sweep.backend import Engines
 from launch.sweep.folder import note_state
 from launch.sweep.state import Found, State
+from tests.conftest import ROOT, environment
 
 from ..tiny_grid import complete, log_epoch
 
@@ -25,9 +41,9 @@ def test_status_shows_where_each_run_is(tiny, capsys):
         told = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
         assert tiny.call("local", "--status", "--only", "seed=1") == 0
         one = capsys.readouterr().out
-    assert told[0] == "run state node epoch last val/top1 images/s to go reason"
-    assert told[1] == f"{folders[0].name} complete 1/1 0.5000 100"
-    assert told[2] == f"{folders[1].name} running somewhere 1/1 0.2500 77 0:00:00"
+    assert told[0] == "run state node epoch val/top1 % test/top1 % images/s to go as of reason"
+    assert told[1] == f"{folders[0].name} complete 1/1 50.00 50.00 100"
+    assert re.fullmatch(rf"{folders[1].name} running somewhere 1/1 25.00 77 0:00:00 \d+ s ago", told[2])
     assert told[3] == f"{folders[2].name} out of memory{' no more' * 50}"
     assert told[4] == f"{folders[3].name} planned"
     assert told[5] == "tiny: 4 runs: 1 planned, 1 running, 1 complete, 1 out of memory"
@@ -38,8 +54,33 @@ def test_a_scheduler_knows_the_node_and_the_time_left(tiny):
     tiny.write(seeds=3)
     run, *_ = tiny.expand()
     found = {run.config.name: Found(State.RUNNING, node="node7", left="1:01:01")}
-    (row,) = rows(tiny.sweep.folder, [run], found, "val/top1")
+    options = parse(parser("local.py", "").parse_args(["--grid", str(tiny.file), "--runs", str(tiny.root)]))
+    (row,) = rows(open_session(options, Engines(MachineBackend())), [run], found)
     assert (row.node, row.limit) == ("node7", "1:01:01")
+
+
+def test_runs_that_only_their_signatures_tell_apart_show_what_varies(tiny, capsys):
+    tiny.write(parameters={"optim.lr": [0.03, 0.3], "seed": [0, 1]})
+    assert tiny.call("local", "--status", "--only", "seed=1") == 0
+    told = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert told[0] == ["run", "lr", "state"]
+    assert [line[1:] for line in told[1:3]] == [["0.03", "planned"], ["0.3", "planned"]]
+
+
+def test_where_the_table_is_too_wide_nothing_is_cut():
+    name, reason = "resnet50-rla-cbam_channel_artist+style+genre_s0-3f9a1c7b", "it is the loss " * 12 + "end"
+    row = Row(name, State.FAILED, reason, {"lr": "0.03"}, epoch=3, epochs=50, score=0.4123, age_s=7300)
+    lines = {}
+    for width in (80, 400):
+        console = Console(force_terminal=True, width=width, color_system=None, file=io.StringIO())
+        console.print(shown_rows([row], "val/top1", console), highlight=False)
+        lines[width] = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert max(map(len, lines[80])) <= 80
+    assert lines[80][:2] == [name, "  failed, lr=0.03, epoch 3/50, val/top1 41.23 %, as of 2 h ago"]
+    assert " ".join(" ".join(lines[80][2:]).split()) == reason
+    assert len(lines[400]) == 2
+    assert lines[400][1].endswith(reason)
+    assert (ago(None), ago(119), ago(120), ago(400_000)) == ("", "119 s ago", "2 min ago", "5 days ago")
 
 
 def test_the_last_epoch_is_found_far_behind_its_steps(tmp_path):
@@ -71,6 +112,27 @@ def test_watching_ends_when_nothing_lives(tiny, capsys):
     watcher.join(timeout=60)
     assert codes == [1]
     assert "1 failed" in told + capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_watch_that_is_ended_leaves_the_terminal_as_it_was(tiny, number):
+    folder, *_ = tiny.plan(seeds=1)
+    master, terminal = pty.openpty()
+    with folder.locked():
+        process = subprocess.Popen(
+            tiny.command("local", "--watch"), cwd=ROOT, env=environment(TERM="xterm"), stdin=terminal, stdout=terminal
+        )
+        os.close(terminal)
+        shown = b""
+        while b"1 running" not in shown:
+            shown += os.read(master, 4096)
+        process.send_signal(number)
+        with contextlib.suppress(OSError):  # how a terminal that nobody has open ends
+            while more := os.read(master, 4096):
+                shown += more
+    assert process.wait(timeout=60) == 128 + number
+    assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l") >= 0  # the cursor is shown again
+    os.close(master)
 
 
 def test_collecting_writes_the_table_and_starts_nothing(tiny, capsys):
