@@ -28,7 +28,6 @@ from tests.artnet.training.conftest import EVERYTHING, events
 from tests.conftest import TINY, python
 
 ALONE = Ranks(0, 1, 1, torch.device("cpu"))
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 
 def test_a_run_writes_the_documented_files(run_yaml, tmp_path, shards):
@@ -60,7 +59,7 @@ def test_a_run_writes_the_documented_files(run_yaml, tmp_path, shards):
 def test_two_ranks_train_three_heads_and_test_every_labelled_painting_once(run_yaml, tmp_path):
     """With partly labelled paintings and learned weights; also checks all parts of the final file."""
     config = run_yaml(task=list(TASKS), loss__weighting="uncertainty", data__labelled="any", train__log_every=3)
-    ended = python(*TORCHRUN, "-m", "artnet.train", *runs.arguments(config, tmp_path / "run"))
+    ended = python("-m", "artnet.train", *runs.arguments(config, tmp_path / "run", "--processes", "2"))
     assert ended.returncode == 0, ended.stderr
     run = RunDir(tmp_path / "run")
     result, index = run.result(), read_index(Path(run.config().data.shards))
