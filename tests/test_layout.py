@@ -32,10 +32,13 @@ ROOMS = {
     "artnet.training": ("artnet.inference", "artnet.data", "artnet.models", *(CORE := (
         "artnet.checkpoint", "artnet.config", "artnet.device", "artnet.distributed", "artnet.errors", "artnet.formats",
         "artnet.peers", "artnet.placement",
-        "artnet.provenance", "artnet.recipes", "artnet.rundir", "artnet.sections", "artnet.stop", "artnet.world",
+        "artnet.provenance", "artnet.recipes", "artnet.rundir", "artnet.sections", "artnet.sources", "artnet.stop",
+        "artnet.world",
     )), "shards"),
     "artnet.inference": ("artnet.data", "artnet.models", *CORE, "shards"),
-    "artnet.analysis": ("artnet.config", "artnet.formats", "artnet.provenance", "artnet.rundir", "shards"),
+    "artnet.analysis": (
+        "artnet.config", "artnet.formats", "artnet.provenance", "artnet.rundir", "artnet.sources", "shards",
+    ),
     "artnet.models": ("artnet.checkpoint", "artnet.config", "artnet.errors", "artnet.weights", "shards.errors"),
     "artnet.data": ("artnet.config", "artnet.sections", "shards"),
     "artnet": (*CORE, "shards"),
@@ -48,7 +51,7 @@ PACKAGES = ("artnet", "launch", "shards")
 # Launchers know nothing of how a run is trained, only its configuration, its directory and its report.
 LAUNCH_MAY = (
     "artnet.config", "artnet.document", "artnet.formats", "artnet.numeric", "artnet.paths", "artnet.provenance",
-    "artnet.report", "artnet.rundir", "artnet.weights",
+    "artnet.report", "artnet.rundir", "artnet.sources", "artnet.weights",
 )  # fmt: skip
 
 

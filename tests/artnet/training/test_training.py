@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from artnet import sources
 from artnet.config import build, load, unflatten
 from artnet.data.dataset import SplitData
 from artnet.distributed import Ranks
@@ -48,6 +49,7 @@ def test_a_run_writes_the_documented_files(run_yaml, tmp_path, shards):
         assert result.tasks[task].majority == pytest.approx(np.bincount(labels[:, 0]).max() / len(labels))
     (attempt,) = run.run()["attempts"]
     assert (attempt["outcome"], attempt["world_size"], attempt["from_step"]) == ("complete", 1, 0)
+    assert attempt["sources"] == sources.digests()
     assert [line["epoch"] for line in run.epochs()] == [1]
     assert list(run.tensorboard.glob("events*"))
     again = runs.train(config_file, tmp_path / "run")
