@@ -1,4 +1,4 @@
-"""`torchrun -m artnet.train --config RUN.yaml --data SHARDS`: train one run; `python -m` does it in one process.
+"""`python -m artnet.train --config RUN.yaml --data SHARDS`: train one run, in one process or several.
 
 Started again, it resumes from the last checkpoint; a complete run is left as it is. Exit codes:
 
@@ -7,6 +7,7 @@ Started again, it resumes from the last checkpoint; a complete run is left as it
     2   wrong input, or checkpoints that cannot be read
     75  stopped on request (SIGTERM, SIGINT, SIGUSR2, SIGHUP) with a checkpoint: run it again to resume
 
+`--processes N` starts N ranks on this machine; several machines, or schedulers, start them with torchrun or srun.
 torchrun ends with 1 whatever its processes end with; the `outcome` of the last attempt in `run.json` says more.
 """
 
@@ -27,6 +28,7 @@ from .config.keys import ShowKeys
 from .distributed.world import World
 from .errors import FailedError, OutOfMemoryError, PeerLostError, StoppedOnRequest
 from .identity import check_free, take
+from .processes import RankProcesses
 from .rundir import EXIT_STOPPED, RunDir
 from .stop import StopRequest
 from .weights import as_begun, with_digest
@@ -70,6 +72,13 @@ def _main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", metavar="SHARDS", help="folder or URL of shards (default: the config's data.shards)")
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="the run directory (default: runs/NAME)")
     parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="ranks to start on this machine: one GPU each, or a share of the cores (default: 1)",
+    )
+    parser.add_argument(
         "--auto-accumulate",
         action="store_true",
         help="when memory runs out, resume from the last checkpoint with twice the train.accumulate; "
@@ -77,8 +86,12 @@ def _main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--keys", action=ShowKeys, help="list the keys of RUN.yaml, or those of a SECTION, and exit")
     args = parser.parse_args(argv)
+    if args.processes < 1:
+        raise UserError("--processes must be at least 1")
     stop = StopRequest()
     world = World.from_environment()
+    if args.processes > 1 and world.world_size > 1:
+        raise UserError("--processes starts the ranks itself; leave it out, or start it without torchrun")
     config, run = prepare(args.config, args.data, args.run_dir)
     with stop.waiting():
         index = read_index(local_folder(config.data.shards))  # type: ignore[arg-type]  # prepare() made sure of it
@@ -87,6 +100,8 @@ def _main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"{run.path} is complete, but on other data than {index.folder}; choose another --run-dir")
         print(f"{run.path} is complete already")
         return 0
+    if args.processes > 1:
+        return RankProcesses().train(args.processes, _arguments_of_ranks(args))
     first = world.rank == 0
     with run.locked() if first else contextlib.nullcontext():
         if first:
@@ -123,6 +138,12 @@ def _main(argv: Sequence[str] | None = None) -> int:
             )
         print(f"{run.path} is complete")
     return 0
+
+
+def _arguments_of_ranks(args: argparse.Namespace) -> list[str]:
+    given = {"--config": args.config, "--data": args.data, "--run-dir": args.run_dir}
+    values = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+    return [*values, *["--auto-accumulate"] * args.auto_accumulate]
 
 
 if __name__ == "__main__":

@@ -28,16 +28,19 @@ ROOMS = {
     "artnet.report": ("artnet", "shards"),
     "artnet.training": ("artnet.inference", "artnet.data", "artnet.models", *(CORE := (
         "artnet.checkpoint", "artnet.config", "artnet.distributed", "artnet.errors", "artnet.formats",
-        "artnet.provenance", "artnet.rundir", "artnet.stop",
+        "artnet.provenance", "artnet.rundir", "artnet.sources", "artnet.stop",
     )), "shards"),
     "artnet.inference": ("artnet.data", "artnet.models", *CORE, "shards"),
-    "artnet.analysis": ("artnet.config", "artnet.formats", "artnet.provenance", "artnet.rundir", "shards"),
+    "artnet.analysis": (
+        "artnet.config", "artnet.formats", "artnet.provenance", "artnet.rundir", "artnet.sources", "shards",
+    ),
     "artnet.models": ("artnet.checkpoint", "artnet.config", "artnet.errors", "artnet.weights", "shards.errors"),
     "artnet.data": ("artnet.config", "shards"),
     "artnet.distributed": ("artnet.errors", "shards.errors", "shards.workers"),
     "artnet.checkpoint": ("shards.errors", "shards.files"),
     "artnet.identity": ("artnet.weights", "artnet.config", "artnet.rundir", "shards.errors"),
     "artnet.weights": ("artnet.config", "artnet.rundir", "shards"),
+    "artnet.processes": ("artnet.rundir", "artnet.stop", "shards.workers"),
     "artnet.stop": ("artnet.rundir",),
     "artnet.rundir": ("artnet.config", "artnet.errors", "artnet.formats", "shards.errors", "shards.files"),
     "artnet.config": ("artnet.formats", "shards.errors", "shards.files"),
@@ -50,7 +53,8 @@ PACKAGES = ("artnet", "launch", "shards")
 
 # Launchers know nothing of how a run is trained, only its configuration, its directory and its report.
 LAUNCH_MAY = (
-    "artnet.config", "artnet.formats", "artnet.provenance", "artnet.report", "artnet.rundir", "artnet.weights",
+    "artnet.config", "artnet.formats", "artnet.provenance", "artnet.report", "artnet.rundir", "artnet.sources",
+    "artnet.weights",
 )  # fmt: skip
 
 

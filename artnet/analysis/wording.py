@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from ..sources import differing, named, recorded
 from .results import Run, Sweep
 from .statistics import Estimate
 from .summary import Cell, Group, Summary, setting
@@ -133,6 +134,10 @@ def notes(sweep: Sweep, summary: Summary) -> list[str]:
         sentences.append(f"Of {len(sweep.runs)} runs, {len(without)} {verb} no result: {states(without)}.")
     if len({run.result.data for run in sweep.runs if run.result}) > 1:
         sentences.append("The runs used different shards, so their figures are not measured on the same images.")
+    for group in summary.groups:
+        made = [record for run in group.runs if run.result for record in recorded(run.directory.run())]
+        if files := differing(made):
+            sentences.append(f"The runs of {group.label} were not all made by the same code: {named(files)}.")
     for reference in sweep.manifest.reference:
         if not any(reference.matches(run.config) for run in sweep.runs):
             when = ", ".join(setting(key, of) for key, of in reference.when.items())

@@ -12,7 +12,7 @@ import torch
 from shards.errors import UserError
 from shards.index import Index
 
-from .. import provenance
+from .. import provenance, sources
 from ..config import RunConfig
 from ..distributed.ranks import Ranks
 from ..errors import OutOfMemoryError, PeerLostError, StoppedOnRequest, is_out_of_memory
@@ -120,6 +120,7 @@ def _entry(config: RunConfig, ranks: Ranks, accumulate: int) -> dict[str, Any]:
         "from_step": 0,
         "accumulate": accumulate,
         "precision": precision_on(ranks.device, config.train.precision),
+        "sources": sources.digests() if ranks.is_first else {},
     }
 
 

@@ -13,6 +13,7 @@ from ..console import ask, say
 from ..grid import Expansion, Grid
 from ..grid.space import shown
 from ..sweep.backend import Engines, Launch
+from ..sweep.code import other_code
 from ..sweep.data import check_data
 from ..sweep.folder import SweepDir, note_state
 from ..sweep.plan import STARTS, Action, Decision, decide, outside, summary, to_start
@@ -85,6 +86,8 @@ def _plan(session: Session, console: Console, fresh: bool = False) -> tuple[list
         states = [observed.found[run.config.name].state for run in session.expansion.runs]
         say(f"nothing is {' or '.join(sorted(session.options.states))}; {counts(states)}")
     show_plan(console, session.grid, session.expansion, decisions, session.options.dry_run)
+    if sentence := other_code(session.sweep, decisions):
+        say(f"warning: {sentence}")
     for engine, names in _held(own, decisions).items():
         say(f"note: launch/{engine}.py holds {_listed(names)} alive, which is left to it")
     return decisions, observed

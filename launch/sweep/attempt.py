@@ -23,13 +23,13 @@ POLL_S = 0.2
 
 
 def training_command(folder: RunDir, processes: int = 1) -> list[str]:
-    """The command that trains a run: with torchrun if there are several `processes`.
+    """The command that trains a run, in one process or several.
 
     `-P` makes it import the same code from every working directory.
     """
     program = ["-m", "artnet.train", "--config", str(folder.config_file), "--run-dir", str(folder.path)]
     if processes > 1:
-        program = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *program]
+        program += ["--processes", str(processes)]
     return [sys.executable, "-P", *program]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from artnet import sources
 from artnet.config import build, load, unflatten
 from artnet.data.dataset import SplitData
 from artnet.distributed.ranks import Ranks
@@ -28,7 +29,6 @@ from tests.artnet.training.conftest import EVERYTHING, events
 from tests.conftest import TINY, python
 
 ALONE = Ranks(0, 1, 1, torch.device("cpu"))
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 
 def test_a_run_writes_the_documented_files(run_yaml, tmp_path, shards):
@@ -49,6 +49,7 @@ def test_a_run_writes_the_documented_files(run_yaml, tmp_path, shards):
         assert result.tasks[task].majority == pytest.approx(np.bincount(labels[:, 0]).max() / len(labels))
     (attempt,) = run.run()["attempts"]
     assert (attempt["outcome"], attempt["world_size"], attempt["from_step"]) == ("complete", 1, 0)
+    assert attempt["sources"] == sources.digests()
     assert [line["epoch"] for line in run.epochs()] == [1]
     assert list(run.tensorboard.glob("events*"))
     again = runs.train(config_file, tmp_path / "run")
@@ -60,7 +61,7 @@ def test_a_run_writes_the_documented_files(run_yaml, tmp_path, shards):
 def test_two_ranks_train_three_heads_and_test_every_labelled_painting_once(run_yaml, tmp_path):
     """With partly labelled paintings and learned weights; also checks all parts of the final file."""
     config = run_yaml(task=list(TASKS), loss__weighting="uncertainty", data__labelled="any", train__log_every=3)
-    ended = python(*TORCHRUN, "-m", "artnet.train", *runs.arguments(config, tmp_path / "run"))
+    ended = python("-m", "artnet.train", *runs.arguments(config, tmp_path / "run", "--processes", "2"))
     assert ended.returncode == 0, ended.stderr
     run = RunDir(tmp_path / "run")
     result, index = run.result(), read_index(Path(run.config().data.shards))
