@@ -220,6 +220,19 @@ class MachineBackend:
                 f"{shown}; give fewer processes"
             )
 
+    def describe(self, launch: Launch) -> list[str]:
+        """How many runs at a time, and on what each."""
+        total = len(to_start(launch.decisions))
+        if not total:
+            return []
+        block = self._block
+        places = slots(visible_gpus(), block.processes, block.max_parallel, block.runs_per_gpu)
+        at_a_time, first = min(total, len(places)), places[0]
+        return [
+            f"on this machine, {at_a_time} at a time, for each run: processes: {block.processes}, "
+            f"GPUs: {len(first.gpus)}, CPU threads a process: {first.threads}"
+        ]
+
     def _where(self, grid: Grid, key: str) -> str:
         """Where a key of the block is given: `FILE:LINE`, or an option."""
         return f"--{key.replace('_', '-')}" if self._overrides.get(key) is not None else grid.where("local", key)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from ..grid import Expansion, Grid, Run, expand
 from ..host.gpus import visible_gpus
 from ..sweep.attempt import end_processes
 from ..sweep.backend import Launch, Leftovers
-from ..sweep.cost import cost, estimate
 from ..sweep.folder import SweepDir, note_state
 from ..sweep.plan import Action, to_start
 from ..sweep.state import ENDED_BADLY, LIVE, Found, Observation, State
@@ -85,6 +85,18 @@ class ClusterBackend:
             self._code = snapshot.take(launch.sweep.code, launch.sweep.folder.parent)
         return None
 
+    def describe(self, launch: Launch) -> list[str]:
+        """The resources of the jobs, and the options that come too late for jobs that are submitted already."""
+        chosen = Counter(self._wanted[decision.run.config.name] for decision in to_start(launch.decisions))
+        lines = [f"{count} job{'s' * (count > 1)}: {asked.in_words}" for asked, count in chosen.items()]
+        given = [f"--{key.replace('_', '-')}" for key, value in self._overrides.items() if value not in (None, [])]
+        kept = [d for d in launch.decisions if d.action is Action.LEAVE and d.state in LIVE]
+        left = [decision for decision in kept if decision.found.engine == self.name]
+        if given and left:
+            runs = "1 run that is" if len(left) == 1 else f"{len(left)} runs that are"
+            lines.append(f"{', '.join(given)}: without effect on {runs} submitted already")
+        return lines
+
     def _check_gpus(self, runs: Sequence[Run]) -> None:
         for resources, run in self._distinct(runs).items():
             asked, ranks = resources.gpus_per_node, resources.ranks_per_node
@@ -109,10 +121,6 @@ class ClusterBackend:
             say(f"warning: {warning}")
         if found.problems:
             raise UserError("\nerror: ".join(found.problems))
-        complete = [decision.run for decision in decisions if decision.state is State.COMPLETE]
-        finished = [(run, spent) for run in complete if (spent := cost(sweep.run(run), run.config.signature))]
-        if estimated := estimate(finished, chosen):
-            say(estimated)
 
     def start(self, launch: Launch) -> bool:
         """Submit the runs that the plan starts. Raises `UserError` with SLURM's message if it refuses."""

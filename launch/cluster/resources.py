@@ -14,7 +14,7 @@ from shards.errors import UserError
 
 from ..grid import Grid, Run
 from ..grid.space import Values, partial
-from .times import read_seconds
+from .times import read_seconds, write_minutes
 
 _UNITS = {"K": 2**-10, "M": 1, "G": 2**10, "T": 2**20}  # in MiB
 
@@ -100,6 +100,21 @@ class Resources(BaseModel):
     def gpus_in_words(self) -> str:
         """The argument of --gpus-per-node: `4` or `a100:4`; empty without GPUs."""
         return ":".join(filter(None, [self.gpu_type, str(self.gpus_per_node)])) if self.gpus_per_node else ""
+
+    @property
+    def in_words(self) -> str:
+        """What a job asks for, in the words of the block: `partition gpu, time 8:00:00, 1 node, 4 GPUs a node`."""
+        of_node = " a node" if self.nodes > 1 else ""
+        facts = [
+            f"partition {self.partition}" if self.partition else "default partition",
+            f"time {write_minutes(self.time)}",
+            f"{self.nodes} node{'s' * (self.nodes > 1)}",
+            f"{self.gpus_in_words or 'no'} GPU{'s' * (self.gpus_per_node > 1)}{of_node}",
+            f"{self.ranks_per_node} process{'es' * (self.ranks_per_node > 1)}{of_node}",
+            f"{self.cpus_per_task} CPUs a process" if self.cpus_per_task else "",
+            f"memory {self.mem or self.mem_per_gpu + ' a GPU'}" if self.mem or self.mem_per_gpu else "",  # type: ignore[operator]
+        ]
+        return ", ".join(filter(None, facts))
 
     @property
     def cpus_per_node(self) -> int:

@@ -10,6 +10,7 @@ from rich.console import Console
 from ..console import ask
 from ..grid import Run
 from ..sweep.backend import Engines
+from ..sweep.disk import in_words, size
 from ..sweep.folder import SweepDir
 from ..sweep.state import LIVE, Found, State
 from .session import Session, check_answer
@@ -68,12 +69,6 @@ def find(
     return [Leftover(what, paths, sum(map(size, paths))) for what, paths in kinds.items() if paths]
 
 
-def size(path: Path) -> int:
-    """The bytes of a file, or of all files in a folder."""
-    files = path.rglob("*") if path.is_dir() and not path.is_symlink() else [path]
-    return sum(file.lstat().st_size for file in files)
-
-
 def delete(leftovers: Sequence[Leftover]) -> None:
     """Delete it. What is gone already is no error."""
     for path in (path for kind in leftovers for path in kind.paths):
@@ -81,13 +76,3 @@ def delete(leftovers: Sequence[Leftover]) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-
-
-def in_words(size: int) -> str:
-    """A size as people read it: `1.2 GB`."""
-    amount, unit = float(size), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if amount < 1000:
-            break
-        amount, unit = amount / 1000, larger
-    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"

@@ -12,12 +12,15 @@ from shards.errors import UserError
 from ..console import ask, say
 from ..grid import Expansion, Grid
 from ..grid.space import shown
+from ..sweep import disk
 from ..sweep.backend import Engines, Launch
 from ..sweep.code import other_code
+from ..sweep.cost import cost, estimate
 from ..sweep.data import check_data
 from ..sweep.folder import SweepDir, note_state
 from ..sweep.plan import STARTS, Action, Decision, decide, outside, summary, to_start
 from ..sweep.state import LIVE, Found, Observation, State
+from ..sweep.steps import steps
 from .session import Session, check_answer, check_environment, warn, where
 from .status import counts
 
@@ -32,7 +35,8 @@ def launch(session: Session, console: Console) -> int:
     engine.configure(session.grid, everything, session.options.sets)
     if session.options.dry_run:
         decisions, observed = _plan(session, console)
-        _check_data(session, decisions)
+        paintings = _check_data(session, decisions)
+        _describe(session, decisions, paintings, console)
         if not observed.trouble:
             engine.check(Launch(session.grid, everything, sweep, decisions), dry_run=True)
         return 0
@@ -44,6 +48,8 @@ def launch(session: Session, console: Console) -> int:
         engine.check(Launch(session.grid, everything, sweep, decisions), dry_run=False)
         if not agreed(sweep, decisions, session.options.yes):
             return 0
+        for line in _estimates(sweep, decisions):
+            say(line)
         decisions = clear(session.engines, sweep, decisions, observed.found)
         sweep.commit(session.grid, expansion, everything)
         started = Launch(session.grid, everything, sweep, decisions)
@@ -59,18 +65,40 @@ def launch(session: Session, console: Console) -> int:
     return EXIT_STOPPED
 
 
-def _check_data(session: Session, decisions: Sequence[Decision]) -> None:
-    """Print warnings about the data. Raises `UserError` where it is missing or does not suit the runs to start."""
+def _describe(session: Session, decisions: Sequence[Decision], paintings: Mapping[str, int], console: Console) -> None:
+    """Print what the runs to start would get and take: resources, steps, time and disk."""
+    asked = session.engines.own.describe(Launch(session.grid, session.everything.runs, session.sweep, decisions))
+    starting = [decision.run for decision in to_start(decisions)]
+    for line in (*asked, *steps(starting, paintings), *_estimates(session.sweep, decisions)):
+        console.print(line, highlight=False)
+
+
+def _estimates(sweep: SweepDir, decisions: Sequence[Decision]) -> list[str]:
+    """The time and the disk that the runs to start take, as far as complete ones show it."""
+    starting = [decision.run for decision in to_start(decisions)]
+    complete = [decision.run for decision in decisions if decision.state is State.COMPLETE]
+    finished = [(run, spent) for run in complete if (spent := cost(sweep.run(run), run.config.signature))]
+    space = disk.estimate([sweep.run(run).path for run in complete], len(starting))
+    return [line for line in (estimate(finished, starting), space) if line]
+
+
+def _check_data(session: Session, decisions: Sequence[Decision]) -> dict[str, int]:
+    """Print warnings about the data. Returns the training paintings of each run to start by its name.
+
+    Raises `UserError` where data is missing or does not suit the runs to start.
+    """
     options, starting = session.options, [decision.run for decision in to_start(decisions)]
-    for warning in check_data(
+    warnings, paintings = check_data(
         session.sweep,
         session.expansion.runs,
         starting,
         lambda key: where(session.grid, options.sets, key),
         session.engines.own.elsewhere,
         options.dry_run,
-    ):
+    )
+    for warning in warnings:
         say(f"warning: {warning}")
+    return paintings
 
 
 def _plan(session: Session, console: Console, fresh: bool = False) -> tuple[list[Decision], Observation]:

@@ -35,7 +35,7 @@ from ..host.signals import handled
 from ..machine import MachineBackend, is_left_running
 from ..sweep.backend import Launch
 from ..sweep.folder import SweepDir, note_state
-from ..sweep.plan import STARTS, Action, Decision
+from ..sweep.plan import STARTS, Action, Decision, to_start
 from ..sweep.state import State
 from .trial import Trial
 
@@ -110,6 +110,13 @@ class SearchBackend(MachineBackend):
         if (self._search.gpus_per_run or 0) > 1:
             where = launch.grid.where("tune", "gpus_per_run")
             say(f"warning: {where}: a run of a search is one process, which uses one GPU; the others would be idle")
+
+    def describe(self, launch: Launch) -> list[str]:
+        """The share of this machine that each run gets."""
+        if not to_start(launch.decisions):
+            return []
+        each = share(self._search, cores(), len(visible_gpus()))
+        return [f"on this machine, for each run: CPUs: {each.cpus:g}, GPUs: {each.gpus:g}"]
 
     def start(self, launch: Launch) -> bool:
         """Let Ray Tune train the runs of the plan, and wait for those left running. False after Ctrl-C."""

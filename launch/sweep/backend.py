@@ -51,6 +51,9 @@ class Backend(Protocol):
         With `dry_run`, that this machine lacks the scheduler is printed, not raised.
         """
 
+    def describe(self, launch: Launch) -> list[str]:
+        """What each run to start gets of the machine or the cluster, in lines for a dry run."""
+
     def start(self, launch: Launch) -> bool:
         """Carry out the plan. Returns False if it was stopped on request."""
 

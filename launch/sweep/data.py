@@ -19,11 +19,12 @@ def check_data(
     where: Callable[[str], str],
     elsewhere: bool,
     dry_run: bool,
-) -> list[str]:
+) -> tuple[list[str], dict[str, int]]:
     """Check that the shards are there, are those that the `runs` so far were trained on, and suit those `starting`.
 
     `where` says where a key is given, `FILE:LINE`. Shards that only the machines of jobs may see (`elsewhere`) are
-    not looked at. Returns warnings about them. Raises `UserError` for what is wrong.
+    not looked at. Returns warnings about them, and how many training paintings each run to start has, by its name,
+    where that is known. Raises `UserError` for what is wrong.
     """
     found: dict[str, Index | None] = {}
     warnings = []
@@ -47,8 +48,7 @@ def check_data(
                 f"{sweep.run(run).path} was trained on other data than {shards} holds now; "
                 "give another --runs, or delete that run"
             )
-    _check_batches(starting, found, where)
-    return warnings
+    return warnings, _check_batches(starting, found, where)
 
 
 def _read(shards: str, where: Callable[[str], str]) -> Index:
@@ -58,8 +58,9 @@ def _read(shards: str, where: Callable[[str], str]) -> Index:
         raise UserError(f"{where('data.shards')}: {error}") from None
 
 
-def _check_batches(runs: Sequence[Run], found: dict[str, Index | None], where: Callable[[str], str]) -> None:
+def _check_batches(runs: Sequence[Run], found: dict[str, Index | None], where: Callable[[str], str]) -> dict[str, int]:
     paintings: dict[tuple[object, ...], int] = {}
+    of_runs: dict[str, int] = {}
     for run in runs:
         config = run.config
         index = found.get(config.data.shards or "")
@@ -68,8 +69,10 @@ def _check_batches(runs: Sequence[Run], found: dict[str, Index | None], where: C
         key = (config.data.shards, config.task, config.data.labelled)
         if key not in paintings:
             paintings[key] = len(index.select("train", config.task, config.data.labelled)[0])
+        of_runs[config.name] = paintings[key]
         if config.train.batch_size > paintings[key]:
             raise UserError(
                 f"{where('train.batch_size')}: train.batch_size {config.train.batch_size} is more than the "
                 f"{paintings[key]} training paintings in {index.folder}; make it smaller"
             )
+    return of_runs
