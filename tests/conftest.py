@@ -1,6 +1,7 @@
 """A small demo data set, packed once for all tests."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,11 @@ ROOT = Path(__file__).resolve().parents[1]
 WIKIART = ROOT.parent / "shared" / "wikiart"
 
 needs_wikiart = pytest.mark.skipif(not WIKIART.is_dir(), reason=f"no real paintings at {WIKIART}")
+
+# In the background and under nohup these are ignored, also in the processes that tests start.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 # The smallest training there is: 33 pixels, one epoch, seconds on one core.
 TINY = {

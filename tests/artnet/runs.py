@@ -141,7 +141,6 @@ def _rank(rank: int, log: Path, environment: Mapping[str, str], target: Callable
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored if the tests run under nohup
     os.environ.update(environment)
     torch.set_num_threads(1)
     target(rank, *given)

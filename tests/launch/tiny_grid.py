@@ -140,7 +140,6 @@ def _launch(door: str, arguments: list[str], out: Path, err: Path, variables: di
     for file, number in ((out, 1), (err, 2)):
         with file.open("ab") as log:
             os.dup2(log.fileno(), number)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored if the tests run under nohup
     os.environ.clear()
     os.environ.update(variables)
     os.chdir(ROOT)
