@@ -247,6 +247,8 @@ def _progress(metric: str, ended: set[str]) -> Any:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Handle a request to stop as Ctrl-C, which Ray Tune handles itself: it lets the runs save a checkpoint."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background, before Ray Tune handles it
+        raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)
 
 

@@ -94,11 +94,20 @@ def test_more_than_the_machine_has_is_refused_before_ray_starts(trainable, monke
         assert f"grid.yaml:21: tune.{key} {value} is more than this machine shows" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_search_stops_on_request_while_ray_starts(trainable, monkeypatch, capsys, number):
+@pytest.mark.parametrize(
+    ("number", "on_interrupt"),
+    [
+        (signal.SIGTERM, signal.default_int_handler),
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGTERM, signal.SIG_IGN),  # as in the background
+    ],
+)
+def test_a_search_stops_on_request_while_ray_starts(trainable, monkeypatch, capsys, request, number, on_interrupt):
     import ray
 
     trainable.write(seeds=1)
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     monkeypatch.setattr(ray, "init", lambda **_: signal.raise_signal(number))
     assert trainable.call("tune") == EXIT_STOPPED
     assert "run the same command again" in capsys.readouterr().err
