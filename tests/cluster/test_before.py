@@ -121,4 +121,4 @@ def test_the_code_that_runs_is_the_code_that_was_submitted(submit, tree, tmp_pat
     assert "+# changed, and not committed" in git["diff"]
     [snapshot] = (tmp_path / "runs" / "tiny" / "code").glob("[!.]*")
     assert (snapshot / "launch" / "untracked.py").exists()
-    assert list((snapshot / "artnet").glob("__pycache__/config.*"))  # it was imported from there
+    assert list((snapshot / "artnet").glob("__pycache__/rundir.*"))  # it was imported from there
