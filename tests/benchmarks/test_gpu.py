@@ -43,6 +43,7 @@ def rehearse(out: Path, *options: str, **variables: str) -> dict[str, dict]:
     return parts
 
 
+@pytest.mark.slow
 def test_the_cheap_parts_run_with_few_packages(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(REFUSE)
     path = f"{tmp_path}{os.pathsep}{ROOT}"
@@ -76,6 +77,7 @@ def behave(number: int, setting: dict, file: Path, log: Path) -> None:
         record.close(PASSED)
 
 
+@pytest.mark.slow
 def test_a_crash_and_a_hang_lose_no_other_part(tmp_path, monkeypatch):
     monkeypatch.setattr(gpu, "start_part", behave)
     for number in range(1, 5):
