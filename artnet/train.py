@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shards.errors import UserError, command
-from shards.index import read_index
+from shards.index import Index, read_index
 from shards.remote import local_folder
 
 from .config import RunConfig, load
@@ -29,7 +29,7 @@ from .distributed.world import World
 from .errors import FailedError, OutOfMemoryError, PeerLostError, StoppedOnRequest
 from .identity import check_free, take
 from .processes import RankProcesses
-from .rundir import EXIT_STOPPED, RunDir
+from .rundir import EXIT_STOPPED, Result, RunDir
 from .stop import StopRequest
 from .weights import as_begun, with_digest
 
@@ -101,8 +101,13 @@ def _main(argv: Sequence[str] | None = None) -> int:
         print(f"{run.path} is complete already")
         return 0
     if args.processes > 1:
-        return RankProcesses().train(args.processes, _arguments_of_ranks(args))
-    first = world.rank == 0
+        processes = RankProcesses()  # before `stop` is asked: from here on it passes on what comes
+        return EXIT_STOPPED if stop else processes.train(args.processes, _arguments_of_ranks(args))
+    return _train(config, index, run, stop, world.rank == 0, args.auto_accumulate)
+
+
+def _train(config: RunConfig, index: Index, run: RunDir, stop: StopRequest, first: bool, auto_accumulate: bool) -> int:
+    """Train the run as one of its ranks. Returns the exit code."""
     with run.locked() if first else contextlib.nullcontext():
         if first:
             take(config, run)
@@ -115,7 +120,7 @@ def _main(argv: Sequence[str] | None = None) -> int:
             with contextlib.ExitStack() as stack:
                 with stop.waiting():
                     ranks = stack.enter_context(process_group())
-                result = train(config, index, run, ranks, stop, args.auto_accumulate)
+                result = train(config, index, run, ranks, stop, auto_accumulate)
         except StoppedOnRequest as stopped:
             if first:
                 print(f"{run.name}: {stopped}; start it again to resume", file=sys.stderr)
@@ -125,19 +130,24 @@ def _main(argv: Sequence[str] | None = None) -> int:
                 print(f"error: {run.name}: {error}", file=sys.stderr, flush=True)
             return 1
     if first:
-        from .analysis.statistics import wilson_interval
-
-        for task, scores in result.tasks.items():
-            test = scores.test
-            low, high = wilson_interval(test.top1, test.n)
-            print(
-                f"{task}: test top-1 {100 * test.top1:.1f} % "
-                f"(95 % interval {100 * low:.1f} to {100 * high:.1f}, Wilson's over test images), "
-                f"top-5 {100 * test.top5:.1f} %, macro-F1 {test.macro_f1:.3f} on {test.n} paintings "
-                f"(most common class {100 * scores.majority:.1f} %), best epoch {result.best_epoch} of {result.epochs}"
-            )
+        _show(result)
         print(f"{run.path} is complete")
     return 0
+
+
+def _show(result: Result) -> None:
+    """Print the test scores of a complete run."""
+    from .analysis.statistics import wilson_interval
+
+    for task, scores in result.tasks.items():
+        test = scores.test
+        low, high = wilson_interval(test.top1, test.n)
+        print(
+            f"{task}: test top-1 {100 * test.top1:.1f} % "
+            f"(95 % interval {100 * low:.1f} to {100 * high:.1f}, Wilson's over test images), "
+            f"top-5 {100 * test.top5:.1f} %, macro-F1 {test.macro_f1:.3f} on {test.n} paintings "
+            f"(most common class {100 * scores.majority:.1f} %), best epoch {result.best_epoch} of {result.epochs}"
+        )
 
 
 def _arguments_of_ranks(args: argparse.Namespace) -> list[str]:

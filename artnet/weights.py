@@ -58,14 +58,6 @@ def as_held(config: RunConfig, held: RunConfig) -> RunConfig:
     return config.model_copy(update={"weights_sha256": held.weights_sha256}) if is_same else config
 
 
-def is_other_run(config: RunConfig, run: RunDir) -> bool:
-    """Whether a folder holds another run. Its weights may be replaced until training has begun."""
-    held = run.config()
-    if run.result_file.exists() or any(run.checkpoints.glob("*.pt")):
-        return held.signature != config.signature
-    return _by_path(held).signature != _by_path(config).signature
-
-
 def as_begun(config: RunConfig, root: Path) -> RunConfig:
     """The run with the identity under which a folder of `root` holds it; unchanged if none does."""
     if config.weights_source is None or (root / config.name).exists():

@@ -90,7 +90,7 @@ class RunConfig(Section):
         None,
         pattern="^[0-9a-f]{64}$",
         json_schema_extra=added(None),
-        description="SHA-256 of the file of `pretrained` or `init_from`; noted by itself when the run is planned",
+        description="SHA-256 of the file of `pretrained` or `init_from`; filled in when the run is planned",
     )
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()

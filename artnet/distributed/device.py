@@ -1,4 +1,4 @@
-"""The device of this process: its GPU, a CPU where there is none, and an error where there is one but it is no use."""
+"""The device of this process: its GPU, or a CPU without one, and an error about a GPU that torch cannot use."""
 
 import os
 import re

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from shards.errors import command
+from shards.errors import UserError, command
 from shards.workers import cores
 
 from ..host.cpus import bound_to
@@ -70,6 +70,8 @@ class Queue:
     def carry_out(self) -> None:
         """Run all jobs to their ends."""
         self.gpu_locks.mkdir(mode=0o700, exist_ok=True)
+        if self.gpu_locks.is_symlink() or self.gpu_locks.stat().st_uid != os.getuid():
+            raise UserError(f"{self.gpu_locks} belongs to another user; set TMPDIR to a folder of your own")
         for place in range(len(self.array.runs)):
             while self._is_wanted(place):
                 with self._room() as room:

@@ -102,10 +102,7 @@ def judge_here(folder: RunDir, recorded: RunState) -> Found:
         return own
     if own.state is State.SUBMITTING:
         return Found(State.PLANNED, "its job never started")
-    outcome = last_outcome(folder, 0)
-    if outcome.startswith("failed"):
-        return Found(*after_exit(1, outcome, ""))
-    return Found(State.INTERRUPTED, outcome or "its process is gone")
+    return _by_outcome(folder, "its process is gone")
 
 
 def _may_be_locked(lock: Path) -> bool:
@@ -175,7 +172,12 @@ def _without_entry(folder: RunDir, own: Found, answer: queue.Answer) -> Found:
         return Found(State.PLANNED, "its job never reached SLURM")
     if own.state is State.PENDING:
         return Found(State.FAILED, "its job left the queue before it started")
+    return _by_outcome(folder, "SLURM no longer knows its job")
+
+
+def _by_outcome(folder: RunDir, otherwise: str) -> Found:
+    """The state of a run whose job is gone: by what its training recorded, `otherwise` interrupted for that reason."""
     outcome = last_outcome(folder, 0)
     if outcome.startswith("failed"):
         return Found(*after_exit(1, outcome, ""))
-    return Found(State.INTERRUPTED, outcome or "SLURM no longer knows its job")
+    return Found(State.INTERRUPTED, outcome or otherwise)

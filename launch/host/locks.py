@@ -4,9 +4,11 @@ import fcntl
 import os
 from pathlib import Path
 
+from shards.files import LockError
+
 
 def claim(file: Path) -> int | None:
-    """Lock `file` and return its descriptor; None if another process holds it.
+    """Lock `file` and return its descriptor; None if another process holds it. Raises `LockError`.
 
     The lock is held until the descriptor is closed, also by every process that has inherited it.
     """
@@ -16,4 +18,7 @@ def claim(file: Path) -> int | None:
     except BlockingIOError:
         os.close(descriptor)
         return None
+    except OSError as error:
+        os.close(descriptor)
+        raise LockError(file, error) from None
     return descriptor

@@ -5,8 +5,10 @@ import signal
 
 import pytest
 
-from artnet.processes import environment, exit_code
+from artnet import train
+from artnet.processes import RankProcesses, environment, exit_code
 from artnet.rundir import EXIT_STOPPED, RunDir
+from shards.index import read_index
 from tests.artnet import runs
 from tests.artnet.training.conftest import outcomes
 from tests.artnet.training.test_torchrun import Started
@@ -80,3 +82,13 @@ def test_wrong_input_is_said_without_a_traceback_and_ends_with_2(run_yaml, tmp_p
         ended = python(*WORDS, *runs.arguments(run_yaml(**wrong), tmp_path / "run"))
         assert ended.returncode == 2
         assert {line.startswith("error: ") and said in line for line in ended.stderr.splitlines()} == {True}
+
+
+def test_a_request_to_stop_before_the_ranks_are_started_is_heeded(run_yaml, tmp_path, monkeypatch):
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGTERM)
+        return read_index(*arguments)
+
+    monkeypatch.setattr(train, "read_index", interrupted)
+    monkeypatch.setattr(RankProcesses, "train", lambda *_: pytest.fail("ranks were started"))
+    assert runs.train(run_yaml(), tmp_path / "run", "--processes", "2").returncode == EXIT_STOPPED

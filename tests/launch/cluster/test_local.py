@@ -1,5 +1,6 @@
 """Jobs as processes of this machine: how many at a time, on which GPUs."""
 
+import errno
 import signal
 import subprocess
 
@@ -10,9 +11,12 @@ from launch.cluster import local, observe
 from launch.cluster.job import LOCAL_REQUEUE, Job
 from launch.cluster.job_array import Array
 from launch.cluster.stop import StopRelay
+from launch.host import locks
 from launch.host.slots import Slot
 from launch.sweep.folder import note_state
 from launch.sweep.state import State
+from shards.errors import UserError
+from shards.files import LockError
 
 
 @pytest.fixture
@@ -109,3 +113,24 @@ def test_a_job_that_is_killed_stays_stopped_and_one_out_of_time_goes_on(queue, t
     stop.name = number.name
     assert Job(jobs.file, 0, stop)._stopped([], attempts=0, begun=1) == code
     assert tiny.folders[0].state().state == state
+
+
+def test_locks_in_a_folder_of_another_user_are_refused(queue, tmp_path, monkeypatch):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (tmp_path / "gpus").symlink_to(theirs)
+    with pytest.raises(UserError, match="belongs to another user"):
+        queue([["0"]], 8).carry_out()
+    (tmp_path / "gpus").unlink()
+    monkeypatch.setattr(local.os, "getuid", lambda: 12345)
+    with pytest.raises(UserError, match="belongs to another user"):
+        queue([["0"]], 8).carry_out()
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    with pytest.raises(LockError, match=rf"the lock {tmp_path / 'gpu-0.lock'} cannot be used: No locks available"):
+        locks.claim(tmp_path / "gpu-0.lock")
