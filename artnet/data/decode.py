@@ -32,8 +32,10 @@ def resized_crop(pixels: np.ndarray, box: np.ndarray, flip: bool, out: np.ndarra
     if max(crop.shape) <= size:
         resized = cv2.resize(crop, (size, size), dst=None if flip else out, interpolation=cv2.INTER_LINEAR)
     else:
+        # Torch would copy the crop with OpenMP threads, a team of them for every decoding thread: up to 20 times slower.
+        whole = np.ascontiguousarray(crop)
         # In this order of calls torch finds a channels-last tensor and keeps that format.
-        batch = torch.from_numpy(crop)[None].permute(0, 3, 1, 2)
+        batch = torch.from_numpy(whole)[None].permute(0, 3, 1, 2)
         resized = F.interpolate(batch, (size, size), mode="bilinear", antialias=True).permute(0, 2, 3, 1)[0].numpy()
     if flip:
         cv2.flip(resized, 1, dst=out)

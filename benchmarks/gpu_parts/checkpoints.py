@@ -1,6 +1,7 @@
 """Parts 5 and 15: checkpoints that move between devices, and a resume that is exact."""
 
 import itertools
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,13 @@ def between_devices(setting: Setting, record: Record) -> None:
             64, 4, train__precision=precision, optim__name=name, model__recurrence="lstm", model__attention="se",
             model__backbone="resnet18",
         )  # fmt: skip
+        started = time.perf_counter()
         try:
             if complaint := _moved(setting, config, source, target):
                 wrong.append(f"{route} in {precision} with {name}: {complaint}")
         except (RuntimeError, KeyError, AssertionError, ValueError) as error:
             wrong.append(f"{route} in {precision} with {name}: {str(error).splitlines()[:1]}")
+        record.figure(f"{route} in {precision} with {name}", time.perf_counter() - started, "s")
     record.figure("routes that are wrong", len(wrong))
     record.check(not wrong, "; ".join(wrong))
 
@@ -45,8 +48,10 @@ def _moved(setting: Setting, config: RunConfig, source: torch.device, target: to
     """What is wrong with a run that is moved after two steps; empty if nothing is."""
     given = batches(config, 4, CPU)
     first = learner(config, source)
+    no_search()
     _train(first, given[:2], 0, source)
     second = learner(config, target)
+    no_search()
     _load(second, _saved(first, setting.folder / "moved.pt", target))
     before = weights(second.model)
     if any(not torch.equal(value, before[name]) for name, value in weights(first.model).items()):

@@ -11,7 +11,7 @@ import torch
 from artnet.models.build import BACKBONES
 from artnet.models.resnet import BasicBlock
 
-from . import PARTS
+from . import PARTS, SIDE_BY_SIDE
 from .report import FAILED, NOT_MEASURED, PASSED, CheckError, NotMeasuredError, Record
 from .setting import Setting
 
@@ -24,6 +24,8 @@ def run(number: int, setting: Setting, file: Path, log: Path) -> None:
     with log.open("ab") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
+    if not PARTS[number].alone:  # threads of OpenMP that share a core wait for each other
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // SIDE_BY_SIDE))
     if setting.rehearse:  # one block in each stage
         BACKBONES["resnet18"] = (BasicBlock, (1, 1, 1, 1))
     record = Record(file, judged=not setting.rehearse)

@@ -1,6 +1,5 @@
 """Parts 12 and 13: graphs of a compiled network whose images grow; evaluation in bf16, and the time of a snapshot."""
 
-import contextlib
 import functools
 import time
 from collections.abc import Callable
@@ -12,41 +11,50 @@ from torch._dynamo.utils import counters
 from artnet.inference.forward import PixelNetwork, forward
 from artnet.training.checkpoints import snapshot
 
-from .report import Record
+from .report import CheckError, Record
 from .setting import Setting, batches, is_finite, learner, synchronize
 
 EPOCHS = 20
+START, END = 128, 224  # pixels
 MOST_GRAPHS = 3
 REPEATS = 5
 
 
 def progressive_sizes(setting: Setting, record: Record) -> None:
-    """A compiled network whose crops grow with the epochs is compiled for the first size, then for all sizes."""
+    """A compiled network whose crops grow with the epochs is compiled for the first size, then for all sizes.
+
+    Graphs are counted without generating code for them; then the time to compile for the first two sizes is measured.
+    """
     from artnet.data.epoch import train_size
 
-    start, end = (33, 65) if setting.rehearse else (128, 224)
-    sizes = sorted({train_size(epoch, EPOCHS, start, end) for epoch in range(EPOCHS)})
-    # A rehearsal counts graphs without generating code for them.
-    eager = functools.partial(torch.compile, backend="eager")
-    with mock.patch.object(torch, "compile", eager) if setting.rehearse else contextlib.nullcontext():
-        config = setting.config(end, 4 if setting.rehearse else 32, train__compile=True, model__backbone="resnet18",
-                                model__recurrence="lstm", model__attention="se")  # fmt: skip
-        trained = learner(config, setting.device)
-        seconds = []
-        for step, size in enumerate(sizes):
-            resized = config.model_copy(update={"data": config.data.model_copy(update={"size": size})})
-            started = time.perf_counter()
-            trained.step(batches(resized, 1, setting.device)[0], step)
-            synchronize()
-            seconds.append(time.perf_counter() - started)
+    sizes = sorted({train_size(epoch, EPOCHS, START, END) for epoch in range(EPOCHS)})
+    with mock.patch.object(torch, "compile", functools.partial(torch.compile, backend="eager")):
+        grow(setting, sizes)
     graphs = counters["stats"]["unique_graphs"]
     record.figure("sizes", len(sizes))
     record.figure("graphs", graphs, bar=f"<= {MOST_GRAPHS}")
-    record.figure("step with the first size", seconds[0], "s")
-    record.figure("step with the second size", seconds[1], "s")
-    record.figure("longest later step", max(seconds[2:]), "s")
     record.check(0 < graphs <= MOST_GRAPHS, f"{graphs} graphs were compiled for {len(sizes)} sizes")
-    record.check(is_finite(trained.model), "weights are not finite")
+    if setting.rehearse:
+        return
+    torch.compiler.reset()
+    for size, seconds in grow(setting, sizes[:2]):
+        record.figure(f"first step with size {size}", seconds, "s")
+
+
+def grow(setting: Setting, sizes: list[int]) -> list[tuple[int, float]]:
+    """Train one step with each size, and return the sizes with the seconds of their steps."""
+    config = setting.config(END, 2 if setting.rehearse else 32, train__compile=True, model__backbone="resnet18",
+                            model__recurrence="lstm", model__attention="se")  # fmt: skip
+    trained, found = learner(config, setting.device), []
+    for step, size in enumerate(sizes):
+        resized = config.model_copy(update={"data": config.data.model_copy(update={"size": size})})
+        started = time.perf_counter()
+        trained.step(batches(resized, 1, setting.device)[0], step)
+        synchronize()
+        found.append((size, time.perf_counter() - started))
+    if not is_finite(trained.model):
+        raise CheckError("weights are not finite")
+    return found
 
 
 def precision_and_snapshot(setting: Setting, record: Record) -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def launchers(setting: Setting, record: Record) -> None:
         "local": {"max_parallel": 2},
     }
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    trained = launch(setting, "local.py", grid)
+    trained = launch(setting, record, "local.py", grid)
     check_devices(record, "local", trained, gpu)
     spans = sorted((run["attempts"][-1]["started"], run["attempts"][-1]["ended"]) for run in trained)
     record.figure("two local runs train", "together" if spans[1][0] < spans[0][1] else "one after the other")
@@ -58,21 +59,22 @@ def launchers(setting: Setting, record: Record) -> None:
         import_module("ray")
     except ImportError:
         raise NotMeasuredError("the searches need ray; local runs are complete") from None
-    for share in (0,) if setting.rehearse else (0, 0.5):
+    for share in (0,) if setting.rehearse else (0.5, 0):
         device = gpu if share else "cpu"
         tune = {"samples": 1, "gpus_per_run": share}
         searched = {**grid, "name": f"tune{share}", "metric": {"name": "val/top1", "goal": "maximize"}, "tune": tune}
         del searched["local"]
-        check_devices(record, f"search with {share:g} GPUs a run", launch(setting, "tune.py", searched), device)
+        check_devices(record, f"search with {share:g} GPUs a run", launch(setting, record, "tune.py", searched), device)
     setting.needs_gpu()
 
 
-def launch(setting: Setting, door: str, grid: dict[str, Any]) -> list[dict[str, Any]]:
+def launch(setting: Setting, record: Record, door: str, grid: dict[str, Any]) -> list[dict[str, Any]]:
     """The `run.json` of every run of a grid, whose runs must be complete."""
     from artnet.rundir import RunDir
 
     file, runs = setting.folder / f"{grid['name']}.yaml", setting.folder / "runs"
     file.write_text(yaml.safe_dump(grid))
+    started = time.perf_counter()
     ended = subprocess.run(
         [sys.executable, str(ROOT / "launch" / door), "--grid", str(file), "--runs", str(runs), "--yes"],
         cwd=ROOT,
@@ -81,6 +83,7 @@ def launch(setting: Setting, door: str, grid: dict[str, Any]) -> list[dict[str, 
         text=True,
         timeout=LIMIT_S,
     )
+    record.figure(f"{grid['name']}: the whole command", time.perf_counter() - started, "s")
     print(ended.stdout, ended.stderr)
     if ended.returncode:
         last = (ended.stderr.strip() or ended.stdout.strip()).splitlines()[-1:]

@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,26 @@ def test_crops_match_pillows_antialiased_resize_and_flips_mirror(shards, size):
         resized_crop(pixels, np.array(box), True, mirrored)
         assert psnr(crop, wanted) > 45
         assert np.array_equal(crop, mirrored[:, ::-1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc, which only Linux has")
+def test_a_decoding_thread_starts_no_threads_of_its_own():
+    started, found = torch.get_num_threads(), []
+
+    def decoding() -> None:
+        torch.set_num_threads(4)
+        pixels, view = np.zeros((600, 620, 3), np.uint8), np.empty((224, 224, 3), np.uint8)
+        before = set(os.listdir("/proc/self/task"))
+        resized_crop(pixels, np.array([10, 10, 590, 590]), True, view)
+        found.extend(set(os.listdir("/proc/self/task")) - before)
+
+    thread = threading.Thread(target=decoding)
+    try:
+        thread.start()
+        thread.join()
+    finally:
+        torch.set_num_threads(started)
+    assert not found
 
 
 def test_an_incomplete_jpeg_is_refused(shards):
