@@ -45,7 +45,8 @@ def atomic_open(path: Path, mode: str = "wb") -> Iterator[IO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_UMASK)  # mkstemp creates private files, but shards and runs are shared
+        # mkstemp creates private files, but shards and runs are shared, though not for all users to write.
+        temporary.chmod(0o664 & ~_UMASK)
         temporary.replace(path)
         folder = os.open(path.parent, os.O_RDONLY)
         try:

@@ -32,7 +32,7 @@ def resized_crop(pixels: np.ndarray, box: np.ndarray, flip: bool, out: np.ndarra
     if max(crop.shape) <= size:
         resized = cv2.resize(crop, (size, size), dst=None if flip else out, interpolation=cv2.INTER_LINEAR)
     else:
-        # Torch would copy the crop with OpenMP threads, a team of them for every decoding thread: up to 20 times slower.
+        # Torch would copy the crop with a team of OpenMP threads for every decoding thread, up to 20 times slower.
         whole = np.ascontiguousarray(crop)
         # In this order of calls torch finds a channels-last tensor and keeps that format.
         batch = torch.from_numpy(whole)[None].permute(0, 3, 1, 2)

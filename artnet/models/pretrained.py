@@ -16,6 +16,7 @@ import torchvision
 from torch import Tensor
 
 from shards.errors import UserError
+from shards.files import file_sha256
 
 from .. import checkpoint
 from ..config import RunConfig
@@ -88,15 +89,27 @@ def to_torchvision_state_dict(state_dict: Mapping[str, Tensor], head: str) -> di
 
 
 def _imagenet(backbone: str) -> dict[str, Tensor]:
+    """torchvision's weights, downloaded once to the cache that it shares with others (`TORCH_HOME`).
+
+    A file in the cache is read like any other checkpoint, never executed, and its SHA-256 must be the one in its name.
+    """
     weights = torchvision.models.get_model_weights(backbone).DEFAULT
+    name = weights.url.rpartition("/")[2]
+    file = Path(torch.hub.get_dir(), "checkpoints", name)
+    digest = re.sub(r".*-([0-9a-f]+)\..*", r"\1", name)
     try:
-        state: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(weights.url, str(file), hash_prefix=digest, progress=False)
+        found = file_sha256(file)
     except (URLError, OSError, RuntimeError) as error:
         raise UserError(
             f"pretrained: torchvision's {weights} could not be downloaded ({error}); download {weights.url} on a "
             "machine with network access and set pretrained to the file"
         ) from None
-    return state
+    if not found.startswith(digest):
+        raise UserError(f"pretrained: {file} is not the file that torchvision published; delete it, or set TORCH_HOME")
+    return _state_dict(_read(file, "pretrained"), file, "pretrained")
 
 
 def _read(file: Path, key: str) -> Mapping[str, Any]:
@@ -149,6 +162,8 @@ def _start(model: ResNet, state: dict[str, Tensor], source: str | Path, key: str
     # Recurrence and attention may each be missing as a whole.
     parts = ["heads", *(part for part in ("cells", "attention") if not _has(part, state))]
     lacking = {name for name in own.keys() - state.keys() if any(part in name for part in parts) or "readout" in name}
+    # PyTorch 0.4 and torchvision's first weights have no counters.
+    lacking |= {name for name in own.keys() - state.keys() if name.endswith(".num_batches_tracked")}
     unlike = {name for name in own.keys() & state.keys() if own[name].shape != state[name].shape}
     if wrong := sorted((own.keys() ^ state.keys()) - lacking | unlike):
         raise UserError(f"{key}: {source} has another architecture: {wrong[0]} differs, one of {len(wrong)}")

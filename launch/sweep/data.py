@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from shards.errors import UserError
 from shards.files import is_url
 from shards.index import Index, read_index
 from shards.remote import local_folder
+from shards.urls import check_url
 
 from ..grid import Run
 from .folder import SweepDir
+
+Result = TypeVar("Result")
 
 
 def check_data(
@@ -34,13 +38,15 @@ def check_data(
             raise UserError("the grid names no data.shards; add it under fixed, or give --data SHARDS")
         if shards not in found:
             found[shards] = None
+            if is_url(shards):
+                _at(where, check_url, shards)
             hidden = is_url(shards) if elsewhere or dry_run else False
             if hidden or (elsewhere and not Path(shards).exists()):
                 if elsewhere:
                     fate = "is read by the jobs" if hidden else "cannot be seen on this machine"
                     warnings.append(f"{where('data.shards')}: {shards} {fate}; whether the runs fit it is not checked")
             else:
-                found[shards] = _read(shards, where)
+                found[shards] = _at(where, lambda shards: read_index(local_folder(shards)), shards)
         index = found[shards]
         data = sweep.run(run).run().get("data")
         if index and isinstance(data, dict) and data.get("fingerprint") != index.fingerprint:
@@ -51,9 +57,9 @@ def check_data(
     return warnings, _check_batches(starting, found, where)
 
 
-def _read(shards: str, where: Callable[[str], str]) -> Index:
+def _at(where: Callable[[str], str], check: Callable[..., Result], *arguments: object) -> Result:
     try:
-        return read_index(local_folder(shards))
+        return check(*arguments)
     except UserError as error:
         raise UserError(f"{where('data.shards')}: {error}") from None
 

@@ -20,13 +20,14 @@ import pytest
 
 from artnet import train
 from artnet.config import build, dump, load, unflatten
-from launch import local
+from launch import local, slurm
 from shards import remote
 from shards.errors import UserError
 from shards.files import locked
 from shards.index import read_index
 from shards.reader import Reader
 from shards.remote import local_folder
+from shards.urls import check_url
 from tests.conftest import ROOT, TINY
 
 TAR = "wikiart-000000.tar"
@@ -209,11 +210,100 @@ def test_a_hostile_shard_name_is_refused(server: Server, tmp_path: Path, name: s
     assert not tars(tmp_path) or tars(tmp_path) == [server.folder / TAR]
 
 
-@pytest.mark.parametrize("url", ["http://me:secret@host/x", "https://host/x?token=secret", "a::s3://me:secret@b/x"])
+SECRETS = [
+    "http://me:secret@host/x", "https://host/x?token=secret", "https://host/x#secret", "https://secret@host/x",
+    "https://secret%40host/x", "https://me:secret/x@host/y", "s3://KEY:secret/b@bucket", "gs://secret@bucket",
+    "a::s3://me:secret@b/x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", SECRETS)
 def test_a_secret_in_a_url_is_refused_and_not_repeated(url: str):
     with pytest.raises(UserError, match="holds a password") as caught:
         local_folder(url)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", SECRETS[3:7])
+def test_a_secret_in_a_url_reaches_no_file(tmp_path: Path, capfd: pytest.CaptureFixture[str], url: str):
+    (tmp_path / "grid.yaml").write_text("name: x\nfixed: {task: style}\n")
+    for door in (local, slurm):
+        assert door.main(["--grid", str(tmp_path / "grid.yaml"), "--runs", str(tmp_path / "runs"), "--data", url]) == 2
+    output = "".join(capfd.readouterr())
+    assert output.count("holds a password") == 2 and "secret" not in output
+    assert not any(b"secret" in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize(
+    "url", ["https://h/a@b", "http://127.0.0.1:80/x", "https://[::1]:80/x", "s3://b/a/c@d", "gs://b", "file:///a/b"]
+)
+def test_other_urls_are_allowed(url: str):
+    check_url(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["reference://x", "simplecache::https://h/x", "zip://a.zip::s3://b", "memory://x", "github://a:b@c/d"]
+)
+def test_urls_that_fsspec_would_interpret_are_refused(url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(remote, "url_to_fs", lambda *arguments, **options: pytest.fail("fsspec was asked"))
+    with pytest.raises(UserError):
+        local_folder(url)
+
+
+def test_no_clock_makes_a_planted_copy_current(server: Server, shards: Path):
+    folder = local_folder(server.url)
+    planted = folder.with_name("f" * 64)
+    shutil.copytree(folder, planted)
+    (planted / TAR).write_bytes(b"another")
+    later = time.time() + 1e6
+    os.utime(planted / "index.parquet", (later, later))
+    assert local_folder(server.url) == folder
+    server.stop()
+    assert local_folder(server.url) == folder  # the one that was used last
+
+
+def test_a_folder_is_named_by_its_index_and_a_forged_index_is_replaced(server: Server, shards: Path):
+    folder = local_folder(server.url)
+    wanted = (shards / "index.parquet").read_bytes()
+    assert folder.name == hashlib.sha256(wanted).hexdigest()
+    edit_index(folder, lambda about: about["checksums"].update({TAR: "0" * 64}))
+    assert (local_folder(server.url) / "index.parquet").read_bytes() == wanted
+    old = folder.rename(folder.with_name(folder.name[:16]))  # as the first versions named it
+    server.served.clear()
+    assert local_folder(server.url) == old and server.served == {"index.parquet": 1}
+
+
+def test_a_cache_that_cannot_be_written_is_used_if_it_is_right(server: Server, monkeypatch: pytest.MonkeyPatch):
+    folder = local_folder(server.url)
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))  # root may write
+    monkeypatch.setattr(remote, "locked_patiently", lambda *arguments: pytest.fail("the lock was taken"))
+    before = {file: file.stat().st_mtime_ns for file in folder.parent.rglob("*")}
+    assert local_folder(server.url) == folder
+    assert before == {file: file.stat().st_mtime_ns for file in folder.parent.rglob("*")}
+    whole = (folder / TAR).read_bytes()
+    (folder / TAR).write_bytes(whole[:-1] + b"x")
+    with pytest.raises(UserError, match="holds other shards"):
+        local_folder(server.url)
+    (folder / TAR).write_bytes(whole)
+    server.stop()
+    assert local_folder(server.url) == folder
+
+
+def test_a_cache_that_any_user_may_write_is_refused(server: Server, monkeypatch: pytest.MonkeyPatch):
+    folder = local_folder(server.url)
+    folder.chmod(0o777)
+    with pytest.raises(UserError, match="any user of this machine"):
+        local_folder(server.url)
+    folder.chmod(0o775)
+    assert local_folder(server.url) == folder
+    folder.parents[1].chmod(0o1777)
+    assert local_folder(server.url) == folder
+    monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)  # another user made the folder there first
+    if folder.stat().st_uid == 0:
+        os.chown(folder.parent, 12345, -1)
+    with pytest.raises(UserError, match="any user of this machine"):
+        local_folder(server.url)
 
 
 def test_a_run_keeps_its_url(tmp_path: Path):

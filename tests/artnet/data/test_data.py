@@ -78,9 +78,9 @@ def test_a_decoding_thread_starts_no_threads_of_its_own():
     def decoding() -> None:
         torch.set_num_threads(4)
         pixels, view = np.zeros((600, 620, 3), np.uint8), np.empty((224, 224, 3), np.uint8)
-        before = set(os.listdir("/proc/self/task"))
+        before = set(Path("/proc/self/task").iterdir())
         resized_crop(pixels, np.array([10, 10, 590, 590]), True, view)
-        found.extend(set(os.listdir("/proc/self/task")) - before)
+        found.extend(set(Path("/proc/self/task").iterdir()) - before)
 
     thread = threading.Thread(target=decoding)
     try:

@@ -1,6 +1,8 @@
 """Pretrained weights: the initial network computes the plain one's logits, with any added parts."""
 
 import itertools
+from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -12,6 +14,7 @@ from artnet.config.sections import ModelConfig
 from artnet.models import build_model
 from artnet.models.pretrained import load_pretrained
 from shards.errors import UserError
+from shards.files import file_sha256
 
 RECURRENCES, ATTENTIONS = (
     get_args(ModelConfig.model_fields[field].annotation) for field in ("recurrence", "attention")
@@ -67,19 +70,60 @@ def test_parts_that_start_without_effect_are_trained(checkpoints):
     assert [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])] == []
 
 
-def test_imagenet_weights_are_downloaded_by_torchvision(checkpoints, monkeypatch):
+@pytest.fixture
+def published(checkpoints, tmp_path, monkeypatch):
+    """torchvision's weights of ResNet-18 as published, parameters without counters, under a name with their digest."""
     model, _ = checkpoints["resnet18"]
-    asked = []
+    state = {**model.state_dict(), **dict(model.named_parameters())}
+    torch.save({name: value for name, value in state.items() if "num_batches" not in name}, tmp_path / "file")
+    name = f"resnet18-{file_sha256(tmp_path / 'file')[:8]}.pth"
+    weights = SimpleNamespace(url=f"{(tmp_path / 'served').as_uri()}/{name}")
+    monkeypatch.setattr(torchvision.models, "get_model_weights", lambda backbone: SimpleNamespace(DEFAULT=weights))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    (tmp_path / "served").mkdir()
+    (tmp_path / "file").rename(tmp_path / "served" / name)
+    return model, tmp_path / "home" / "hub" / "checkpoints" / name
 
-    def get_state_dict(self, **options):
-        asked.append((str(self), options["check_hash"]))
-        return model.state_dict()
 
-    monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", get_state_dict)
-    ours = build_model(backbone="resnet18", recurrence="none", attention="none", classes={"style": 27}).double()
-    load_pretrained(ours, "imagenet", "resnet18")
-    assert asked == [("ResNet18_Weights.IMAGENET1K_V1", True)]
-    assert torch.equal(ours.conv1.weight, model.conv1.weight)
+def resnet18():
+    return build_model(backbone="resnet18", recurrence="none", attention="none", classes={"style": 27}).double()
+
+
+def test_imagenet_weights_are_downloaded_once_and_have_no_counters(published, monkeypatch):
+    model, file = published
+    for _ in range(2):
+        ours = resnet18()
+        load_pretrained(ours, "imagenet", "resnet18")
+        assert torch.equal(ours.conv1.weight, model.conv1.weight)
+        assert file.exists()
+        monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *arguments: pytest.fail("downloaded again"))
+
+
+class Attack:
+    """A pickle that runs code where it is loaded."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+def test_a_planted_file_in_the_cache_of_downloads_is_neither_used_nor_executed(published, tmp_path):
+    model, file = published
+    for planted in ({"conv1.weight": Attack(tmp_path / "ran")}, dict(model.state_dict())):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(planted, file)
+        with pytest.raises(UserError, match=r"^pretrained: \S+ is not the file that torchvision published; [^\n]+$"):
+            load_pretrained(resnet18(), "imagenet", "resnet18")
+    # With a name that fits, it is still only read.
+    torch.save({"conv1.weight": Attack(tmp_path / "ran")}, file)
+    fitting = file.with_name(f"resnet18-{file_sha256(file)[:8]}.pth")
+    file.rename(fitting)
+    torchvision.models.get_model_weights("resnet18").DEFAULT.url = f"https://host/{fitting.name}"
+    with pytest.raises(UserError, match="holds only tensors"):
+        load_pretrained(resnet18(), "imagenet", "resnet18")
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", {"epoch": 3}, {"conv1.weight": torch.zeros(3)}, "resnet18"])
