@@ -113,7 +113,7 @@ class Queue:
     def _start(self, place: int, slot: Slot, locks: Sequence[int]) -> None:
         """Start a job's controller, as submitit's local executor does."""
         folder = self.file.with_suffix("")  # its name is that of the array, by which the job is known
-        program = [sys.executable, "-m", "submitit.local._local", str(folder)]
+        program = [sys.executable, "-P", "-m", "submitit.local._local", str(folder)]
         environment = {
             **slot.environment(),
             "CUDA_VISIBLE_DEVICES": ",".join(slot.gpus),

@@ -38,7 +38,7 @@ def near_cpus(gpus: Sequence[str]) -> dict[str, frozenset[int]]:
     if not gpus or gpus[0].startswith(MIG):
         return {}
     try:
-        answer = subprocess.run([sys.executable, "-c", _BUS_IDS], capture_output=True, timeout=60, check=True)
+        answer = subprocess.run([sys.executable, "-P", "-c", _BUS_IDS], capture_output=True, timeout=60, check=True)
         addresses = json.loads(answer.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
         return {}

@@ -6,11 +6,8 @@ that is complete is read, not trained again. Each is an ordinary run in an ordin
 
 import contextlib
 import dataclasses
-import logging
 import math
-import os
 import signal
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +34,7 @@ from ..sweep.backend import Launch
 from ..sweep.folder import SweepDir, note_state
 from ..sweep.plan import STARTS, Action, Decision, to_start
 from ..sweep.state import State
+from . import ray_cluster
 from .trial import Trial
 
 REQUESTS = (signal.SIGTERM, signal.SIGHUP)
@@ -161,32 +159,28 @@ def search(sweep: SweepDir, block: TuneBlock, metric: Mapping[str, str], decisio
 
     Returns whether every run came to its end, its own or ASHA's: not so after Ctrl-C.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the run directories hold the curves already
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # which would point to a folder of Ray's that is gone when it ends
-    import ray
-
     ended: set[str] = set()
     known = [d for d in decisions if d.action not in STARTS and sweep.run(d.run).epochs()]
     wanted = [d for d in decisions if d.action in STARTS]
     gpus = visible_gpus()
     each = share(block, cores(), len(gpus))
     with contextlib.ExitStack() as stack:
-        # For Ray's own notes; ours are in the run directories.
-        storage = stack.enter_context(tempfile.TemporaryDirectory(prefix="artnet-ray-"))
+        private = stack.enter_context(ray_cluster.private_folder())
+        import ray
+
+        storage = str(private / "notes")  # Ray's own; ours are in the run directories
+        Path(storage).mkdir()
         common = _common_config(metric, each, gpus, storage)
         space = [{**common, **_trial_config(sweep, decision)} for decision in [*known, *wanted]]
         stack.callback(ray.shutdown)
         stack.enter_context(handled(_interrupt, REQUESTS))
         try:
-            context = ray.init(
-                include_dashboard=True, dashboard_host="127.0.0.1", log_to_driver=False, logging_level=logging.ERROR,
-                num_cpus=cores(), num_gpus=len(gpus),
-            )  # fmt: skip
+            dashboard = ray_cluster.start(private, len(gpus))
         except (KeyboardInterrupt, SystemExit):  # Ray's own handler of SIGTERM exits
             return False
         stack.enter_context(handled(_interrupt, REQUESTS))  # Ray has replaced the handlers
-        say(f"Ray dashboard: http://{context.dashboard_url}   curves: tensorboard --logdir {sweep.folder}")
+        say(f"Ray dashboard: {dashboard}   its token: {ray_cluster.token_file(private)}")
+        say(f"curves: tensorboard --logdir {sweep.folder}")
         epochs = max(decision.run.config.train.epochs for decision in decisions)
         _tuner(block, metric, each, epochs, space, storage, _progress(metric["name"], ended)).fit()
     cut_off = [folder for d in wanted if (folder := sweep.run(d.run)).name not in ended]

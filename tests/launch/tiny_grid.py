@@ -74,7 +74,7 @@ class TinyGrid:
 
     def command(self, door: str, *options: object) -> list[str]:
         """A launcher as a command."""
-        command = [sys.executable, f"launch/{door}.py", "--grid", self.file, "--runs", self.root, *options]
+        command = [sys.executable, ROOT / "launch" / f"{door}.py", "--grid", self.file, "--runs", self.root, *options]
         return list(map(str, command))
 
     def launch(self, door: str, *options: object, **variables: str) -> subprocess.CompletedProcess[str]:

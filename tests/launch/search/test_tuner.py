@@ -1,8 +1,14 @@
 """A search: its runs are ordinary runs, and its best is saved."""
 
+import json
 import os
+import re
 import signal
+import stat
 import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,24 +17,46 @@ from artnet.rundir import EXIT_STOPPED
 from launch.search import trial, tuner
 from launch.search.trial import Trial
 from launch.search.tuner import Share, TuneBlock, share
-from tests.conftest import ROOT
+from tests.conftest import environment
+
+STRANGERS = {"RAY_ADDRESS": "203.0.113.1:6379", "RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": "/nonexistent"}
 
 
-def test_a_search_runs_under_ray_reports_each_epoch_and_saves_the_best(trainable, shards, capsys):
+def test_a_search_runs_under_ray_reports_each_epoch_and_saves_the_best(trainable, shards, capsys, tmp_path, request):
+    hostile = tmp_path / "downloads"
+    hostile.mkdir()
+    for module in ("yaml", "pandas", "tensorboardX", "launch", "json"):
+        (hostile / f"{module}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
     # A relative path, as in sweeps/search.yaml: Ray's workers start in a folder of their own.
     trainable.write(
         parameters={"optim.lr": {"loguniform": [0.01, 0.2]}, "data.sampler": {"choice": ["shuffle", "class_balanced"]}},
-        fixed={"data.shards": os.path.relpath(shards, ROOT), "train.epochs": 2},
+        fixed={"data.shards": os.path.relpath(shards, hostile), "train.epochs": 2},
         tune={"samples": 2, "max_parallel": 2, "reduction_factor": 2},
     )
-    ended = trainable.launch("tune")
-    assert ended.returncode == 0, ended.stderr
-    assert "dashboard: http://127.0.0.1" in ended.stderr
+    launcher = subprocess.Popen(
+        trainable.command("tune"), cwd=hostile, env=environment(**STRANGERS), text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    request.addfinalizer(launcher.kill)
+    lines = iter(launcher.stderr)
+    said = next(line for line in lines if "Ray dashboard" in line)
+    dashboard, token = re.search(r"(http://127\.0\.0\.1:\d+) +its token: (\S+)", said).groups()
+    answer = urllib.request.Request(f"{dashboard}/api/version")  # noqa: S310  # a URL of this machine
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(answer, timeout=60)  # noqa: S310
+    answer.add_header("Authorization", f"Bearer {Path(token).read_text()}")
+    with urllib.request.urlopen(answer, timeout=60) as page:  # noqa: S310
+        assert "ray_version" in json.load(page)
+    assert stat.S_IMODE(Path(token).stat().st_mode) == 0o600
+    assert stat.S_IMODE(Path(token).parent.stat().st_mode) == 0o700
+    stderr = said + "".join(lines)
+    assert launcher.wait(300) == 0, stderr
+    assert not (tmp_path / "ran").exists() and not Path(token).parent.exists()
     runs = trainable.folders
     complete = [run for run in runs if run.result()]
     assert complete
     for run in runs:
-        reported = [line for line in ended.stderr.splitlines() if line.startswith(run.name)]
+        reported = [line for line in stderr.splitlines() if line.startswith(run.name)]
         assert len(reported) == len(run.epochs())
         assert run.state().state == "complete" if run in complete else "ASHA" in run.state().reason
     best = yaml.safe_load((trainable.sweep.folder / "best.yaml").read_text())
