@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from shards.errors import UserError
+from shards.numbers import real, whole
 
 from ..sweep.plan import Policy
 from ..sweep.state import State
@@ -97,7 +98,7 @@ def _add_actions(options: ArgumentParser) -> None:
     other = options.add_argument_group("actions (default: launch what is missing)")
     other.add_argument("--status", action="store_true", help="show where each run is; exit code 1 if one ended badly")
     other.add_argument(
-        "--watch", nargs="?", type=float, const=WATCH_S, metavar="S",
+        "--watch", nargs="?", type=real, const=WATCH_S, metavar="S",
         help=f"show --status again every S seconds (default: {WATCH_S:g}) until all runs have ended",
     )  # fmt: skip
     other.add_argument(
@@ -119,7 +120,7 @@ def _add_launch_options(options: ArgumentParser, launching: Mapping[str, str]) -
     start.add_argument(
         "--dry-run", action="store_true", help="print the plan and do nothing; also for --cancel and --clean"
     )
-    start.add_argument("--limit", type=int, metavar="N", help="start at most N runs now")
+    start.add_argument("--limit", type=whole, metavar="N", help="start at most N runs now")
     start.add_argument("--retry", action="store_true", help="also resume runs that ended badly")
     start.add_argument(
         "--force",
