@@ -205,6 +205,10 @@ class MachineBackend:
         """The runs of a grid."""
         return expand(grid, sets, only)
 
+    def ranks(self, run: Run) -> int:
+        """The number of processes that train a run together."""
+        return self._block.processes
+
     def check(self, launch: Launch, dry_run: bool) -> None:
         """Check that there is a GPU for each rank, where there are GPUs. Raises `UserError`."""
         gpus, wanted = visible_gpus(), self._block.processes

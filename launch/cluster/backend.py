@@ -68,6 +68,11 @@ class ClusterBackend:
         """The runs of a grid."""
         return expand(grid, sets, only)
 
+    def ranks(self, run: Run) -> int:
+        """The number of processes that train a run together, on all of its nodes."""
+        asked = self._wanted[run.config.name]
+        return asked.nodes * asked.ranks_per_node
+
     def check(self, launch: Launch, dry_run: bool) -> None:
         """Check the jobs, print warnings and the estimated cost, and take the snapshot of the code.
 

@@ -93,7 +93,7 @@ def _check_data(session: Session, decisions: Sequence[Decision]) -> dict[str, in
         session.expansion.runs,
         starting,
         lambda key: where(session.grid, options.sets, key),
-        session.engines.own.elsewhere,
+        session.engines.own,
         options.dry_run,
     )
     for warning in warnings:

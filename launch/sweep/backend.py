@@ -45,6 +45,9 @@ class Backend(Protocol):
     def expand(self, grid: Grid, sets: Sequence[str], only: Sequence[str]) -> Expansion:
         """The runs of a grid."""
 
+    def ranks(self, run: Run) -> int:
+        """The number of processes that train a run together."""
+
     def check(self, launch: Launch, dry_run: bool) -> None:
         """Print what the user should know before a launch. Raises `UserError` for what would fail.
 

@@ -100,6 +100,24 @@ def test_runs_that_do_not_fit_their_data_are_refused_at_launch(trainable, capsys
     assert not any(folder.state().state for folder in trainable.folders)
 
 
+@pytest.mark.parametrize(
+    ("door", "options", "ranks"),
+    [
+        ("local", ("--processes", "3"), 3),
+        ("slurm", ("--nodes", "3", "--tasks-per-node", "2"), 6),
+        ("slurm", ("--cluster", "local", "--tasks-per-node", "3"), 3),
+    ],
+)
+def test_a_batch_that_the_ranks_cannot_divide_is_refused_at_launch(trainable, capsys, door, options, ranks):
+    trainable.write(fixed={"train.accumulate": 2})
+    assert trainable.call(door, *options, "--dry-run") == 2
+    said = f"grid.yaml:10: train.batch_size 16 cannot be divided among {ranks} ranks with train.accumulate 2"
+    assert said in capsys.readouterr().err
+    # A run that is complete is not asked for any more.
+    complete(trainable.plan(seeds=1, fixed={"train.accumulate": 2})[0])
+    assert trainable.call(door, *options, "--dry-run") == 0
+
+
 def test_shards_that_only_the_cluster_may_see_are_a_warning_there(tiny, monkeypatch, capsys):
     monkeypatch.setattr(backend.shutil, "which", lambda name: None)  # no sbatch: it is not asked
     tiny.write()
