@@ -21,6 +21,7 @@ from ..sweep.folder import SweepDir, note_state
 from ..sweep.plan import STARTS, Action, Decision, decide, outside, summary, to_start
 from ..sweep.state import LIVE, Found, Observation, State
 from ..sweep.steps import steps
+from ..sweep.weights import check_weights
 from .session import Session, check_answer, check_environment, warn, where
 from .status import counts
 
@@ -88,6 +89,7 @@ def _check_data(session: Session, decisions: Sequence[Decision]) -> dict[str, in
     Raises `UserError` where data is missing or does not suit the runs to start.
     """
     options, starting = session.options, [decision.run for decision in to_start(decisions)]
+    check_weights(session.sweep, to_start(decisions), lambda key: where(session.grid, options.sets, key))
     warnings, paintings = check_data(
         session.sweep,
         session.expansion.runs,

@@ -15,7 +15,9 @@ from launch.sweep.state import State
 
 
 def test_a_grid_ends_in_results_and_a_second_launch_trains_nothing(trainable, capsys):
-    trainable.write(seeds=1, include=[{"pretrained": "/nowhere.pt"}])
+    broken = trainable.file.with_name("broken.pt")
+    broken.write_bytes(b"no checkpoint")
+    trainable.write(seeds=1, include=[{"pretrained": str(broken)}])
     ended = trainable.fork("local")
     assert ended.wait() == 1, ended.stderr
     assert "2 runs" in ended.stdout
@@ -28,7 +30,7 @@ def test_a_grid_ends_in_results_and_a_second_launch_trains_nothing(trainable, ca
 
     # A run that fails is a row, which says why and waits for --retry.
     assert bad.state().state == "failed"
-    assert "/nowhere.pt" in bad.state().reason
+    assert str(broken) in bad.state().reason
     with (trainable.sweep.folder / "results.csv").open() as file:
         rows = {row["run"]: row["state"] for row in csv.DictReader(file)}
     assert rows == {good.name: "complete", bad.name: "failed"}
