@@ -22,7 +22,9 @@ ROOMS = {
     "launch.machine": ("launch.sweep", "launch.host", "launch.grid", "launch.console", "artnet", "shards"),
     "launch.sweep": ("launch.host", "launch.grid", "artnet", "shards"),
     "launch.host": ("shards.files", "shards.workers"),
-    "launch.grid": ("artnet.config", "artnet.formats", "artnet.weights", "shards.errors", "shards.numbers"),
+    "launch.grid": (
+        "artnet.config", "artnet.formats", "artnet.rundir", "artnet.weights", "shards.errors", "shards.numbers",
+    ),
     "launch.console": ("shards.errors",),
     "artnet.train": ("artnet", "shards"),
     "artnet.report": ("artnet", "shards"),

@@ -241,6 +241,7 @@ _GRID_BLOCKS = (
     "name",
     "metric",
     "env_from",
+    "after",
     "fixed",
     "parameters",
     "zip",

@@ -129,7 +129,9 @@ class ClusterBackend:
 
     def start(self, launch: Launch) -> bool:
         """Submit the runs that the plan starts. Raises `UserError` with SLURM's message if it refuses."""
-        self._submitted = submit(launch.sweep, self._block, self._wanted, launch.decisions, self._code, self._cluster)
+        self._submitted = submit(
+            launch.sweep, self._block, self._wanted, launch.decisions, self._code, self._cluster, launch.after
+        )
         return True
 
     def conclude(self, launch: Launch, console: Console) -> int:

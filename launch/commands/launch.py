@@ -10,9 +10,10 @@ from artnet.rundir import EXIT_STOPPED
 from shards.errors import UserError
 
 from ..console import ask, say
-from ..grid import Expansion, Grid
+from ..grid import Expansion, Grid, sources
 from ..grid.space import shown
 from ..sweep import disk
+from ..sweep.after import Wait, wait
 from ..sweep.backend import Engines, Launch
 from ..sweep.code import other_code
 from ..sweep.cost import cost, estimate
@@ -36,8 +37,9 @@ def launch(session: Session, console: Console) -> int:
     engine.configure(session.grid, everything, session.options.sets)
     if session.options.dry_run:
         decisions, observed = _plan(session, console)
-        paintings = _check_data(session, decisions)
-        _describe(session, decisions, paintings, console)
+        waited = _wait(session, decisions)
+        paintings = _check_data(session, decisions, waited)
+        _describe(session, decisions, waited, paintings, console)
         if not observed.trouble:
             engine.check(Launch(session.grid, everything, sweep, decisions), dry_run=True)
         return 0
@@ -45,15 +47,18 @@ def launch(session: Session, console: Console) -> int:
     with sweep.locked(engine.name, wait=not engine.is_scheduled):
         decisions, observed = _plan(session, console, fresh=True)
         _refuse_held(engine.name, decisions)
-        _check_data(session, decisions)
+        waited = _wait(session, decisions)
+        if waited.problem:
+            raise UserError(waited.problem)
+        _check_data(session, decisions, waited)
         engine.check(Launch(session.grid, everything, sweep, decisions), dry_run=False)
         if not agreed(sweep, decisions, session.options.yes):
             return 0
-        for line in _estimates(sweep, decisions):
+        for line in (*waited.lines, *_estimates(sweep, decisions)):
             say(line)
         decisions = clear(session.engines, sweep, decisions, observed.found)
         sweep.commit(session.grid, expansion, everything)
-        started = Launch(session.grid, everything, sweep, decisions)
+        started = Launch(session.grid, everything, sweep, decisions, waited.jobs)
         finished = engine.start(started)
         from artnet import report  # scipy takes a while
 
@@ -66,11 +71,20 @@ def launch(session: Session, console: Console) -> int:
     return EXIT_STOPPED
 
 
-def _describe(session: Session, decisions: Sequence[Decision], paintings: Mapping[str, int], console: Console) -> None:
-    """Print what the runs to start would get and take: resources, steps, time and disk."""
+def _wait(session: Session, decisions: Sequence[Decision]) -> Wait:
+    """What the runs to start wait for; nothing if there are none."""
+    return wait(session.grid, session.sweep, session.engines) if to_start(decisions) else Wait()
+
+
+def _describe(
+    session: Session, decisions: Sequence[Decision], waited: Wait, paintings: Mapping[str, int], console: Console
+) -> None:
+    """Print what the runs to start would wait for, get and take: resources, steps, time and disk."""
+    if waited.problem:
+        say(f"warning: {waited.problem}")
     asked = session.engines.own.describe(Launch(session.grid, session.everything.runs, session.sweep, decisions))
     starting = [decision.run for decision in to_start(decisions)]
-    for line in (*asked, *steps(starting, paintings), *_estimates(session.sweep, decisions)):
+    for line in (*waited.lines, *asked, *steps(starting, paintings), *_estimates(session.sweep, decisions)):
         console.print(line, highlight=False)
 
 
@@ -83,21 +97,19 @@ def _estimates(sweep: SweepDir, decisions: Sequence[Decision]) -> list[str]:
     return [line for line in (estimate(finished, starting), space) if line]
 
 
-def _check_data(session: Session, decisions: Sequence[Decision]) -> dict[str, int]:
+def _check_data(session: Session, decisions: Sequence[Decision], waited: Wait) -> dict[str, int]:
     """Print warnings about the data. Returns the training paintings of each run to start by its name.
 
-    Raises `UserError` where data is missing or does not suit the runs to start.
+    Raises `UserError` where weights or data are missing or do not suit the runs to start.
     """
-    options, starting = session.options, [decision.run for decision in to_start(decisions)]
-    check_weights(session.sweep, to_start(decisions), lambda key: where(session.grid, options.sets, key))
-    warnings, paintings = check_data(
-        session.sweep,
-        session.expansion.runs,
-        starting,
-        lambda key: where(session.grid, options.sets, key),
-        session.engines.own,
-        options.dry_run,
-    )
+    sweep, options, starting = session.sweep, session.options, to_start(decisions)
+
+    def at(key: str) -> str:
+        return where(session.grid, options.sets, key)
+
+    check_weights(sweep, starting, at, sources(session.grid), waited.folders)
+    runs = [decision.run for decision in starting]
+    warnings, paintings = check_data(sweep, session.expansion.runs, runs, at, session.engines.own, options.dry_run)
     for warning in warnings:
         say(f"warning: {warning}")
     return paintings

@@ -11,7 +11,8 @@ The keywords are those of wandb (`parameters`, `values`) and GitHub Actions (`in
     include: [{seed: 7}]                                 # one more run: fixed and these keys
 
 A key of a run is a dotted path, or nested: `data: {shards: data/wikiart}` is `data.shards: data/wikiart`. A relative
-path that does not exist in the working directory is looked for beside the grid file.
+path that does not exist in the working directory is looked for beside the grid file. `init_from: {sweep: runs/pretrain,
+when: {task: style}}` is the run of another sweep with these values, `after: runs/pretrain` waits for all of its runs.
 """
 
 import re
@@ -27,13 +28,14 @@ from artnet.config import RunConfig, numeric
 from artnet.config.document import Document, Position, read
 from shards.errors import UserError
 
+from . import earlier
 from .space import Space, Values, assignments, parameters, partial, zipped
 
 Block = TypeVar("Block", bound=BaseModel)
 
 TOP_LEVEL = (
     *("name", "metric", "fixed", "parameters", "zip", "conditional", "exclude", "include", "reference"),
-    *("local", "slurm", "tune", "env_from"),
+    *("local", "slurm", "tune", "env_from", "after"),
 )
 METRIC = {"name": "val/top1", "goal": "maximize", "scope": "best"}
 
@@ -68,6 +70,7 @@ class Grid:
     slurm: dict[str, Any]
     tune: dict[str, Any]
     env_from: list[str]
+    after: tuple[Path, ...]
 
     @property
     def file(self) -> Path:
@@ -154,6 +157,7 @@ def load(path: Path) -> Grid:
         slurm=document.block("slurm"),
         tune=document.block("tune"),
         env_from=_env_from(document),
+        after=earlier.after(document),
     )
     _check_stated_once(document)
     _check_when_keys(grid)
@@ -181,7 +185,7 @@ def _has_dotted_keys(position: Position) -> bool:
             return True
         case ("conditional", int(), "when" | "parameters") | ("reference", int(), "when"):
             return True
-        case ("slurm", "overrides", int(), "when"):
+        case ("slurm", "overrides", int(), "when") | (*_, "init_from", "when") | (*_, "init_from", int(), "when"):
             return True
     return False
 

@@ -20,12 +20,16 @@ Leftovers = dict[str, list[Path]]  # a description of files -> their paths
 
 @dataclass(frozen=True)
 class Launch:
-    """A launch: the `decisions` about the selected runs of a grid; `everything` is the whole grid."""
+    """A launch: the `decisions` about the selected runs of a grid; `everything` is the whole grid.
+
+    `after` are the jobs of SLURM that the runs wait for, by id.
+    """
 
     grid: Grid
     everything: Sequence[Run]
     sweep: SweepDir
     decisions: Sequence[Decision]
+    after: Sequence[str] = ()
 
 
 class Backend(Protocol):
