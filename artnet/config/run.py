@@ -242,6 +242,7 @@ _GRID_BLOCKS = (
     "metric",
     "env_from",
     "after",
+    "on_end",
     "fixed",
     "parameters",
     "zip",

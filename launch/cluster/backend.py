@@ -79,6 +79,8 @@ class ClusterBackend:
         Raises `UserError` with all problems, and if the work tree holds more than code.
         """
         self._check_gpus([decision.run for decision in to_start(launch.decisions)])
+        if self._cluster != "slurm" and launch.grid.on_end and to_start(launch.decisions):
+            say(f"note: {launch.grid.where('on_end')}: on_end is run by a job of SLURM at the end, and here is none")
         if self._cluster == "slurm" and not shutil.which("sbatch"):
             no_slurm = f"no sbatch on this machine; without SLURM use: python launch/local.py --grid {launch.grid.file}"
             if not dry_run:

@@ -1,5 +1,7 @@
 """Launching a grid: the same steps for every engine, which fills in how runs are started."""
 
+import functools
+import shutil
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
@@ -12,13 +14,14 @@ from shards.errors import UserError
 from ..console import ask, say
 from ..grid import Expansion, Grid, sources
 from ..grid.space import shown
-from ..sweep import disk
+from ..sweep import disk, on_end
 from ..sweep.after import Wait, wait
 from ..sweep.backend import Engines, Launch
 from ..sweep.code import other_code
 from ..sweep.cost import cost, estimate
 from ..sweep.data import check_data
 from ..sweep.folder import SweepDir, note_state
+from ..sweep.overview import overview
 from ..sweep.plan import STARTS, Action, Decision, decide, outside, summary, to_start
 from ..sweep.state import LIVE, Found, Observation, State
 from ..sweep.steps import steps
@@ -35,6 +38,7 @@ def launch(session: Session, console: Console) -> int:
     engine, sweep, expansion = session.engines.own, session.sweep, session.expansion
     everything = session.everything.runs
     engine.configure(session.grid, everything, session.options.sets)
+    _check_on_end(session.grid)
     if session.options.dry_run:
         decisions, observed = _plan(session, console)
         waited = _wait(session, decisions)
@@ -64,11 +68,32 @@ def launch(session: Session, console: Console) -> int:
 
         has_results = any(sweep.run(run).result(run.config.signature) for run in everything)
         report.write(sweep.folder, console if has_results or not engine.is_scheduled else Console(quiet=True))
-        if finished:
-            code = engine.conclude(started, console)
-            return code or int(any(decision.state is State.UNREADABLE for decision in decisions))
-    say("stopped; run the same command again to go on")
-    return EXIT_STOPPED
+    if not finished:
+        say("stopped; run the same command again to go on")
+        return EXIT_STOPPED
+    if not engine.is_scheduled:
+        _end(session, decisions)
+    code = engine.conclude(started, console)
+    return code or int(any(decision.state is State.UNREADABLE for decision in decisions))
+
+
+def _check_on_end(grid: Grid) -> None:
+    """Warn where there is no program to run at the end."""
+    if grid.on_end and not shutil.which(grid.on_end[0]):
+        say(f"warning: {grid.where('on_end')}: on_end: there is no program {grid.on_end[0]} on this machine")
+
+
+def _end(session: Session, decisions: Sequence[Decision]) -> None:
+    """Run the grid's `on_end`, unless this launch has trained nothing. That it fails is a warning."""
+    grid, sweep = session.grid, session.sweep
+    if not grid.on_end:
+        return
+    found = overview(sweep, functools.partial(session.engines.find, fresh=False))
+    is_as_before = all(found[sweep.run(each.run).path].state is each.state for each in decisions)
+    if is_as_before and not to_start(decisions):
+        return
+    if problem := on_end.run(grid.on_end, sweep, found.values()):
+        say(f"warning: {problem}")
 
 
 def _wait(session: Session, decisions: Sequence[Decision]) -> Wait:

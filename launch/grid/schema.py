@@ -29,13 +29,14 @@ from artnet.config.document import Document, Position, read
 from shards.errors import UserError
 
 from . import earlier
+from .on_end import on_end
 from .space import Space, Values, assignments, parameters, partial, zipped
 
 Block = TypeVar("Block", bound=BaseModel)
 
 TOP_LEVEL = (
     *("name", "metric", "fixed", "parameters", "zip", "conditional", "exclude", "include", "reference"),
-    *("local", "slurm", "tune", "env_from", "after"),
+    *("local", "slurm", "tune", "env_from", "after", "on_end"),
 )
 METRIC = {"name": "val/top1", "goal": "maximize", "scope": "best"}
 
@@ -71,6 +72,7 @@ class Grid:
     tune: dict[str, Any]
     env_from: list[str]
     after: tuple[Path, ...]
+    on_end: tuple[str, ...]
 
     @property
     def file(self) -> Path:
@@ -158,6 +160,7 @@ def load(path: Path) -> Grid:
         tune=document.block("tune"),
         env_from=_env_from(document),
         after=earlier.after(document),
+        on_end=on_end(document),
     )
     _check_stated_once(document)
     _check_when_keys(grid)

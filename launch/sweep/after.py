@@ -1,5 +1,6 @@
 """What the runs of a grid wait for: all runs of the sweeps that its `after` names."""
 
+import functools
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,11 +8,11 @@ from pathlib import Path
 from artnet.rundir import read_json
 from shards.errors import UserError
 
-from ..grid import Grid, Run
-from ..grid.earlier import runs_of
+from ..grid import Grid
 from .backend import Engines
 from .folder import SweepDir
-from .state import ENDED_BADLY, LIVE, Found, State
+from .overview import is_well, overview
+from .state import ENDED_BADLY, LIVE, Found
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,10 @@ def wait(grid: Grid, sweep: SweepDir, engines: Engines) -> Wait:
         if earlier.folder.resolve() == sweep.folder.resolve():
             raise UserError(f"{where}: after: {earlier.folder} is this grid's own folder; name another sweep")
         try:
-            found = states(earlier, engines)
+            found = overview(earlier, functools.partial(engines.find, fresh=False))
         except UserError as error:
             raise UserError(f"{where}: after: {error}") from None
-        missing = {path: now for path, now in found.items() if not _is_over(now)}
+        missing = {path: now for path, now in found.items() if not is_well(now)}
         folders.update(path.resolve() for path in missing)
         if not missing:
             lines.append(f"after {earlier.folder}: its {len(found)} runs are complete")
@@ -55,19 +56,6 @@ def wait(grid: Grid, sweep: SweepDir, engines: Engines) -> Wait:
             problem = f"{where}: after: {len(missing)} of the {len(found)} runs of {earlier.folder} are not complete"
             return Wait(frozenset(folders), (), (), f"{problem} ({_counts(missing)}); {advice}")
     return Wait(frozenset(folders), tuple(jobs), tuple(lines))
-
-
-def states(sweep: SweepDir, engines: Engines) -> dict[Path, Found]:
-    """How each run of a sweep is found, by its folder; as planned where it was never launched."""
-    manifest = runs_of(sweep.folder)
-    begun = [Run(run.config(), {}) for run in manifest if run.config_file.exists()]
-    found = engines.find(sweep, begun, fresh=False).found
-    return {run.path: found.get(run.name, Found(State.PLANNED)) for run in manifest}
-
-
-def _is_over(now: Found) -> bool:
-    """Whether there is nothing to wait for: a search ends well for the runs that ASHA stopped, too."""
-    return now.state is State.COMPLETE or (now.engine == "tune" and now.reason.startswith("stopped by ASHA"))
 
 
 def _counts(missing: dict[Path, Found]) -> str:

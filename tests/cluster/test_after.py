@@ -3,11 +3,12 @@
 import time
 
 
-def test_jobs_start_when_those_of_another_sweep_have_ended_well(sweep):
+def test_jobs_start_when_those_of_another_sweep_have_ended_well_and_the_last_runs_a_command(sweep, tmp_path):
     earlier = sweep(seeds=1, within="earlier", fixed={"train.epochs": 3})
     assert earlier.submit().returncode == 0
     source = {"sweep": str(earlier.folder), "when": {"train": {"epochs": 3}}}
-    later = sweep(seeds=2, within="later", after=str(earlier.folder), fixed={"init_from": source})
+    told = ["sh", "-c", f"echo $ARTNET_COMPLETE of $ARTNET_TOTAL > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/told"]
+    later = sweep(seeds=2, within="later", after=str(earlier.folder), fixed={"init_from": source}, on_end=told)
     submitted = later.submit()
     assert submitted.returncode == 0, submitted.stderr
     assert "the jobs wait until 1 of its jobs end well" in submitted.stderr
@@ -16,6 +17,12 @@ def test_jobs_start_when_those_of_another_sweep_have_ended_well(sweep):
     (first,) = earlier.runs
     assert first.result()
     assert all(run.config().init_from == str(first.path) for run in later.runs)
+    until = time.monotonic() + 120
+    while not (tmp_path / "told").exists():
+        assert time.monotonic() < until, later.story()
+        time.sleep(0.2)
+    assert (tmp_path / "told").read_text() == "2 of 2\n"
+    assert (later.folder / "report.html").exists()
     again = later.submit()
     assert "2 complete" in again.stdout, again.stdout + again.stderr
 
