@@ -40,6 +40,9 @@ TOP_LEVEL = (
 )
 METRIC = {"name": "val/top1", "goal": "maximize", "scope": "best"}
 
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
+NAME_RULE = "up to 100 letters, digits, '-', '_' and '.', not starting with '.'"
+
 WHAT = "a grid's YAML file, such as sweeps/ablation.yaml"
 
 # The blocks that assign values to keys, and the depth of these keys in the file.
@@ -195,14 +198,13 @@ def _has_dotted_keys(position: Position) -> bool:
 
 def _name(document: Document) -> str:
     name = document.values.get("name")
-    if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", name):
+    if isinstance(name, str) and NAME.fullmatch(name):
         return name
     written = document.written.get(("name",))
     if written and name is not None and not isinstance(name, str):
         raise document.error(("name",), f'the name {written} is not text; quote it: `name: "{written}"`')
     problem = "the grid has no name" if name is None else f"{name!r} cannot name a folder"
-    rule = "up to 100 letters, digits, '-', '_' and '.', not starting with '.'"
-    raise document.error(("name",), f"{problem}; write `name: ablation` ({rule})")
+    raise document.error(("name",), f"{problem}; write `name: ablation` ({NAME_RULE})")
 
 
 def _stated(document: Document) -> list[tuple[str, Position]]:
