@@ -130,6 +130,19 @@ def test_more_ranks_than_gpus_are_refused_before_anything_starts(trainable, monk
     assert not any(run.attempts.exists() for run in trainable.folders)
 
 
+def test_a_dry_run_names_the_option_that_comes_too_late_for_a_run_at_work(trainable, capsys):
+    run, _ = trainable.plan(seeds=2)
+    note_state(run, State.RUNNING, launcher="local", slot=0)
+    late = "--processes: without effect on 1 run running already"
+    with run.locked():
+        assert trainable.call("local", "--dry-run", "--processes", "2") == 0
+        assert late in capsys.readouterr().out
+        assert trainable.call("local", "--dry-run", "--max-parallel", "2") == 0
+        assert "without effect" not in capsys.readouterr().out
+    assert trainable.call("local", "--dry-run", "--processes", "2") == 0
+    assert "without effect" not in capsys.readouterr().out
+
+
 def test_runs_share_a_gpu_only_if_they_are_of_one_process(trainable, capsys):
     trainable.write(local={"processes": 2, "runs_per_gpu": 3})
     assert trainable.call("local", "--dry-run") == 2
