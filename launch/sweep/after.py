@@ -19,7 +19,7 @@ from .state import ENDED_BADLY, LIVE, Found
 class Wait:
     """What is not complete yet: the `folders` of runs, and the jobs of SLURM that train them, by id.
 
-    `lines` say what the runs wait for, `problem` why they cannot be started; empty if they can.
+    `lines` say what the runs wait for, `problem` why they cannot be started yet; empty if they can.
     """
 
     folders: frozenset[Path] = frozenset()
@@ -36,6 +36,7 @@ def wait(grid: Grid, sweep: SweepDir, engines: Engines) -> Wait:
     folders: set[Path] = set()
     jobs: list[str] = []
     lines: list[str] = []
+    problem = ""
     for earlier in map(SweepDir, grid.after):
         where = grid.where("after")
         if earlier.folder.resolve() == sweep.folder.resolve():
@@ -50,12 +51,13 @@ def wait(grid: Grid, sweep: SweepDir, engines: Engines) -> Wait:
             lines.append(f"after {earlier.folder}: its {len(found)} runs are complete")
         elif engines.own.elsewhere and all(now.job and now.state in LIVE for now in missing.values()):
             jobs += [now.job for now in missing.values()]
-            lines.append(f"after {earlier.folder}: the jobs wait until {len(missing)} of its jobs end well")
+            lines.append(f"after {earlier.folder}: the runs wait for {len(missing)} of its jobs to end well")
         else:
-            advice = _advice(earlier, engines, missing)
-            problem = f"{where}: after: {len(missing)} of the {len(found)} runs of {earlier.folder} are not complete"
-            return Wait(frozenset(folders), (), (), f"{problem} ({_counts(missing)}); {advice}")
-    return Wait(frozenset(folders), tuple(jobs), tuple(lines))
+            lacking = f"{len(missing)} of the {len(found)} runs of {earlier.folder} are not complete"
+            problem = problem or (
+                f"{where}: after: {lacking} ({_counts(missing)}); {_advice(earlier, engines, missing)}"
+            )
+    return Wait(frozenset(folders), tuple(jobs), tuple(lines), problem)
 
 
 def _counts(missing: dict[Path, Found]) -> str:

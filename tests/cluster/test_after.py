@@ -11,7 +11,7 @@ def test_jobs_start_when_those_of_another_sweep_have_ended_well_and_the_last_run
     later = sweep(seeds=2, within="later", after=str(earlier.folder), fixed={"init_from": source}, on_end=told)
     submitted = later.submit()
     assert submitted.returncode == 0, submitted.stderr
-    assert "the jobs wait until 1 of its jobs end well" in submitted.stderr
+    assert "the runs wait for 1 of its jobs to end well" in submitted.stderr
     assert "waits for another job" in later.submit("--status").stdout
     later.wait(lambda run: run.result())
     (first,) = earlier.runs
