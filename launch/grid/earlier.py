@@ -60,21 +60,21 @@ class RunOf:
     def folder(self, own: Mapping[str, Any]) -> Path:
         """The folder of the run that the run with the flat configuration `own` starts from.
 
-        If several have these values, it is the one with the run's own values of the keys in which they differ. Raises
-        `UserError` unless that is exactly one.
+        If several have these values, it is the one with the run's own seed and model, where they differ in these.
+        Raises `UserError` unless that is exactly one.
         """
         found = self._matching
-        if len(found) == 1:
-            return found[0][0]
         differing = [key for key in own if _decides(key) and any(flat[key] != found[0][1][key] for _, flat in found)]
-        same = [folder for folder, flat in found if all(flat[key] == own[key] for key in differing)]
+        shared = [key for key in differing if key == "seed" or key.startswith("model.")]
+        same = [folder for folder, flat in found if all(flat[key] == own[key] for key in shared)]
         if len(same) == 1:
             return same[0]
         keys = ", ".join(differing[:_SHOWN]) + (", ..." if len(differing) > _SHOWN else "")
         have = f"have {self._wanted}" if self.when else "could be meant"
+        which = f"{len(same)} have" if same else "none has"
+        own_keys = f", and {which} this run's own {', '.join(shared[:_SHOWN])}" if shared else ""
         raise UserError(
-            f"{len(found)} runs of {self.sweep} {have} and differ in {keys}, and none has this run's own values of "
-            "these; say in `when` which one is meant"
+            f"{len(found)} runs of {self.sweep} {have} and differ in {keys}{own_keys}; say in `when` which one is meant"
         )
 
 

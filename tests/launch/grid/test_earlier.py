@@ -54,7 +54,7 @@ def test_the_run_with_these_values_is_meant_and_its_content_is_signed(tiny, pret
     assert expanded(tiny, pretrained, when)[0].config.signature != before
 
 
-def test_of_several_runs_the_one_with_the_runs_own_values_is_meant(tiny, pretrained):
+def test_of_several_runs_the_one_with_the_runs_own_seed_and_model_is_meant(tiny, pretrained):
     runs = expanded(tiny, pretrained, {"optim": {"lr": "2e-1"}}, parameters=ATTENTION)
     assert [values(run, "optim.lr", "model.attention", "seed") for run in runs] == [
         [0.2, attention, seed] for attention in ("none", "se") for seed in (0, 1)
@@ -79,6 +79,8 @@ def test_in_lists_each_entry_is_a_run_of_its_own(tiny, pretrained):
             ("8 runs of", "could be meant and differ in seed, model.attention, optim.lr, and none has this run's own"),
         ),
         ({"optim.lr": 0.1}, ("4 runs of", "have optim.lr 0.1 and differ in seed, model.attention, and none has")),
+        ({"seed": 0}, ("4 runs of", "differ in model.attention, optim.lr, and 2 have this run's own model.attention")),
+        ({"seed": 0, "model.attention": "se"}, ("2 runs of", "have seed 0", "differ in optim.lr; say in `when`")),
         ({"task": "artist"}, ("none of the 8 runs of", "has task artist; change `when`")),
         ({"model.atention": "se"}, ("did you mean 'model.attention'?",)),
         ({"init_from": {"sweep": "x"}}, ("a `when` matches the folder of a run",)),
