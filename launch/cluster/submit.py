@@ -47,9 +47,9 @@ def submit(
     """Submit the runs that the plan starts, in arrays of equal resources, and a job that writes the page at the end.
 
     The jobs run the `code` in this folder, by default the code of this process. `cluster` may also be `local`,
-    processes on this machine, or `debug`, this process. They start when the jobs `after` have ended
-    well, and are cancelled if one of these ends badly. Returns the number of jobs.
-    Raises `UserError` with SLURM's message if it refuses.
+    processes on this machine, or `debug`, this process. They start when the jobs `after` have ended well, and are
+    cancelled if one of these ends badly. Returns the number of jobs. Raises `UserError` with SLURM's message if it
+    refuses.
     """
     code = code or Path(artnet.__file__).parents[1]
     chosen = to_start(decisions)
