@@ -122,8 +122,8 @@ def test_more_ranks_than_gpus_are_refused_before_anything_starts(trainable, monk
     monkeypatch.setattr(machine, "visible_gpus", lambda: ["0", "1"])
     assert trainable.call("local") == 2
     assert "grid.yaml:18: local.processes 4 needs 4 GPUs" in capsys.readouterr().err
-    assert trainable.call("local", "--processes", "3", "--dry-run") == 2
-    assert "--processes: local.processes 3 needs 3 GPUs" in capsys.readouterr().err
+    assert trainable.call("local", "--processes", "8", "--dry-run") == 2
+    assert "--processes: local.processes 8 needs 8 GPUs" in capsys.readouterr().err
     monkeypatch.setattr(machine, "visible_gpus", lambda: ["MIG-a", "MIG-b"])
     assert trainable.call("local", "--processes", "2") == 2
     assert "one MIG slice only" in capsys.readouterr().err
