@@ -21,6 +21,7 @@ from pathlib import Path
 
 from shards.errors import UserError, command
 from shards.index import Index, read_index
+from shards.numbers import whole
 from shards.remote import local_folder
 
 from .config import RunConfig, load
@@ -73,7 +74,7 @@ def _main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="the run directory (default: runs/NAME)")
     parser.add_argument(
         "--processes",
-        type=int,
+        type=whole,
         default=1,
         metavar="N",
         help="ranks to start on this machine: one GPU each, or a share of the cores (default: 1)",

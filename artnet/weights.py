@@ -37,6 +37,24 @@ def with_digest(config: RunConfig) -> RunConfig:
         return config
 
 
+def check_readable(config: RunConfig) -> None:
+    """Raise `UserError` if the file of the weights cannot be read, for a run that is about to start from them."""
+    source = config.weights_source
+    if source is None:
+        return
+    key = "init_from" if config.init_from else "pretrained"
+    remedy = "give the file of a checkpoint"
+    if key == "init_from":
+        remedy = "train that run first, or name another run or checkpoint"
+    file = _file(source) if key == "init_from" else source
+    try:
+        file.open("rb").close()
+    except FileNotFoundError:
+        raise UserError(f"{key}: {file} does not exist; {remedy}") from None
+    except OSError as error:
+        raise UserError(f"{key}: {file} cannot be read ({error.strerror}); {remedy}") from None
+
+
 def check_digest(config: RunConfig) -> None:
     """Raise `UserError` if the weights are not those that the run was planned with."""
     source = config.weights_source

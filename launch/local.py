@@ -12,6 +12,7 @@ from launch.machine import MachineBackend
 from launch.search.tuner import SearchBackend
 from launch.sweep.backend import Engines
 from shards.errors import command
+from shards.numbers import whole
 
 
 @command
@@ -19,9 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns 0 if all runs are complete, 1 if not, 75 if it was stopped on request."""
     parser = options.parser("local.py", (__doc__ or "").split(": ", 1)[1], options.PRUNE)
     own = parser.add_argument_group("this machine")
-    own.add_argument("--max-parallel", type=int, metavar="N", help="runs at a time (default: the grid's local block)")
+    own.add_argument("--max-parallel", type=whole, metavar="N", help="runs at a time (default: the grid's local block)")
     own.add_argument(
-        "--processes", type=int, metavar="N", help="ranks of each run: one GPU each, or a share of the cores"
+        "--processes", type=whole, metavar="N", help="ranks of each run: one GPU each, or a share of the cores"
     )
     args = parser.parse_args(argv)
     engine = MachineBackend({"max_parallel": args.max_parallel, "processes": args.processes})

@@ -205,6 +205,10 @@ class MachineBackend:
         """The runs of a grid."""
         return expand(grid, sets, only)
 
+    def ranks(self, run: Run) -> int:
+        """The number of processes that train a run together."""
+        return self._block.processes
+
     def check(self, launch: Launch, dry_run: bool) -> None:
         """Check that there is a GPU for each rank, where there are GPUs. Raises `UserError`."""
         gpus, wanted = visible_gpus(), self._block.processes
@@ -221,16 +225,20 @@ class MachineBackend:
             )
 
     def describe(self, launch: Launch) -> list[str]:
-        """How many runs at a time, and on what each."""
-        total = len(to_start(launch.decisions))
+        """How many runs at a time, and on what each; and the option that comes too late for runs that go on."""
+        total, running = len(to_start(launch.decisions)), sum(map(is_left_running, launch.decisions))
+        late = []
+        if running and self._overrides.get("processes") is not None:
+            late.append(f"--processes: without effect on {running} run{'s' * (running > 1)} running already")
         if not total:
-            return []
+            return late
         block = self._block
         places = slots(visible_gpus(), block.processes, block.max_parallel, block.runs_per_gpu)
         at_a_time, first = min(total, len(places)), places[0]
         return [
             f"on this machine, {at_a_time} at a time, for each run: processes: {block.processes}, "
-            f"GPUs: {len(first.gpus)}, CPU threads a process: {first.threads}"
+            f"GPUs: {len(first.gpus)}, CPU threads a process: {first.threads}",
+            *late,
         ]
 
     def _where(self, grid: Grid, key: str) -> str:

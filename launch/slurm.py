@@ -14,6 +14,7 @@ from launch.machine import MachineBackend
 from launch.search.tuner import SearchBackend
 from launch.sweep.backend import Engines
 from shards.errors import command
+from shards.numbers import whole
 
 NUMBERS = {"nodes", "gpus_per_node", "tasks_per_node", "cpus_per_task", "max_parallel", "requeue"}
 METAVARS = {"time": "HH:MM:SS", "setup": "LINE", "mem": "SIZE", "mem_per_gpu": "SIZE", "exclude": "NODES"}
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for key, field in SlurmBlock.model_fields.items():
         if key != "overrides":
             names = ["--gpus"] * (key == "gpus_per_node") + [f"--{key.replace('_', '-')}"]
-            how: dict[str, Any] = {"action": "append"} if key == "setup" else {"type": int if key in NUMBERS else str}
+            how: dict[str, Any] = {"action": "append"} if key == "setup" else {"type": whole if key in NUMBERS else str}
             metavar = "N" if key in NUMBERS else METAVARS.get(key, "NAME")
             asked.add_argument(*names, dest=key, metavar=metavar, help=HELP.get(key) or field.description, **how)
     asked.add_argument(

@@ -12,6 +12,7 @@ from launch.machine import MachineBackend
 from launch.search.tuner import SearchBackend
 from launch.sweep.backend import Engines
 from shards.errors import command
+from shards.numbers import whole
 
 
 @command
@@ -19,8 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns 0 if a run is complete, 75 if it was stopped on request."""
     parser = options.parser("tune.py", (__doc__ or "").split(": ", 1)[1])
     own = parser.add_argument_group("search")
-    own.add_argument("--samples", type=int, metavar="N", help="configurations drawn (default: the grid's tune block)")
-    own.add_argument("--max-parallel", type=int, metavar="N", help="runs at a time")
+    own.add_argument("--samples", type=whole, metavar="N", help="configurations drawn (default: the grid's tune block)")
+    own.add_argument("--max-parallel", type=whole, metavar="N", help="runs at a time")
     args = parser.parse_args(argv)
     engine = SearchBackend({"samples": args.samples, "max_parallel": args.max_parallel})
     return dispatch.run(options.parse(args), Engines(engine, (MachineBackend(), ClusterBackend())), console())

@@ -23,6 +23,7 @@ from .files import atomic_write, file_sha256, locked_patiently, remove_leftovers
 from .images import UnreadableImageError, to_jpeg
 from .index import INDEX_NAME, read_index, write_index
 from .labels import TASKS, Labels, Painting, find_images, read_labels
+from .numbers import whole
 from .progress import progress
 from .report import REPORT_NAME, build_report, check_nothing_missing, write_report
 from .splits import add_options, check_options, make_splits, print_sizes
@@ -245,15 +246,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--labels", type=Path, required=True, help="folder of ArtGAN's label lists")
     parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
     parser.add_argument(
-        "--short-side", type=int, default=256, help="pixels; smaller images are not enlarged (default: 256)"
+        "--short-side", type=whole, default=256, help="pixels; smaller images are not enlarged (default: 256)"
     )
-    parser.add_argument("--quality", type=int, default=90, help="JPEG quality, 1 to 95 (default: 90)")
+    parser.add_argument("--quality", type=whole, default=90, help="JPEG quality, 1 to 95 (default: 90)")
     parser.add_argument(
         "--allow-missing",
         action="store_true",
         help="pack even if listed paintings have no image or images no label (unreadable images never stop packing)",
     )
-    parser.add_argument("--workers", type=int, help="processes (default: one per available core)")
+    parser.add_argument("--workers", type=whole, help="processes (default: one per available core)")
     add_options(parser)
     args = parser.parse_args(argv)
     if args.short_side < 33 or not 1 <= args.quality <= 95:

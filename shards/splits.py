@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from .errors import UserError, command
 from .files import atomic_write
 from .labels import TASKS, UNLABELLED, Painting, read_labels
+from .numbers import whole
 from .stratify import largest_remainder, shuffle_key
 from .study import STUDY, study_splits
 
@@ -159,7 +160,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--protocol", choices=PROTOCOLS, default="artgan",
         help="artgan: the official train and val; study: fixed sizes from the train lists (default: artgan)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="seed of the splits, 0 or more (default: 0)")
+    parser.add_argument("--seed", type=whole, default=0, help="seed of the splits, 0 or more (default: 0)")
     parser.add_argument(
         "--keep-leaks",
         action="store_true",

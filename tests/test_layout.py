@@ -10,9 +10,9 @@ from tests.conftest import ROOT
 # A room, and the rooms of the project that it may import beside itself. The first room that a module begins with is
 # its own; imports go from a room to those below it. A module that is in none may import nothing of the project.
 ROOMS = {
-    "launch.local": ("launch", "shards.errors"),
-    "launch.slurm": ("launch", "shards.errors"),
-    "launch.tune": ("launch", "shards.errors"),
+    "launch.local": ("launch", "shards.errors", "shards.numbers"),
+    "launch.slurm": ("launch", "shards.errors", "shards.numbers"),
+    "launch.tune": ("launch", "shards.errors", "shards.numbers"),
     "launch.commands": ("launch.sweep", "launch.grid", "launch.console", "artnet", "shards"),
     "launch.search": (
         "launch.cluster", "launch.machine", "launch.sweep", "launch.host", "launch.grid",
@@ -22,7 +22,9 @@ ROOMS = {
     "launch.machine": ("launch.sweep", "launch.host", "launch.grid", "launch.console", "artnet", "shards"),
     "launch.sweep": ("launch.host", "launch.grid", "artnet", "shards"),
     "launch.host": ("shards.files", "shards.workers"),
-    "launch.grid": ("artnet.config", "artnet.formats", "artnet.weights", "shards.errors"),
+    "launch.grid": (
+        "artnet.config", "artnet.formats", "artnet.rundir", "artnet.weights", "shards.errors", "shards.numbers",
+    ),
     "launch.console": ("shards.errors",),
     "artnet.train": ("artnet", "shards"),
     "artnet.report": ("artnet", "shards"),
@@ -43,7 +45,7 @@ ROOMS = {
     "artnet.processes": ("artnet.rundir", "artnet.stop", "shards.workers"),
     "artnet.stop": ("artnet.rundir",),
     "artnet.rundir": ("artnet.config", "artnet.errors", "artnet.formats", "shards.errors", "shards.files"),
-    "artnet.config": ("artnet.formats", "shards.errors", "shards.files"),
+    "artnet.config": ("artnet.formats", "shards.errors", "shards.files", "shards.numbers"),
     "artnet.formats": ("shards.errors",),
     "shards.demo": ("shards",),
     "shards": (),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from .numeric import REAL, WHOLE
+from shards.numbers import REAL, WHOLE
 
 # The types of pydantic's errors that need other words than pydantic's.
 _WANTED = {

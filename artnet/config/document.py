@@ -14,8 +14,7 @@ from typing import Any
 import yaml
 
 from shards.errors import UserError
-
-from .numeric import is_plain
+from shards.numbers import is_plain
 
 MAX_BYTES = 1_000_000
 MAX_ENTRIES = 1_000

@@ -1,21 +1,13 @@
-"""Numbers as people write them: what YAML 1.1 and Python read as a number by accident is refused."""
+"""The numbers of a configuration: what YAML 1.1 and Python read as a number by accident is refused."""
 
 import math
-import re
 from functools import partial
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BeforeValidator
 
-WHOLE, REAL = "a whole number is wanted", "a number is wanted"
-
-_OCTAL = re.compile(r"\s*[+-]?0[0-7]+\s*")
-
-
-def is_plain(text: str) -> bool:
-    """Whether a number can be read in one way only: not `1_0`, `1:30` (90 in YAML 1.1) or `010` (8), but `07`."""
-    return not ("_" in text or ":" in text or (_OCTAL.fullmatch(text) and len(text.strip().lstrip("+-0")) > 1))
+from shards.numbers import REAL, WHOLE, is_plain
 
 
 def checked(value: object, wanted: str) -> object:

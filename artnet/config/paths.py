@@ -11,8 +11,11 @@ from shards.files import is_url
 def expanded(source: object) -> object:
     """A path with `~` and `$VARIABLES` expanded; None for `none` and `no`. Values that are no path pass through.
 
-    Raises `ValueError` for a variable that is not set, unless there is a file whose name has the dollar sign.
+    Raises `ValueError` for a mapping, and for a variable that is not set, unless there is a file whose name has the
+    dollar sign.
     """
+    if isinstance(source, dict):
+        raise ValueError("a path is wanted; {sweep: ..., when: ...} is for init_from in a grid's file")
     if source is False or (isinstance(source, str) and source.strip().lower() == "none"):
         return None
     if not isinstance(source, str):

@@ -133,6 +133,19 @@ class RunConfig(Section):
             )
         return self
 
+    def check_divides(self, ranks: int, accumulate: int | None = None) -> None:
+        """Raise `UserError` unless the batch can be divided among so many ranks, each computing it in equal parts.
+
+        `accumulate` is the number of parts, `train.accumulate` by default.
+        """
+        accumulate = accumulate or self.train.accumulate
+        if self.train.batch_size % (ranks * accumulate):
+            raise UserError(
+                f"train.batch_size {self.train.batch_size} cannot be divided among {ranks} ranks "
+                f"with train.accumulate {accumulate}; it is the batch size of all ranks together: "
+                f"make it a multiple of {ranks * accumulate}"
+            )
+
     def with_shards(self, shards: str) -> Self:
         """The same run on the shards of that URL or folder, made absolute: a run may start in any folder."""
         path = canonical("data.shards", shards)
@@ -228,6 +241,8 @@ _GRID_BLOCKS = (
     "name",
     "metric",
     "env_from",
+    "after",
+    "on_end",
     "fixed",
     "parameters",
     "zip",

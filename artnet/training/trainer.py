@@ -43,13 +43,7 @@ class Trainer:
 
         Raises `UserError` if the configuration does not fit the data or the number of ranks.
         """
-        parts = ranks.world_size * accumulate
-        if config.train.batch_size % parts:
-            raise UserError(
-                f"train.batch_size {config.train.batch_size} cannot be divided among {ranks.world_size} ranks "
-                f"with train.accumulate {accumulate}; it is the batch size of all ranks together: "
-                f"make it a multiple of {parts}"
-            )
+        config.check_divides(ranks.world_size, accumulate)
         self.config, self.run, self.ranks, self.stop = config, run, ranks, stop
         reader = Reader(index)
         self.data: dict[str, SplitData] = {

@@ -68,12 +68,19 @@ class ClusterBackend:
         """The runs of a grid."""
         return expand(grid, sets, only)
 
+    def ranks(self, run: Run) -> int:
+        """The number of processes that train a run together, on all of its nodes."""
+        asked = self._wanted[run.config.name]
+        return asked.nodes * asked.ranks_per_node
+
     def check(self, launch: Launch, dry_run: bool) -> None:
         """Check the jobs, print warnings and the estimated cost, and take the snapshot of the code.
 
         Raises `UserError` with all problems, and if the work tree holds more than code.
         """
         self._check_gpus([decision.run for decision in to_start(launch.decisions)])
+        if self._cluster != "slurm" and launch.grid.on_end and to_start(launch.decisions):
+            say(f"note: {launch.grid.where('on_end')}: on_end is run by a job of SLURM at the end, and here is none")
         if self._cluster == "slurm" and not shutil.which("sbatch"):
             no_slurm = f"no sbatch on this machine; without SLURM use: python launch/local.py --grid {launch.grid.file}"
             if not dry_run:
@@ -124,7 +131,9 @@ class ClusterBackend:
 
     def start(self, launch: Launch) -> bool:
         """Submit the runs that the plan starts. Raises `UserError` with SLURM's message if it refuses."""
-        self._submitted = submit(launch.sweep, self._block, self._wanted, launch.decisions, self._code, self._cluster)
+        self._submitted = submit(
+            launch.sweep, self._block, self._wanted, launch.decisions, self._code, self._cluster, launch.after
+        )
         return True
 
     def conclude(self, launch: Launch, console: Console) -> int:

@@ -32,8 +32,8 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
         return self._submit(array_file.with_suffix(".sh"), task_command(array_file), count, code)
 
     def submit_report(self, sweep: Path, code: Path) -> str:
-        """Submit a job that writes the sweep's table and page, and return its id. Raises like `submit_runs`."""
-        command = [sys.executable, "-P", "-m", "artnet.report", str(sweep.absolute())]
+        """Submit the last job of a launch, `launch/cluster/finish.py`, and return its id. Raises like `submit_runs`."""
+        command = [sys.executable, "-P", "-m", "launch.cluster.finish", str(sweep.absolute())]
         return self._submit(self.folder / "report.sh", shlex.join(command), 0, code)
 
     def _submit(self, script: Path, command: str, count: int, code: Path) -> str:

@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 from shards.errors import UserError, command
+from shards.numbers import whole
 from shards.workers import cores
 
 from ..host.cpus import bound_to
@@ -150,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m launch.cluster.local")
     parser.add_argument("array", type=Path)
     for name in ("ranks", "gpus", "cpus", "parallel"):
-        parser.add_argument(f"--{name}", type=int, required=True)
+        parser.add_argument(f"--{name}", type=whole, required=True)
     parser.add_argument("--setup", action="append", default=[])
     args = parser.parse_args(argv)
     gpus = visible_gpus() if args.gpus else []

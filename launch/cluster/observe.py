@@ -23,6 +23,9 @@ from .reasons import in_words
 # may take over the run; the held one then ends at once.
 HELD = "JobHoldMaxRequeue"
 
+# Why SLURM cancels a job of a grid with `after`.
+NEVER = "DependencyNeverSatisfied"
+
 # srun's last line in a job that got a node on which SLURM was still cleaning up the previous one.
 NO_STEP = re.compile(r"srun: error: Unable to create step .*: Job/step already completing or completed")
 
@@ -147,6 +150,8 @@ def judge(folder: RunDir, recorded: RunState, entry: QueueEntry | None, answer: 
     if not entry.has_ended:
         why = own.reason if own.state is State.REQUEUED else in_words(entry.reason)
         return Found(state, where + (f": {why}" if why else ""))
+    if entry.reason == NEVER:
+        return Found(state, f"{where}: a job that it waited for has failed")
     if state in (State.FAILED, State.INTERRUPTED) and own.state is State.INTERRUPTED:
         return own
     if entry.word == "COMPLETED" and last_outcome(folder, 0) == "stopped":

@@ -42,12 +42,14 @@ def submit(
     decisions: Sequence[Decision],
     code: Path | None = None,
     cluster: str = "slurm",
+    after: Sequence[str] = (),
 ) -> int:
     """Submit the runs that the plan starts, in arrays of equal resources, and a job that writes the page at the end.
 
     The jobs run the `code` in this folder, by default the code of this process. `cluster` may also be `local`,
-    processes on this machine, or `debug`, this process. Returns the number of jobs.
-    Raises `UserError` with SLURM's message if it refuses.
+    processes on this machine, or `debug`, this process. They start when the jobs `after` have ended well, and are
+    cancelled if one of these ends badly. Returns the number of jobs. Raises `UserError` with SLURM's message if it
+    refuses.
     """
     code = code or Path(artnet.__file__).parents[1]
     chosen = to_start(decisions)
@@ -73,7 +75,7 @@ def submit(
                 continue
             for chunk in split(group, largest):
                 parallel = share(block.max_parallel - live, len(chunk), len(chosen))
-                numbers.append(_submit_array(sweep, block, resources, chunk, parallel, largest, code))
+                numbers.append(_submit_array(sweep, block, resources, chunk, parallel, largest, code, after))
     finally:
         if numbers:  # also if a later array was refused
             _submit_report(sweep, next(iter(groups)), numbers, code)
@@ -128,12 +130,12 @@ def _submit_array(
     parallel: int,
     largest: int,
     code: Path,
+    after: Sequence[str],
 ) -> str:
     array, file = _make_array(sweep, block, resources, group, "slurm")
     executor = SlurmArrayExecutor(sweep.folder / "slurm")
-    executor.update_parameters(
-        job_name=array.name, array_parallelism=parallel, signal_delay_s=array.signal_s, **resources.parameters()
-    )
+    wanted = resources.parameters() | _dependency(resources, after)
+    executor.update_parameters(job_name=array.name, array_parallelism=parallel, signal_delay_s=array.signal_s, **wanted)
 
     def unmark(place: int) -> None:
         folder = sweep.run(group[place].run)
@@ -153,6 +155,17 @@ def _submit_array(
         raise UserError(f"SLURM refused the jobs for {len(group)} of the runs: {said}") from None
     _note_jobs(sweep, group, [f"{number}_{place}" if largest else number for place in range(len(group))])
     return number
+
+
+def _dependency(resources: Resources, after: Sequence[str]) -> dict[str, Any]:
+    """The parameters of jobs that wait for others. SLURM would let them wait for ever where these end badly."""
+    if not after:
+        return {}
+    more = resources.parameters().get("additional_parameters", {})
+    return {
+        "dependency": f"afterok:{':'.join(after)}",
+        "additional_parameters": {**more, "kill_on_invalid_dep": "yes"},
+    }
 
 
 def _start_here(

@@ -15,12 +15,15 @@ from . import logs, status
 from .cancel import cancel
 from .clean import clean
 from .launch import launch
+from .new import new
 from .options import Command, Options
 from .session import Session, open_session, warn
 
 
 def run(options: Options, engines: Engines, console: Console) -> int:
     """Launch a grid, or run another command on it. Returns the exit code. Raises `UserError` for wrong input."""
+    if options.command is Command.NEW:
+        return new(options.new, engines.own.name, console)
     session = open_session(options, engines)
     if options.command is Command.LAUNCH:
         return launch(session, console)

@@ -1,5 +1,7 @@
 """Launching a grid: the same steps for every engine, which fills in how runs are started."""
 
+import functools
+import shutil
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
@@ -10,17 +12,20 @@ from artnet.rundir import EXIT_STOPPED
 from shards.errors import UserError
 
 from ..console import ask, say
-from ..grid import Expansion, Grid
+from ..grid import Expansion, Grid, sources
 from ..grid.space import shown
-from ..sweep import disk
+from ..sweep import disk, on_end
+from ..sweep.after import Wait, wait
 from ..sweep.backend import Engines, Launch
 from ..sweep.code import other_code
 from ..sweep.cost import cost, estimate
 from ..sweep.data import check_data
 from ..sweep.folder import SweepDir, note_state
+from ..sweep.overview import overview
 from ..sweep.plan import STARTS, Action, Decision, decide, outside, summary, to_start
 from ..sweep.state import LIVE, Found, Observation, State
 from ..sweep.steps import steps
+from ..sweep.weights import check_weights
 from .session import Session, check_answer, check_environment, warn, where
 from .status import counts
 
@@ -33,10 +38,12 @@ def launch(session: Session, console: Console) -> int:
     engine, sweep, expansion = session.engines.own, session.sweep, session.expansion
     everything = session.everything.runs
     engine.configure(session.grid, everything, session.options.sets)
+    _check_on_end(session.grid)
     if session.options.dry_run:
         decisions, observed = _plan(session, console)
-        paintings = _check_data(session, decisions)
-        _describe(session, decisions, paintings, console)
+        waited = _wait(session, decisions)
+        paintings = _check_data(session, decisions, waited)
+        _describe(session, decisions, waited, paintings, console)
         if not observed.trouble:
             engine.check(Launch(session.grid, everything, sweep, decisions), dry_run=True)
         return 0
@@ -44,32 +51,65 @@ def launch(session: Session, console: Console) -> int:
     with sweep.locked(engine.name, wait=not engine.is_scheduled):
         decisions, observed = _plan(session, console, fresh=True)
         _refuse_held(engine.name, decisions)
-        _check_data(session, decisions)
+        waited = _wait(session, decisions)
+        if waited.problem:
+            raise UserError(waited.problem)
+        _check_data(session, decisions, waited)
         engine.check(Launch(session.grid, everything, sweep, decisions), dry_run=False)
         if not agreed(sweep, decisions, session.options.yes):
             return 0
-        for line in _estimates(sweep, decisions):
+        for line in (*waited.lines, *_estimates(sweep, decisions)):
             say(line)
         decisions = clear(session.engines, sweep, decisions, observed.found)
         sweep.commit(session.grid, expansion, everything)
-        started = Launch(session.grid, everything, sweep, decisions)
+        started = Launch(session.grid, everything, sweep, decisions, waited.jobs)
         finished = engine.start(started)
         from artnet import report  # scipy takes a while
 
         has_results = any(sweep.run(run).result(run.config.signature) for run in everything)
         report.write(sweep.folder, console if has_results or not engine.is_scheduled else Console(quiet=True))
-        if finished:
-            code = engine.conclude(started, console)
-            return code or int(any(decision.state is State.UNREADABLE for decision in decisions))
-    say("stopped; run the same command again to go on")
-    return EXIT_STOPPED
+    if not finished:
+        say("stopped; run the same command again to go on")
+        return EXIT_STOPPED
+    if not engine.is_scheduled:
+        _end(session, decisions)
+    code = engine.conclude(started, console)
+    return code or int(any(decision.state is State.UNREADABLE for decision in decisions))
 
 
-def _describe(session: Session, decisions: Sequence[Decision], paintings: Mapping[str, int], console: Console) -> None:
-    """Print what the runs to start would get and take: resources, steps, time and disk."""
+def _check_on_end(grid: Grid) -> None:
+    """Warn where there is no program to run at the end."""
+    if grid.on_end and not shutil.which(grid.on_end[0]):
+        say(f"warning: {grid.where('on_end')}: on_end: there is no program {grid.on_end[0]} on this machine")
+
+
+def _end(session: Session, decisions: Sequence[Decision]) -> None:
+    """Run the grid's `on_end`, unless this launch has trained nothing. That it fails is a warning."""
+    grid, sweep = session.grid, session.sweep
+    if not grid.on_end:
+        return
+    found = overview(sweep, functools.partial(session.engines.find, fresh=False))
+    is_as_before = all(found[sweep.run(each.run).path].state is each.state for each in decisions)
+    if is_as_before and not to_start(decisions):
+        return
+    if problem := on_end.run(grid.on_end, sweep, found.values()):
+        say(f"warning: {problem}")
+
+
+def _wait(session: Session, decisions: Sequence[Decision]) -> Wait:
+    """What the runs to start wait for; nothing if there are none."""
+    return wait(session.grid, session.sweep, session.engines) if to_start(decisions) else Wait()
+
+
+def _describe(
+    session: Session, decisions: Sequence[Decision], waited: Wait, paintings: Mapping[str, int], console: Console
+) -> None:
+    """Print what the runs to start would wait for, get and take: resources, steps, time and disk."""
+    if waited.problem:
+        say(f"warning: {waited.problem}")
     asked = session.engines.own.describe(Launch(session.grid, session.everything.runs, session.sweep, decisions))
     starting = [decision.run for decision in to_start(decisions)]
-    for line in (*asked, *steps(starting, paintings), *_estimates(session.sweep, decisions)):
+    for line in (*waited.lines, *asked, *steps(starting, paintings), *_estimates(session.sweep, decisions)):
         console.print(line, highlight=False)
 
 
@@ -82,20 +122,19 @@ def _estimates(sweep: SweepDir, decisions: Sequence[Decision]) -> list[str]:
     return [line for line in (estimate(finished, starting), space) if line]
 
 
-def _check_data(session: Session, decisions: Sequence[Decision]) -> dict[str, int]:
+def _check_data(session: Session, decisions: Sequence[Decision], waited: Wait) -> dict[str, int]:
     """Print warnings about the data. Returns the training paintings of each run to start by its name.
 
-    Raises `UserError` where data is missing or does not suit the runs to start.
+    Raises `UserError` where weights or data are missing or do not suit the runs to start.
     """
-    options, starting = session.options, [decision.run for decision in to_start(decisions)]
-    warnings, paintings = check_data(
-        session.sweep,
-        session.expansion.runs,
-        starting,
-        lambda key: where(session.grid, options.sets, key),
-        session.engines.own.elsewhere,
-        options.dry_run,
-    )
+    sweep, options, starting = session.sweep, session.options, to_start(decisions)
+
+    def at(key: str) -> str:
+        return where(session.grid, options.sets, key)
+
+    check_weights(sweep, starting, at, sources(session.grid), waited.folders)
+    runs = [decision.run for decision in starting]
+    warnings, paintings = check_data(sweep, session.expansion.runs, runs, at, session.engines.own, options.dry_run)
     for warning in warnings:
         say(f"warning: {warning}")
     return paintings

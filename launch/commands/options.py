@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from shards.errors import UserError
+from shards.numbers import real, whole
 
 from ..sweep.plan import Policy
 from ..sweep.state import State
@@ -27,6 +28,7 @@ class Command(StrEnum):
     CANCEL = "cancel"
     COLLECT = "collect"
     CLEAN = "clean"
+    NEW = "new"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Options:
     """The options that every door has."""
 
     grid: Path
+    new: str
     sets: list[str]
     only: list[str]
     ids: list[str]
@@ -59,7 +62,9 @@ def parser(program: str, description: str, launching: Mapping[str, str] = Mappin
         prog=f"python launch/{program}", description=description, allow_abbrev=False, usage="%(prog)s --grid FILE ..."
     )
     what = options.add_argument_group("grid")
-    what.add_argument("--grid", type=Path, required=True, metavar="FILE", help="the grid, such as sweeps/demo.yaml")
+    which = what.add_mutually_exclusive_group(required=True)
+    which.add_argument("--grid", type=Path, metavar="FILE", help="the grid, such as sweeps/demo.yaml")
+    which.add_argument("--new", metavar="NAME", help="write an example of a grid, sweeps/NAME.yaml, and exit")
     what.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="set a fixed key, such as train.epochs=5"
     )
@@ -97,7 +102,7 @@ def _add_actions(options: ArgumentParser) -> None:
     other = options.add_argument_group("actions (default: launch what is missing)")
     other.add_argument("--status", action="store_true", help="show where each run is; exit code 1 if one ended badly")
     other.add_argument(
-        "--watch", nargs="?", type=float, const=WATCH_S, metavar="S",
+        "--watch", nargs="?", type=real, const=WATCH_S, metavar="S",
         help=f"show --status again every S seconds (default: {WATCH_S:g}) until all runs have ended",
     )  # fmt: skip
     other.add_argument(
@@ -119,7 +124,7 @@ def _add_launch_options(options: ArgumentParser, launching: Mapping[str, str]) -
     start.add_argument(
         "--dry-run", action="store_true", help="print the plan and do nothing; also for --cancel and --clean"
     )
-    start.add_argument("--limit", type=int, metavar="N", help="start at most N runs now")
+    start.add_argument("--limit", type=whole, metavar="N", help="start at most N runs now")
     start.add_argument("--retry", action="store_true", help="also resume runs that ended badly")
     start.add_argument(
         "--force",
@@ -150,8 +155,12 @@ def parse(args: Namespace) -> Options:
         raise UserError(f"--watch {args.watch:g}: give seconds between 0.1 and 86400")
     if args.follow and command is not Command.LOGS:
         raise UserError("-f follows the log of a run; give --logs ID with it")
+    about_runs = {"--set": args.set, "--data": args.data, "--only": args.only, "--id": args.id, "--state": args.state}
+    if command is Command.NEW and (given := _given(about_runs)):
+        raise UserError(f"{given[0]} is about the runs of a grid, and --new writes one; leave one out")
     return Options(
-        grid=args.grid,
+        grid=args.grid or Path(),
+        new=args.new or "",
         sets=[*args.set, *([f"data.shards={json.dumps(args.data, ensure_ascii=False)}"] if args.data else [])],
         only=args.only,
         ids=args.id,
@@ -188,6 +197,7 @@ def _command(args: Namespace) -> Command:
             "--cancel": args.cancel,
             "--collect": args.collect,
             "--clean": args.clean,
+            "--new": args.new is not None,
         }
     )
     if len(asked) > 1:

@@ -1,6 +1,6 @@
 """Load a grid file and expand it into runs."""
 
-from .expand import expand, sample
+from .expand import expand, sample, sources
 from .schema import Expansion, Grid, Run, load
 
-__all__ = ["Expansion", "Grid", "Run", "expand", "load", "sample"]
+__all__ = ["Expansion", "Grid", "Run", "expand", "load", "sample", "sources"]

@@ -8,6 +8,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from artnet.config.document import Position, parse
 from artnet.weights import with_digest
 from shards.errors import UserError
 
+from .earlier import RunOf
 from .schema import Expansion, Grid, Run
 from .selection import nothing_selected, selects, terms_of
 from .space import Axis, Distribution, Space, Values
@@ -55,6 +57,14 @@ def sample(grid: Grid, samples: int, seed: int, sets: Sequence[str] = (), only: 
     if samples < 1 or seed < 0:
         raise UserError(f"a search needs at least 1 sample and a seed of at least 0, not {samples} and {seed}")
     return _expand(grid, samples, seed, sets, only)
+
+
+def sources(grid: Grid) -> set[Path]:
+    """The folders of the sweeps of which `init_from: {sweep: ...}` names runs."""
+    spaces = [grid.space, *(part.space for part in grid.conditionals)]
+    rows = [grid.fixed, *grid.include, *(row for space in spaces for axis in space.axes for row in axis)]
+    given = [row.get("init_from") for row in rows] + [value for draw in _all_draws(grid) for value in draw.values]
+    return {value.sweep.resolve() for value in given if isinstance(value, RunOf)}
 
 
 def _all_draws(grid: Grid) -> list[Distribution]:
@@ -155,13 +165,25 @@ def _matches(flat: Values, when: Values) -> bool:
 
 def _candidate(grid: Grid, values: Values, position: Position) -> _Candidate:
     try:
-        built = with_digest(config.build(config.unflatten(values)))
+        built = with_digest(_built(values))
     except UserError as error:
         # The message begins with the key, which gives the line.
         key = str(error).partition(":")[0]
         stated = (at for name, at in grid.stated if name == key)
         raise grid.document.error(position or next(stated, ()), str(error)) from None
     return _Candidate(built, config.flatten(built), position)
+
+
+def _built(values: Values) -> RunConfig:
+    source = values.get("init_from")
+    if not isinstance(source, RunOf):
+        return config.build(config.unflatten(values))
+    own = config.flatten(config.build(config.unflatten(values | {"init_from": None})))
+    try:
+        folder = source.folder(own)
+    except UserError as error:
+        raise UserError(f"init_from: {error}") from None
+    return config.build(config.unflatten(values | {"init_from": str(folder)}))
 
 
 def _distinct(grid: Grid, candidates: list[_Candidate]) -> list[_Candidate]:

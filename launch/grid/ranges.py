@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from artnet.config.document import Document, Position
-from artnet.config.numeric import is_plain
+from shards.numbers import is_plain
 
 KINDS = ("range", "linspace")
 

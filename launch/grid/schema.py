@@ -11,7 +11,8 @@ The keywords are those of wandb (`parameters`, `values`) and GitHub Actions (`in
     include: [{seed: 7}]                                 # one more run: fixed and these keys
 
 A key of a run is a dotted path, or nested: `data: {shards: data/wikiart}` is `data.shards: data/wikiart`. A relative
-path that does not exist in the working directory is looked for beside the grid file.
+path that does not exist in the working directory is looked for beside the grid file. `init_from: {sweep: runs/pretrain,
+when: {task: style}}` is the run of another sweep with these values, `after: runs/pretrain` waits for all of its runs.
 """
 
 import re
@@ -27,15 +28,20 @@ from artnet.config import RunConfig, numeric
 from artnet.config.document import Document, Position, read
 from shards.errors import UserError
 
+from . import earlier
+from .on_end import on_end
 from .space import Space, Values, assignments, parameters, partial, zipped
 
 Block = TypeVar("Block", bound=BaseModel)
 
 TOP_LEVEL = (
     *("name", "metric", "fixed", "parameters", "zip", "conditional", "exclude", "include", "reference"),
-    *("local", "slurm", "tune", "env_from"),
+    *("local", "slurm", "tune", "env_from", "after", "on_end"),
 )
 METRIC = {"name": "val/top1", "goal": "maximize", "scope": "best"}
+
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
+NAME_RULE = "up to 100 letters, digits, '-', '_' and '.', not starting with '.'"
 
 WHAT = "a grid's YAML file, such as sweeps/ablation.yaml"
 
@@ -68,6 +74,8 @@ class Grid:
     slurm: dict[str, Any]
     tune: dict[str, Any]
     env_from: list[str]
+    after: tuple[Path, ...]
+    on_end: tuple[str, ...]
 
     @property
     def file(self) -> Path:
@@ -154,6 +162,8 @@ def load(path: Path) -> Grid:
         slurm=document.block("slurm"),
         tune=document.block("tune"),
         env_from=_env_from(document),
+        after=earlier.after(document),
+        on_end=on_end(document),
     )
     _check_stated_once(document)
     _check_when_keys(grid)
@@ -181,21 +191,20 @@ def _has_dotted_keys(position: Position) -> bool:
             return True
         case ("conditional", int(), "when" | "parameters") | ("reference", int(), "when"):
             return True
-        case ("slurm", "overrides", int(), "when"):
+        case ("slurm", "overrides", int(), "when") | (*_, "init_from", "when") | (*_, "init_from", int(), "when"):
             return True
     return False
 
 
 def _name(document: Document) -> str:
     name = document.values.get("name")
-    if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", name):
+    if isinstance(name, str) and NAME.fullmatch(name):
         return name
     written = document.written.get(("name",))
     if written and name is not None and not isinstance(name, str):
         raise document.error(("name",), f'the name {written} is not text; quote it: `name: "{written}"`')
     problem = "the grid has no name" if name is None else f"{name!r} cannot name a folder"
-    rule = "up to 100 letters, digits, '-', '_' and '.', not starting with '.'"
-    raise document.error(("name",), f"{problem}; write `name: ablation` ({rule})")
+    raise document.error(("name",), f"{problem}; write `name: ablation` ({NAME_RULE})")
 
 
 def _stated(document: Document) -> list[tuple[str, Position]]:

@@ -13,6 +13,7 @@ from artnet.config.paths import beside
 from shards.errors import UserError
 
 from . import ranges
+from .earlier import RunOf, sweep_folder
 
 MAX_AXIS = 1_000
 
@@ -55,12 +56,25 @@ class Space:
 
 
 def _canonical(document: Document, position: Position, key: str, value: Any) -> Any:
+    if key == "init_from" and isinstance(value, dict):
+        return _run_of(document, position, value)
     if key in config.PATHS:
         value = beside(value, document.file.parent)
     try:
         return config.canonical(key, value, document.written.get(position))
     except UserError as error:
         raise document.error(position, str(error)) from None
+
+
+def _run_of(document: Document, position: Position, given: dict[str, Any]) -> RunOf:
+    """The run of another sweep that `init_from` means. Raises `UserError` with file and line."""
+    if position[0] in ("exclude", "slurm") or "when" in position:
+        raise document.error(position, "a `when` matches the folder of a run; write its path as init_from")
+    document.check_keys(position, given, ("sweep", "when"))
+    if "sweep" not in given:
+        raise document.error(position, "init_from names no sweep; write `init_from: {sweep: runs/NAME, when: {...}}`")
+    sweep = sweep_folder(document, (*position, "sweep"), given["sweep"])
+    return RunOf(sweep, partial(document, (*position, "when"), given["when"]) if "when" in given else {})
 
 
 def assignments(document: Document, position: Position, given: dict[str, Any]) -> Values:

@@ -97,6 +97,10 @@ class SearchBackend(MachineBackend):
         self._search = grid.read_block(TuneBlock, "tune", grid.tune, self._overrides)
         return sample(grid, self._search.samples, self._search.seed, sets, only)
 
+    def ranks(self, run: Run) -> int:
+        """One: a run of a search is one process."""
+        return 1
+
     def check(self, launch: Launch, dry_run: bool) -> None:
         """Check that a run's share of this machine is no more than all of it. Raises `UserError`."""
         has = {"cpus_per_run": cores(), "gpus_per_run": len(visible_gpus())}

@@ -20,12 +20,16 @@ Leftovers = dict[str, list[Path]]  # a description of files -> their paths
 
 @dataclass(frozen=True)
 class Launch:
-    """A launch: the `decisions` about the selected runs of a grid; `everything` is the whole grid."""
+    """A launch: the `decisions` about the selected runs of a grid; `everything` is the whole grid.
+
+    `after` are the jobs of SLURM that the runs wait for, by id.
+    """
 
     grid: Grid
     everything: Sequence[Run]
     sweep: SweepDir
     decisions: Sequence[Decision]
+    after: Sequence[str] = ()
 
 
 class Backend(Protocol):
@@ -44,6 +48,9 @@ class Backend(Protocol):
 
     def expand(self, grid: Grid, sets: Sequence[str], only: Sequence[str]) -> Expansion:
         """The runs of a grid."""
+
+    def ranks(self, run: Run) -> int:
+        """The number of processes that train a run together."""
 
     def check(self, launch: Launch, dry_run: bool) -> None:
         """Print what the user should know before a launch. Raises `UserError` for what would fail.

@@ -11,6 +11,7 @@ from shards.remote import local_folder
 from shards.urls import check_url
 
 from ..grid import Run
+from .backend import Backend
 from .folder import SweepDir
 
 Result = TypeVar("Result")
@@ -21,17 +22,19 @@ def check_data(
     runs: Sequence[Run],
     starting: Sequence[Run],
     where: Callable[[str], str],
-    elsewhere: bool,
+    engine: Backend,
     dry_run: bool,
 ) -> tuple[list[str], dict[str, int]]:
     """Check that the shards are there, are those that the `runs` so far were trained on, and suit those `starting`.
 
-    `where` says where a key is given, `FILE:LINE`. Shards that only the machines of jobs may see (`elsewhere`) are
-    not looked at. Returns warnings about them, and how many training paintings each run to start has, by its name,
+    `where` says where a key is given, `FILE:LINE`. Shards that only the machines of the engine's jobs may see are not
+    looked at. Returns warnings about them, and how many training paintings each run to start has, by its name,
     where that is known. Raises `UserError` for what is wrong.
     """
+    for run in starting:
+        _check_ranks(run, engine.ranks(run), where)
     found: dict[str, Index | None] = {}
-    warnings = []
+    elsewhere, warnings = engine.elsewhere, []
     for run in runs:
         shards = run.config.data.shards
         if not shards:
@@ -55,6 +58,13 @@ def check_data(
                 "give another --runs, or delete that run"
             )
     return warnings, _check_batches(starting, found, where)
+
+
+def _check_ranks(run: Run, ranks: int, where: Callable[[str], str]) -> None:
+    try:
+        run.config.check_divides(ranks)
+    except UserError as error:
+        raise UserError(f"{where('train.batch_size')}: {error}") from None
 
 
 def _at(where: Callable[[str], str], check: Callable[..., Result], *arguments: object) -> Result:

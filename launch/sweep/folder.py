@@ -69,6 +69,7 @@ class SweepDir:
             "arithmetic": expansion.arithmetic,
             "metric": grid.metric,
             "reference": list(grid.reference),
+            "on_end": list(grid.on_end),
             "runs": [
                 {"name": run.config.name, "signature": run.config.signature, "values": run.values} for run in everything
             ],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import UserError, command
 from ..files import atomic_write
+from ..numbers import whole
 from .dataset import contact_sheet, write
 
 
@@ -17,8 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", type=Path, metavar="DIR", help="folder for images and label lists")
     target.add_argument("--contact-sheet", type=Path, metavar="FILE.png", help="draw a sheet of samples instead")
-    parser.add_argument("--paintings", type=int, default=1200, help="number of paintings (default: 1200)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the paintings, 0 or more (default: 0)")
+    parser.add_argument("--paintings", type=whole, default=1200, help="number of paintings (default: 1200)")
+    parser.add_argument("--seed", type=whole, default=0, help="seed of the paintings, 0 or more (default: 0)")
     args = parser.parse_args(argv)
     if args.seed < 0:
         raise UserError(f"the seed {args.seed} is negative; give 0 or more")

@@ -15,7 +15,9 @@ from launch.sweep.state import State
 
 
 def test_a_grid_ends_in_results_and_a_second_launch_trains_nothing(trainable, capsys):
-    trainable.write(seeds=1, include=[{"pretrained": "/nowhere.pt"}])
+    broken = trainable.file.with_name("broken.pt")
+    broken.write_bytes(b"no checkpoint")
+    trainable.write(seeds=1, include=[{"pretrained": str(broken)}])
     ended = trainable.fork("local")
     assert ended.wait() == 1, ended.stderr
     assert "2 runs" in ended.stdout
@@ -28,7 +30,7 @@ def test_a_grid_ends_in_results_and_a_second_launch_trains_nothing(trainable, ca
 
     # A run that fails is a row, which says why and waits for --retry.
     assert bad.state().state == "failed"
-    assert "/nowhere.pt" in bad.state().reason
+    assert str(broken) in bad.state().reason
     with (trainable.sweep.folder / "results.csv").open() as file:
         rows = {row["run"]: row["state"] for row in csv.DictReader(file)}
     assert rows == {good.name: "complete", bad.name: "failed"}
@@ -120,12 +122,25 @@ def test_more_ranks_than_gpus_are_refused_before_anything_starts(trainable, monk
     monkeypatch.setattr(machine, "visible_gpus", lambda: ["0", "1"])
     assert trainable.call("local") == 2
     assert "grid.yaml:18: local.processes 4 needs 4 GPUs" in capsys.readouterr().err
-    assert trainable.call("local", "--processes", "3", "--dry-run") == 2
-    assert "--processes: local.processes 3 needs 3 GPUs" in capsys.readouterr().err
+    assert trainable.call("local", "--processes", "8", "--dry-run") == 2
+    assert "--processes: local.processes 8 needs 8 GPUs" in capsys.readouterr().err
     monkeypatch.setattr(machine, "visible_gpus", lambda: ["MIG-a", "MIG-b"])
     assert trainable.call("local", "--processes", "2") == 2
     assert "one MIG slice only" in capsys.readouterr().err
     assert not any(run.attempts.exists() for run in trainable.folders)
+
+
+def test_a_dry_run_names_the_option_that_comes_too_late_for_a_run_at_work(trainable, capsys):
+    run, _ = trainable.plan(seeds=2)
+    note_state(run, State.RUNNING, launcher="local", slot=0)
+    late = "--processes: without effect on 1 run running already"
+    with run.locked():
+        assert trainable.call("local", "--dry-run", "--processes", "2") == 0
+        assert late in capsys.readouterr().out
+        assert trainable.call("local", "--dry-run", "--max-parallel", "2") == 0
+        assert "without effect" not in capsys.readouterr().out
+    assert trainable.call("local", "--dry-run", "--processes", "2") == 0
+    assert "without effect" not in capsys.readouterr().out
 
 
 def test_runs_share_a_gpu_only_if_they_are_of_one_process(trainable, capsys):

@@ -107,6 +107,7 @@ def test_a_runs_file_may_have_dotted_and_nested_keys(tmp_path: Path) -> None:
         ("task: style\noptim.lr: 1\noptim: {lr: 2}", ":3: optim.lr is given here and on line 2; keep one of them"),
         ("task: style\noptim.learning_rate: 1", ":2: unknown key 'optim.learning_rate'; did you mean 'optim.lr'?"),
         ("task: style\npretrained: yes", ":2: pretrained: text is wanted, not yes; quote it"),
+        ("task: style\ninit_from: {sweep: runs/x}", ":2: init_from: a path is wanted; {sweep: ..., when: ...} is for"),
         ("name: x\nfixed: {task: style}", ":1: this is a grid, with `name`; give it to launch/local.py --grid"),
         ("seed: 1", ":1: task is missing; give it a value"),
     ],

@@ -100,6 +100,56 @@ def test_runs_that_do_not_fit_their_data_are_refused_at_launch(trainable, capsys
     assert not any(folder.state().state for folder in trainable.folders)
 
 
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+@pytest.mark.parametrize("door", DOORS)
+def test_weights_that_are_not_there_are_refused_at_launch(trainable, tmp_path, monkeypatch, capsys, door, options):
+    options = (*options, "--cluster", "local") if door == "slurm" else options
+    source = tmp_path / "source"
+    (source / "checkpoints").mkdir(parents=True)
+    for key, value, said in (
+        ("pretrained", "/nowhere.pt", "/nowhere.pt does not exist; give the file"),
+        ("pretrained", source, "source cannot be read (Is a directory); give the file"),
+        ("init_from", source, "source/checkpoints/best.pt does not exist; train that run first"),
+    ):
+        trainable.write(include=[{key: str(value)}])
+        assert trainable.call(door, *options) == 2
+        assert re.search(rf"grid.yaml:\d+: {key}: \S*{re.escape(said)}", capsys.readouterr().err)
+    assert not any(folder.state().state for folder in trainable.folders)
+
+
+def test_a_run_that_has_a_checkpoint_needs_no_weights_to_start_from(trainable, tmp_path, capsys):
+    (tmp_path / "w.pt").write_bytes(b"w")
+    run, *_ = trainable.plan(seeds=1, fixed={"pretrained": str(tmp_path / "w.pt")})
+    note_state(run, State.INTERRUPTED)
+    (tmp_path / "w.pt").unlink()
+    assert trainable.call("local", "--dry-run") == 2
+    assert "w.pt does not exist" in capsys.readouterr().err
+    run.checkpoints.mkdir()
+    (run.checkpoints / "last.pt").touch()
+    assert trainable.call("local", "--dry-run") == 0
+    assert trainable.call("local", "--dry-run", "--force") == 2
+    complete(run)
+    assert trainable.call("local", "--dry-run") == 0
+
+
+@pytest.mark.parametrize(
+    ("door", "options", "ranks"),
+    [
+        ("local", ("--processes", "3"), 3),
+        ("slurm", ("--nodes", "3", "--tasks-per-node", "2"), 6),
+        ("slurm", ("--cluster", "local", "--tasks-per-node", "3"), 3),
+    ],
+)
+def test_a_batch_that_the_ranks_cannot_divide_is_refused_at_launch(trainable, capsys, door, options, ranks):
+    trainable.write(fixed={"train.accumulate": 2})
+    assert trainable.call(door, *options, "--dry-run") == 2
+    said = f"grid.yaml:10: train.batch_size 16 cannot be divided among {ranks} ranks with train.accumulate 2"
+    assert said in capsys.readouterr().err
+    # A run that is complete is not asked for any more.
+    complete(trainable.plan(seeds=1, fixed={"train.accumulate": 2})[0])
+    assert trainable.call(door, *options, "--dry-run") == 0
+
+
 def test_shards_that_only_the_cluster_may_see_are_a_warning_there(tiny, monkeypatch, capsys):
     monkeypatch.setattr(backend.shutil, "which", lambda name: None)  # no sbatch: it is not asked
     tiny.write()

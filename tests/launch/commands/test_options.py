@@ -85,6 +85,24 @@ def test_what_contradicts_or_matches_nothing_ends_in_one_sentence(tiny, capsys, 
     assert len(told.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("door", "options"),
+    [
+        ("local", ("--limit", "1_0")),
+        ("local", ("--watch", "1_0")),
+        ("local", ("--processes", "02_0")),
+        ("slurm", ("--gpus", "010")),
+        ("slurm", ("--max-parallel", "1_0")),
+        ("tune", ("--samples", "1_0")),
+    ],
+)
+def test_a_number_of_an_option_is_plain(tiny, capsys, door, options):
+    tiny.write()
+    with pytest.raises(SystemExit, match="2"):
+        tiny.call(door, *options, "--status")
+    assert f"number is wanted, not {options[1]}" in capsys.readouterr().err
+
+
 def test_acting_on_what_was_never_launched_says_so(tiny, capsys):
     tiny.write()
     assert tiny.call("local", "--collect") == 2
