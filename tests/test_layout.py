@@ -36,7 +36,9 @@ ROOMS = {
     "artnet.analysis": (
         "artnet.config", "artnet.formats", "artnet.provenance", "artnet.rundir", "artnet.sources", "shards",
     ),
-    "artnet.models": ("artnet.checkpoint", "artnet.config", "artnet.errors", "artnet.weights", "shards.errors"),
+    "artnet.models": (
+        "artnet.checkpoint", "artnet.config", "artnet.errors", "artnet.weights", "shards.errors", "shards.files",
+    ),
     "artnet.data": ("artnet.config", "shards"),
     "artnet.distributed": ("artnet.errors", "shards.errors", "shards.workers"),
     "artnet.checkpoint": ("shards.errors", "shards.files"),
