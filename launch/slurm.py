@@ -16,7 +16,15 @@ from launch.sweep.backend import Engines
 from shards.errors import command
 
 NUMBERS = {"nodes", "gpus_per_node", "tasks_per_node", "cpus_per_task", "max_parallel", "requeue"}
-METAVARS = {"time": "HH:MM:SS", "setup": "LINE", "mem": "SIZE", "mem_per_gpu": "SIZE", "exclude": "NODES"}
+IN_THE_GRID_ALONE = {"overrides", "sbatch", "srun"}
+METAVARS = {
+    "time": "HH:MM:SS",
+    "setup": "LINE",
+    "mem": "SIZE",
+    "mem_per_gpu": "SIZE",
+    "exclude": "NODES",
+    "wrapper": "COMMAND",
+}
 HELP = {
     "partition": "partition of its job (default: the cluster's default)",
     "account": "account that is charged",
@@ -40,12 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     parser = options.parser("slurm.py", (__doc__ or "").split(": ", 1)[1], launching)
     asked = parser.add_argument_group("SLURM resources of each run, over the grid's slurm: block and its overrides")
-    for key, field in SlurmBlock.model_fields.items():
-        if key != "overrides":
-            names = ["--gpus"] * (key == "gpus_per_node") + [f"--{key.replace('_', '-')}"]
-            how: dict[str, Any] = {"action": "append"} if key == "setup" else {"type": int if key in NUMBERS else str}
-            metavar = "N" if key in NUMBERS else METAVARS.get(key, "NAME")
-            asked.add_argument(*names, dest=key, metavar=metavar, help=HELP.get(key) or field.description, **how)
+    fields = {key: field for key, field in SlurmBlock.model_fields.items() if key not in IN_THE_GRID_ALONE}
+    for key, field in fields.items():
+        names = ["--gpus"] * (key == "gpus_per_node") + [f"--{key.replace('_', '-')}"]
+        how: dict[str, Any] = {"action": "append"} if key == "setup" else {"type": int if key in NUMBERS else str}
+        metavar = "N" if key in NUMBERS else METAVARS.get(key, "NAME")
+        asked.add_argument(*names, dest=key, metavar=metavar, help=HELP.get(key) or field.description, **how)
     asked.add_argument(
         "--cluster",
         choices=("slurm", "local", "debug"),
@@ -53,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="without SLURM: as processes on this machine, or in this process",
     )
     args = parser.parse_args(argv)
-    overrides = {key: getattr(args, key) for key in SlurmBlock.model_fields if key != "overrides"}
+    overrides = {key: getattr(args, key) for key in fields}
     engine = ClusterBackend(overrides, args.cluster, with_snapshot=not args.no_snapshot)
     return dispatch.run(options.parse(args), Engines(engine, (MachineBackend(), SearchBackend())), console())
 

@@ -30,7 +30,9 @@ THREADS = 16  # for writing small files, which is bound by the disk
 UNDECIDED = ("timed out", "Communication connection failure", "Zero Bytes were transmitted")
 
 REPORT_MINUTES = 10
-REPORT_KEYS = ("partition", "account", "qos", "setup")  # the resources of the runs that the report's job shares
+# What the report's job shares with the runs. Some clusters refuse jobs without a comment or a wckey.
+REPORT_KEYS = ("partition", "account", "qos", "setup", "srun_args")
+REPORT_OPTIONS = ("comment", "wckey")
 
 Item = TypeVar("Item")
 
@@ -131,6 +133,7 @@ def _submit_array(
 ) -> str:
     array, file = _make_array(sweep, block, resources, group, "slurm")
     executor = SlurmArrayExecutor(sweep.folder / "slurm")
+    executor.wrapper = resources.wrapper
     executor.update_parameters(
         job_name=array.name, array_parallelism=parallel, signal_delay_s=array.signal_s, **resources.parameters()
     )
@@ -193,10 +196,13 @@ def _note_jobs(sweep: SweepDir, group: Sequence[Decision], numbers: Sequence[str
 def _submit_report(sweep: SweepDir, resources: Resources, numbers: Sequence[str], code: Path) -> None:
     """Submit the job that writes the page when all others have ended, with any result. It is no error if refused."""
     executor = SlurmArrayExecutor(sweep.folder / "slurm")
-    wanted = {key: value for key, value in resources.parameters().items() if key in REPORT_KEYS}
+    executor.wrapper = resources.wrapper
+    asked = resources.parameters()
+    wanted = {key: value for key, value in asked.items() if key in REPORT_KEYS}
+    options = {key: value for key, value in asked.get("additional_parameters", {}).items() if key in REPORT_OPTIONS}
     executor.update_parameters(
         job_name=f"artnet-{sweep.folder.name}-report", time=REPORT_MINUTES, signal_delay_s=0,
-        dependency=f"afterany:{':'.join(numbers)}", **wanted,
+        dependency=f"afterany:{':'.join(numbers)}", additional_parameters=options, **wanted,
     )  # fmt: skip
     try:
         executor.submit_report(sweep.folder, code)
