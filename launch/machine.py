@@ -92,8 +92,8 @@ class Pool:
         last_line = time.monotonic()
         while self.active or (waiting and not self.stopping):
             for slot in range(len(self.slots)):
-                while waiting and self._was_cancelled(self.sweep.run(waiting[0].run)):
-                    say(f"{waiting.pop(0).run.config.name}: cancelled before it began")
+                while waiting and (why := self._why_not(self.sweep.run(waiting[0].run))):
+                    say(f"{waiting.pop(0).run.config.name}: {why} before it began")
                 if slot not in self.active and waiting and not self.stopping:
                     self.active[slot] = self._start(waiting.pop(0), slot)
                     if self.stopping:  # the signal came while it was being started
@@ -151,6 +151,12 @@ class Pool:
         ended = state.replace("_", " ") + (f", {reason}" if reason else "")
         say(f"{self._progress_line(active)}: {ended} ({self._done + 1} of {self.total})")
         return True
+
+    def _why_not(self, folder: RunDir) -> str:
+        """Why a run that waits is not to be started any more; empty if it is."""
+        if not folder.config_file.exists():
+            return "its folder was deleted"
+        return "cancelled" if self._was_cancelled(folder) else ""
 
     def _was_cancelled(self, folder: RunDir) -> bool:
         """Whether another process has cancelled the run since this launcher started."""

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import time
 
@@ -106,6 +107,20 @@ def test_runs_of_a_launcher_at_work_are_cancelled_and_stay_so(trainable, capsys)
     first, second = trainable.folders
     assert [folder.state().state for folder in (first, second)] == ["cancelled", "cancelled"]
     assert (first.checkpoints / "last.pt").exists()
+
+
+def test_a_run_whose_folder_is_deleted_before_it_begins_is_left_out(trainable):
+    trainable.write(seeds=2, fixed={"train.epochs": 3}, local={"max_parallel": 1})
+    launcher = trainable.fork("local")
+    while not any(run.metrics() for run in trainable.folders):
+        assert launcher.returncode is None
+        time.sleep(0.02)
+    first, second = trainable.folders
+    shutil.rmtree(second.path)
+    assert launcher.wait() == 1
+    assert f"{second.name}: its folder was deleted before it began" in launcher.stderr
+    assert first.result()
+    assert not second.path.exists()
 
 
 def test_two_processes_train_one_run_of_a_grid(trainable):

@@ -1,6 +1,7 @@
 """Jobs as processes of this machine: how many at a time, on which GPUs."""
 
 import errno
+import shutil
 import signal
 import subprocess
 
@@ -34,6 +35,18 @@ def queue(tiny, tmp_path, monkeypatch):
         return local.Queue(file, array, places, ranks=1, parallel=parallel, gpu_locks=tmp_path / "gpus")
 
     return build
+
+
+def first_job(jobs, monkeypatch):
+    """The first job, in this process, without handlers of signals."""
+    names = {"JOB_ID": "7", "NTASKS": "1", "JOB_NUM_NODES": "1", "NODEID": "0", "GLOBALID": "0", "LOCALID": "0"}
+    for name, value in names.items():
+        monkeypatch.setenv(f"SUBMITIT_LOCAL_{name}", value)
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    stop = StopRelay.__new__(StopRelay)
+    stop.name = ""
+    return Job(jobs.file, 0, stop)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +102,18 @@ def test_a_cancelled_job_does_not_wait_for_room(queue, tiny, monkeypatch):
     jobs.carry_out()
 
 
+def test_a_job_makes_no_folder_of_a_run_that_was_deleted(queue, tiny, monkeypatch):
+    jobs, (first, *_) = queue([[]], 1), tiny.folders
+    job = first_job(jobs, monkeypatch)
+    shutil.rmtree(first.path)
+    job._record(outcome="complete")
+    job._note(State.COMPLETE)
+    job._report_end(-9, has_begun=False)
+    with pytest.raises(UserError, match="was deleted"):
+        first_job(jobs, monkeypatch)
+    assert not first.path.exists()
+
+
 def test_a_process_is_known_by_its_job_not_by_a_path():
     sleeper = subprocess.Popen(["sh", "-c", "echo; sleep 60; true", "artnet-tiny-12345678"], stdout=subprocess.PIPE)
     assert sleeper.stdout.readline() == b"\n"
@@ -103,15 +128,9 @@ def test_a_process_is_known_by_its_job_not_by_a_path():
     [(signal.SIGTERM, EXIT_STOPPED, "interrupted"), (signal.SIGUSR2, LOCAL_REQUEUE, "requeued")],
 )
 def test_a_job_that_is_killed_stays_stopped_and_one_out_of_time_goes_on(queue, tiny, monkeypatch, number, code, state):
-    jobs = queue([[]], 1)
-    names = {"JOB_ID": "7", "NTASKS": "1", "JOB_NUM_NODES": "1", "NODEID": "0", "GLOBALID": "0", "LOCALID": "0"}
-    for name, value in names.items():
-        monkeypatch.setenv(f"SUBMITIT_LOCAL_{name}", value)
-    monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")
-    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    stop = StopRelay.__new__(StopRelay)  # without handlers of signals
-    stop.name = number.name
-    assert Job(jobs.file, 0, stop)._stopped([], attempts=0, begun=1) == code
+    job = first_job(queue([[]], 1), monkeypatch)
+    job.stop.name = number.name
+    assert job._stopped([], attempts=0, begun=1) == code
     assert tiny.folders[0].state().state == state
 
 
