@@ -10,18 +10,18 @@ import os
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from shards.errors import UserError, command
+from shards.errors import command
 from shards.workers import cores
 
 from ..host.cpus import bound_to
 from ..host.environment import training_environment
+from ..host.gpu_locks import GpuLocks
 from ..host.gpus import visible_gpus
 from ..host.locks import claim
 from ..host.slots import Slot, slots
@@ -56,7 +56,7 @@ def start(array: Path, code: Path, *, ranks: int, gpus: int, cpus: int, parallel
 
 @dataclass
 class Queue:
-    """The jobs of an array that wait and run. Locks on GPUs are in `gpu_locks`, as all sweeps share the GPUs."""
+    """The jobs of an array that wait and run."""
 
     file: Path
     array: Array
@@ -64,17 +64,14 @@ class Queue:
     ranks: int
     parallel: int
     setup: Sequence[str] = ()
-    gpu_locks: Path = field(default_factory=lambda: Path(tempfile.gettempdir(), f"artnet-{os.getuid()}"))
+    gpu_locks: GpuLocks = field(default_factory=GpuLocks)
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def carry_out(self) -> None:
         """Run all jobs to their ends."""
-        self.gpu_locks.mkdir(mode=0o700, exist_ok=True)
-        if self.gpu_locks.is_symlink() or self.gpu_locks.stat().st_uid != os.getuid():
-            raise UserError(f"{self.gpu_locks} belongs to another user; set TMPDIR to a folder of your own")
         for place in range(len(self.array.runs)):
             while self._is_wanted(place):
-                with self._room() as room:
+                with self._room(place) as room:
                     if room:
                         self._start(place, *room)
                         break
@@ -94,19 +91,22 @@ class Queue:
         return run.state().job_name == self.array.name and not cancelled_since(run, submitted)
 
     @contextlib.contextmanager
-    def _room(self) -> Iterator[tuple[Slot, list[int]] | None]:
+    def _room(self, place: int) -> Iterator[tuple[Slot, list[int]] | None]:
         """A free slot and the descriptors of its locks, for the job to inherit; None if there is no room."""
         places = [self.file.parent / f"place-{number}.lock" for number in range(self.parallel)]
         for slot, name in zip(self.slots, places, strict=False):
-            own = [self.gpu_locks / f"gpu-{gpu}.lock".replace("/", "_") for gpu in slot.gpus] or [
-                name.with_name(f"cpus-{self.slots.index(slot)}-of-{len(self.slots)}.lock")
-            ]
             with contextlib.ExitStack() as stack:
-                held = [_claimed(stack, file) for file in own]
-                if None not in held:
+                if slot.gpus:
+                    held = self.gpu_locks.claim(slot.gpus, str(self.array.run(self.file, place).path))
+                else:
+                    cpus = claim(name.with_name(f"cpus-{self.slots.index(slot)}-of-{len(self.slots)}.lock"))
+                    held = None if cpus is None else [cpus]
+                for descriptor in held or ():
+                    stack.callback(os.close, descriptor)
+                if held is not None:
                     free = (number for file in places if (number := _claimed(stack, file)) is not None)
                     if (first := next(free, None)) is not None:
-                        yield slot, [first, *(number for number in held if number is not None)]
+                        yield slot, [first, *held]
                         return
         yield None
 
