@@ -47,7 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--no-snapshot": "jobs run the code as it is when they start, not a copy of it as it is now",
     }
     parser = options.parser("slurm.py", (__doc__ or "").split(": ", 1)[1], launching)
-    asked = parser.add_argument_group("SLURM resources of each run, over the grid's slurm: block and its overrides")
+    asked = parser.add_argument_group(
+        "SLURM resources of each run, over the grid's slurm: block and its overrides",
+        "The block's keys sbatch and srun take any other option of these programs: `sbatch: {exclusive: true}`.",
+    )
     fields = {key: field for key, field in SlurmBlock.model_fields.items() if key not in IN_THE_GRID_ALONE}
     for key, field in fields.items():
         names = ["--gpus"] * (key == "gpus_per_node") + [f"--{key.replace('_', '-')}"]

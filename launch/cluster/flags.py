@@ -87,6 +87,8 @@ def _options(program: str, refused: Mapping[str, str]) -> Callable[[object], obj
     def check(value: object) -> object:
         if isinstance(value, tuple):  # checked already
             return value
+        if value is None:  # all of its lines are commented out
+            return ()
         if not isinstance(value, Mapping):
             raise ValueError(f"write options of {program} as `{{NAME: VALUE}}`")
         found = {name.replace("_", "-"): _checked(program, refused, name, entry) for name, entry in value.items()}

@@ -129,9 +129,9 @@ class Resources(BaseModel):
             f"{self.ranks_per_node} process{'es' * (self.ranks_per_node > 1)}{of_node}",
             f"{self.cpus_per_task} CPUs a process" if self.cpus_per_task else "",
             f"memory {self.mem or self.mem_per_gpu + ' a GPU'}" if self.mem or self.mem_per_gpu else "",  # type: ignore[operator]
-            f"sbatch {' '.join(self.sbatch)}" if self.sbatch else "",
-            f"srun {' '.join(self.srun)}" if self.srun else "",
-            f"in {' '.join(self.wrapper)}" if self.wrapper else "",
+            f"sbatch {shlex.join(self.sbatch)}" if self.sbatch else "",
+            f"srun {shlex.join(self.srun)}" if self.srun else "",
+            f"in {shlex.join(self.wrapper)}" if self.wrapper else "",
         ]
         return ", ".join(filter(None, facts))
 
