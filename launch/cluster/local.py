@@ -28,23 +28,31 @@ from ..host.slots import Slot, slots
 from ..sweep.folder import cancelled_since
 from .executor import task_command
 from .job_array import Array
+from .resources import Resources
 
 POLL_S = 0.5
 
 
-def start(array: Path, code: Path, *, ranks: int, gpus: int, cpus: int, parallel: int, setup: Sequence[str]) -> int:
+def start(array: Path, code: Path, resources: Resources, parallel: int) -> int:
     """Start the program below, which outlives this process, and return its id.
 
-    `ranks`, `gpus` and `cpus` are those of each job, `parallel` is the number of jobs at a time, of all arrays of this
-    sweep together. The `code` is that which the jobs run.
+    `resources` are those of each job, `parallel` is the number of jobs at a time, of all arrays of this sweep together.
+    The `code` is that which the jobs run.
     """
-    options = {"ranks": ranks, "gpus": gpus, "cpus": cpus, "parallel": parallel}
+    options = {
+        "ranks": resources.ranks_per_node,
+        "gpus": resources.gpus_per_node,
+        "cpus": resources.cpus_per_node,
+        "parallel": parallel,
+    }
     numbers = [f"--{name}={value}" for name, value in options.items()]
+    lines = [f"--setup={line}" for line in resources.setup]
+    words = [f"--wrapper={word}" for word in resources.wrapper]
     program = [sys.executable, "-P", "-m", "launch.cluster.local", str(array.absolute()), *numbers]
     path = os.pathsep.join([str(code.absolute()), *filter(None, [os.environ.get("PYTHONPATH")])])
     with array.with_suffix(".log").open("ab") as log:
         process = subprocess.Popen(
-            [*program, *(f"--setup={line}" for line in setup)],
+            [*program, *lines, *words],
             stdin=subprocess.DEVNULL,
             stdout=log,  # with the launcher's own output, `launch/slurm.py | tail` would wait for the jobs
             stderr=log,
@@ -64,6 +72,7 @@ class Queue:
     ranks: int
     parallel: int
     setup: Sequence[str] = ()
+    wrapper: Sequence[str] = ()
     gpu_locks: GpuLocks = field(default_factory=GpuLocks)
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -119,7 +128,7 @@ class Queue:
             "CUDA_VISIBLE_DEVICES": ",".join(slot.gpus),
             "SUBMITIT_EXECUTOR": "local",
             "SUBMITIT_LOCAL_NTASKS": str(self.ranks),
-            "SUBMITIT_LOCAL_COMMAND": f"{task_command(self.file)} {place}",
+            "SUBMITIT_LOCAL_COMMAND": f"{shlex.join(self.wrapper)} {task_command(self.file)} {place}",
             "SUBMITIT_LOCAL_TIMEOUT_S": str(60 * self.array.minutes),
             "SUBMITIT_LOCAL_SIGNAL_DELAY_S": str(self.array.signal_s),
             "SUBMITIT_LOCAL_NODEID": "0",
@@ -151,13 +160,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("array", type=Path)
     for name in ("ranks", "gpus", "cpus", "parallel"):
         parser.add_argument(f"--{name}", type=int, required=True)
-    parser.add_argument("--setup", action="append", default=[])
+    for name in ("setup", "wrapper"):
+        parser.add_argument(f"--{name}", action="append", default=[])
     args = parser.parse_args(argv)
     gpus = visible_gpus() if args.gpus else []
     # Without GPUs, as many jobs at a time as there are CPUs for them.
     parallel = args.parallel if gpus else min(args.parallel, max(1, cores() // args.cpus))
     places = slots(gpus, args.gpus if gpus else args.ranks, parallel)
-    Queue(args.array, Array.read(args.array), places, args.ranks, args.parallel, args.setup).carry_out()
+    array = Array.read(args.array)
+    Queue(args.array, array, places, args.ranks, args.parallel, args.setup, args.wrapper).carry_out()
     return 0
 
 

@@ -172,15 +172,7 @@ def _start_here(
         for place in range(len(group)):
             executor.submit(task.main, [str(file), str(place)]).result()
         return
-    process = local.start(
-        file,
-        code,
-        ranks=resources.ranks_per_node,
-        gpus=resources.gpus_per_node,
-        cpus=resources.cpus_per_node,
-        parallel=block.max_parallel,
-        setup=resources.setup,
-    )
+    process = local.start(file, code, resources, block.max_parallel)
     _note_jobs(sweep, group, [str(process)] * len(group))
 
 
