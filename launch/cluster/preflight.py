@@ -15,9 +15,8 @@ from artnet.config import RunConfig
 from shards.files import is_url
 
 from ..grid import Run
-from . import inventory, programs
+from . import inventory, tryout
 from .inventory import Cluster, Node, Partition, listed
-from .programs import SchedulerError
 from .resources import Request, Resources
 from .times import write_minutes
 
@@ -58,9 +57,7 @@ def check(request: Request, runs: Sequence[Run], new: Sequence[Run], sweep: Path
             return request.where(run, key)
 
         found = resource_problems(asked, slurm, where)
-        if not found and (reason := refusal(try_out(asked), all(node.is_in_service for node in slurm.nodes))):
-            found = [f"{where(_key_in(reason))}: SLURM refuses these resources: {reason}; change them"]
-        problems += found
+        problems += found or tryout.problems(asked, where, all(node.is_in_service for node in slurm.nodes))
         warnings += resource_warnings(asked, slurm, where)
     if "\\" in str(sweep.absolute()):
         problems.append(f"{sweep}: SLURM writes no log where a folder has a backslash in its name; give other --runs")
@@ -188,40 +185,6 @@ def resource_warnings(asked: Resources, slurm: Cluster, where: Where) -> list[st
                     "job are in service; the jobs wait for the others"
                 )
     return warnings
-
-
-def try_out(asked: Resources) -> str:
-    """SLURM's message if it would refuse a job with these resources; empty if it would not or does not answer."""
-    options = asked.parameters()
-    options |= options.pop("additional_parameters", {})
-    options.pop("setup", None)
-    flags = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
-    try:
-        programs.run("sbatch", "--test-only", "--output=/dev/null", *flags, "--wrap=true")
-    except SchedulerError as error:
-        return error.said
-    return ""
-
-
-def refusal(said: str, all_in_service: bool) -> str:
-    """The reason in the output of `sbatch --test-only`; empty if it is a temporary one.
-
-    Its message is the same for nodes that are down, for which jobs may wait, and for nodes that do not exist.
-    """
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    reason = lines[-1] if lines else ""
-    for prefix in ("sbatch: ", "error: ", "allocation failure: ", "Batch job submission failed: "):
-        reason = reason.removeprefix(prefix)
-    temporary = ["not available (down", "busy", "temporarily", "unable to contact", "try again", "timed out"]
-    temporary += [] if all_in_service else ["configuration is not available"]
-    return "" if any(words in reason.lower() for words in temporary) else reason.rstrip(".")
-
-
-def _key_in(reason: str) -> str:
-    """The resource that a refusal is about, guessed from its words."""
-    words = {"feature": "constraint", "reservation": "reservation", "node name": "exclude", "account": "account"}
-    words |= {"qos": "qos", "time": "time", "memory": "mem", "gres": "gpus_per_node"}
-    return next((key for word, key in words.items() if word in reason.lower()), "partition")
 
 
 def checkpoint_bytes(config: RunConfig) -> tuple[int, int]:

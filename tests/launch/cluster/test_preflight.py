@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from artnet.config import build, unflatten
-from launch.cluster import inventory, preflight
+from launch.cluster import inventory, preflight, tryout
 from launch.cluster.resources import Resources
 from launch.cluster.times import read_seconds
 from tests.conftest import TINY
@@ -126,11 +126,11 @@ def test_nodes_out_of_service_are_worth_a_warning():
 
 def test_a_refusal_that_passes_is_none():
     odd = "sbatch: error: invalid partition specified: x\nallocation failure: Invalid feature specification\n"
-    assert preflight.refusal(odd, all_in_service=True) == "Invalid feature specification"
+    assert tryout.refusal(odd, all_in_service=True) == "Invalid feature specification"
     node = "allocation failure: Requested node configuration is not available\n"
-    assert preflight.refusal(node, all_in_service=True)
-    assert not preflight.refusal(node, all_in_service=False)
-    assert not preflight.refusal("allocation failure: Unable to contact slurm controller (connect failure)\n", True)
+    assert tryout.refusal(node, all_in_service=True)
+    assert not tryout.refusal(node, all_in_service=False)
+    assert not tryout.refusal("allocation failure: Unable to contact slurm controller (connect failure)\n", True)
 
 
 def test_a_full_disk_is_told_in_figures():
