@@ -5,7 +5,7 @@
       run.json           signature, git, versions, data, attempts           written by training
       metrics.jsonl      one line per log step ("kind": "step") and epoch   written by training
       tensorboard/       the same as curves                                 written by training
-      checkpoints/       last.pt, the previous.pt before it, best.pt        written by training
+      checkpoints/       best.pt; until complete last.pt, previous.pt too   written by training
       bad_batch.json     the paintings at which the loss was not finite     written by training
       result.json        exists only when the run is complete and valid     written by training
       state.json         what the launcher last knew                        written by launchers

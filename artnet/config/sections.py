@@ -178,6 +178,11 @@ class TrainConfig(Section):
         10, gt=0, description="minutes between checkpoints within an epoch; one is saved at the end of each epoch too",
         json_schema_extra=NO_EFFECT,
     )  # fmt: skip
+    keep: Literal["best", "all"] = Field(
+        "best",
+        description="checkpoints that stay when the run is complete: best.pt alone, or last.pt and the one before too",
+        json_schema_extra=NO_EFFECT,
+    )
 
     @model_validator(mode="after")
     def _check_accumulate(self) -> Self:
