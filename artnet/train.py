@@ -8,7 +8,8 @@ Started again, it resumes from the last checkpoint; a complete run is left as it
     75  stopped on request (SIGTERM, SIGINT, SIGUSR2, SIGHUP) with a checkpoint: run it again to resume
 
 `--processes N` starts N ranks on this machine; several machines, or schedulers, start them with torchrun or srun.
-torchrun ends with 1 whatever its processes end with; the `outcome` of the last attempt in `run.json` says more.
+torchrun ends with 1 whatever its processes end with, and shows the error last, below a traceback of its own; the
+`outcome` of the last attempt in `run.json` says more.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from shards.errors import UserError, command
@@ -25,6 +27,7 @@ from shards.remote import local_folder
 
 from .config import RunConfig, load
 from .config.keys import ShowKeys
+from .distributed import error_file
 from .distributed.world import World
 from .errors import FailedError, OutOfMemoryError, PeerLostError, StoppedOnRequest
 from .identity import check_free, take
@@ -50,8 +53,9 @@ def prepare(config_file: Path, shards: str | None, folder: Path | None) -> tuple
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. A rank that fails ends at once: the interpreter might wait for a GPU that waits for another rank."""
     has_peers = os.environ.get("WORLD_SIZE", "") not in ("", "1")
+    stop = StopRequest()
     try:
-        code = _main(argv)
+        code = command(partial(_main, stop), lambda sentence: error_file.report(sentence, lambda: bool(stop)))(argv)
     except Exception:
         if not has_peers:
             raise
@@ -64,8 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-@command
-def _main(argv: Sequence[str] | None = None) -> int:
+def _main(stop: StopRequest, argv: Sequence[str] | None = None) -> int:
     said = (__doc__ or "").split("\n", 1)[0].split(": ", 1)[1]
     parser = argparse.ArgumentParser(prog="python -m artnet.train", description=said)
     parser.add_argument("--config", type=Path, required=True, metavar="RUN.yaml", help="the run's configuration")
@@ -88,7 +91,6 @@ def _main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.processes < 1:
         raise UserError("--processes must be at least 1")
-    stop = StopRequest()
     world = World.from_environment()
     if args.processes > 1 and world.world_size > 1:
         raise UserError("--processes starts the ranks itself; leave it out, or start it without torchrun")
@@ -126,8 +128,10 @@ def _train(config: RunConfig, index: Index, run: RunDir, stop: StopRequest, firs
                 print(f"{run.name}: {stopped}; start it again to resume", file=sys.stderr)
             return EXIT_STOPPED
         except FailedError as error:
+            said = f"error: {run.name}: {error}"
             if first or isinstance(error, OutOfMemoryError | PeerLostError):  # of the others, every rank knows
-                print(f"error: {run.name}: {error}", file=sys.stderr, flush=True)
+                print(said, file=sys.stderr, flush=True)
+            error_file.record(said)
             return 1
     if first:
         _show(result)
