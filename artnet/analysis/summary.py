@@ -8,12 +8,12 @@ from statistics import fmean
 from typing import Any
 
 from ..config import TASKS
+from ..config.attentions import ATTENTIONS
 from ..rundir import TaskResult
 from .results import Manifest, Run, Sweep, printable
 from .statistics import Estimate, estimate
 
 _MODEL = ("model.backbone", "model.recurrence", "model.attention")
-_ATTENTION = {"se": "SE", "eca": "ECA", "cbam": "CBAM", "cbam_channel": "CBAM (channel only)"}
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _model_name(config: Mapping[str, Any]) -> str:
     if recurrence != "none":
         name += f"-{recurrence.upper()}"
     if attention != "none":
-        name += f" + {_ATTENTION.get(attention, attention)}"
+        name += f" + {ATTENTIONS[attention].label if attention in ATTENTIONS else attention}"
     return printable(name)
 
 
