@@ -53,12 +53,16 @@ class Scores(BaseModel):
 
 
 class TaskResult(BaseModel):
-    """Scores of one head with the best checkpoint. `majority` is the test share of the most common test class."""
+    """Scores of one head with the best checkpoint. `majority` is the test share of the most common test class.
+
+    `majority_class` is its name; empty in results of earlier versions.
+    """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
     classes: int = Field(ge=1)
     majority: float = Field(ge=0, le=1)
+    majority_class: str = ""
     val: Scores
     test: Scores
 

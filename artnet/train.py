@@ -146,11 +146,13 @@ def _show(result: Result) -> None:
     for task, scores in result.tasks.items():
         test = scores.test
         low, high = wilson_interval(test.top1, test.n)
+        name = f" {scores.majority_class}" if scores.majority_class else ""
         print(
             f"{task}: test top-1 {100 * test.top1:.1f} % "
             f"(95 % interval {100 * low:.1f} to {100 * high:.1f}, Wilson's over test images), "
             f"top-5 {100 * test.top5:.1f} %, macro-F1 {test.macro_f1:.3f} on {test.n} paintings "
-            f"(most common class {100 * scores.majority:.1f} %), best epoch {result.best_epoch} of {result.epochs}"
+            f"(most common class{name}: {100 * scores.majority:.1f} %), "
+            f"best epoch {result.best_epoch} of {result.epochs}"
         )
 
 

@@ -76,6 +76,11 @@ class Summary:
         """The distinct test shares of the most common class, sorted: a single one if all runs had the same data."""
         return sorted({score.majority for cell in self.column(task) for score in cell.scores})
 
+    def majority_classes(self, task: str) -> list[str]:
+        """The distinct names of that class, as far as the results have them: earlier versions left it out."""
+        names = {printable(score.majority_class) for cell in self.column(task) for score in cell.scores}
+        return sorted(names - {""})
+
 
 def summarise(sweep: Sweep) -> Summary:
     """Group the runs of a sweep and average each group's seeds."""

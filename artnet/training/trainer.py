@@ -229,7 +229,7 @@ class Trainer:
         predictions = {split: self._predict(split) for split in ("val", "test")}
         seconds = self.progress.seconds + time.monotonic() - started
         parameters = sum(parameter.numel() for parameter in self.learner.model.parameters())
-        majorities = {task: self.data["test"].majority_share(task) for task in self.config.task}
+        majorities = {task: self.data["test"].majority(task) for task in self.config.task}
         result = make_result(
             self.config, self.index, self.progress, predictions["test"], majorities, parameters, seconds
         )

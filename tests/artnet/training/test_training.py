@@ -46,6 +46,7 @@ def test_a_run_writes_the_documented_files(run_yaml, tmp_path, shards):
     for task in TASKS:
         _, labels = index.select("test", (task,))
         assert result.tasks[task].test.n == len(labels)
+        assert result.tasks[task].majority_class == index.classes[task][np.bincount(labels[:, 0]).argmax()]
         assert result.tasks[task].majority == pytest.approx(np.bincount(labels[:, 0]).max() / len(labels))
     (attempt,) = run.run()["attempts"]
     assert (attempt["outcome"], attempt["world_size"], attempt["from_step"]) == ("complete", 1, 0)
