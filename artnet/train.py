@@ -30,6 +30,7 @@ from .config.keys import ShowKeys
 from .distributed import error_file
 from .distributed.world import World
 from .errors import FailedError, OutOfMemoryError, PeerLostError, StoppedOnRequest
+from .heartbeat import shown
 from .identity import check_free, take
 from .processes import RankProcesses
 from .rundir import EXIT_STOPPED, Result, RunDir
@@ -95,7 +96,7 @@ def _main(stop: StopRequest, argv: Sequence[str] | None = None) -> int:
     if args.processes > 1 and world.world_size > 1:
         raise UserError("--processes starts the ranks itself; leave it out, or start it without torchrun")
     config, run = prepare(args.config, args.data, args.run_dir)
-    with stop.waiting():
+    with stop.waiting(), shown(f"reading the index of {config.data.shards}"):
         index = read_index(local_folder(config.data.shards))  # type: ignore[arg-type]  # prepare() made sure of it
     if result := run.result(config.signature):
         if result.data != index.fingerprint:
@@ -114,13 +115,15 @@ def _train(config: RunConfig, index: Index, run: RunDir, stop: StopRequest, firs
         if first:
             take(config, run)
         # torch takes seconds to import: report wrong input and lock the run before
-        with stop.waiting():
+        with stop.waiting(), shown("loading torch"):
             from .distributed.group import process_group
             from .training.attempt import train
 
         try:
             with contextlib.ExitStack() as stack:
-                with stop.waiting():
+                ranks_in_all = World.from_environment().world_size
+                wait = f"waiting for all {ranks_in_all} ranks" if ranks_in_all > 1 else "starting the device"
+                with stop.waiting(), shown(wait):
                     ranks = stack.enter_context(process_group())
                 result = train(config, index, run, ranks, stop, auto_accumulate)
         except StoppedOnRequest as stopped:

@@ -19,6 +19,7 @@ from ..data.loader import load
 from ..data.sampler import train_batches
 from ..distributed.ranks import DelayedAny, Ranks
 from ..errors import StoppedOnRequest
+from ..heartbeat import shown
 from ..inference.forward import on_device, precision_warning
 from ..inference.predict import Predictions, predict
 from ..models.pretrained import start_from
@@ -77,6 +78,7 @@ class Trainer:
             message = start_from(self.learner.model, config)
             if ranks.is_first:
                 print(f"{run.name}: {message}", file=sys.stderr)
+        self.first_step = self.progress.step  # of this process
         self.learner.share_gradients()
         if ranks.is_first and (warning := precision_warning(ranks.device, config.train.precision)):
             print(f"{run.name}: {warning}", file=sys.stderr)
@@ -124,8 +126,12 @@ class Trainer:
         throughput = Throughput(config.train.batch_size, ranks.device)
         pending: list[torch.Tensor] = []
         on_any_rank = DelayedAny(ranks)
+        if logger:
+            logger.now("reading the first batch")
         loaded = on_device(load(data, plan, batches, self.threads, ranks.pinned_bytes), ranks.device)
         for batch in throughput.waiting(self.stop.waiting_for_first(loaded)):
+            if logger and progress.step == self.first_step:
+                logger.now("compiling the network" if config.train.compile else "taking the first step")
             report = self.learner.step(batch, progress.step)
             progress.step += 1
             pending.append(report.loss)
@@ -147,7 +153,7 @@ class Trainer:
             if is_logged:
                 self._log(logger, epoch, report, throughput)
             if logger:
-                logger.step(progress.step)
+                logger.step(progress.step, epoch + 1)
             if not at_end and (stopping or due):
                 progress.seconds = seconds_before + time.monotonic() - started
                 self._save()
@@ -184,6 +190,8 @@ class Trainer:
     ) -> None:
         trained = time.monotonic()
         progress = self.progress
+        if logger:
+            logger.now("evaluating on val")
         self._share_damage("train")
         try:
             scores = {str(task): found.scores().model_dump() for task, found in self._predict("val").items()}
@@ -226,7 +234,8 @@ class Trainer:
                 f"broken; restore it from a backup, or delete {self.run.checkpoints} to train the run from scratch"
             )
         self.learner.for_evaluation().load_state_dict(state["model"])
-        predictions = {split: self._predict(split) for split in ("val", "test")}
+        with shown("evaluating the best epoch on val and test"):
+            predictions = {split: self._predict(split) for split in ("val", "test")}
         seconds = self.progress.seconds + time.monotonic() - started
         parameters = sum(parameter.numel() for parameter in self.learner.model.parameters())
         majorities = {task: self.data["test"].majority(task) for task in self.config.task}
