@@ -28,7 +28,8 @@ class Heartbeat:
         self._began = self._due = time.monotonic()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-        self._thread.start()
+        with contextlib.suppress(RuntimeError):  # no memory is left for a thread: the training says why it ends
+            self._thread.start()
 
     def now(self, what: str, where: str = "") -> None:
         """Note what the process is doing, as in "training", and how far it is, as in "step 3/9"."""
@@ -51,7 +52,8 @@ class Heartbeat:
         with self._changed:
             self._is_over = True
             self._changed.notify()
-        self._thread.join()
+        if self._thread.ident:
+            self._thread.join()
         if self._is_live:
             _update("")
 

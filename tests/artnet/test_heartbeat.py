@@ -29,7 +29,10 @@ def test_what_begins_is_named_once_and_nothing_after_the_end(at_once):
     for what in ("training", "evaluating"):
         beat.now(what, "step 1/9")
         assert said.get(timeout=60) == f"{what}, step 1/9 (0 s)"
+    with beat._changed:
+        due = beat._due
     beat.now("training", "step 2/9")  # again
+    assert beat._due == due > time.monotonic() + 1e5
     beat.now("saving")
     assert said.get(timeout=60) == "saving (0 s)"
     beat.close()
@@ -83,6 +86,15 @@ def test_only_the_first_rank_says_it(at_once, monkeypatch, capsys):
         while not printed:
             printed = capsys.readouterr().out
     assert printed == "loading torch (0 s)\n"
+
+
+def test_a_process_without_memory_for_a_thread_goes_on_in_silence(at_once, monkeypatch):
+    def refuse(self: heartbeat.threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(heartbeat.threading.Thread, "start", refuse)
+    with shown("loading torch"):
+        pass
 
 
 def test_every_wait_of_a_training_is_named(run_yaml, tmp_path, at_once, monkeypatch):
