@@ -30,7 +30,7 @@ ROOMS = {
     "artnet.report": ("artnet", "shards"),
     "artnet.training": ("artnet.inference", "artnet.data", "artnet.models", *(CORE := (
         "artnet.checkpoint", "artnet.config", "artnet.distributed", "artnet.errors", "artnet.formats",
-        "artnet.provenance", "artnet.rundir", "artnet.sources", "artnet.stop",
+        "artnet.heartbeat", "artnet.provenance", "artnet.rundir", "artnet.sources", "artnet.stop",
     )), "shards"),
     "artnet.inference": ("artnet.data", "artnet.models", *CORE, "shards"),
     "artnet.analysis": (

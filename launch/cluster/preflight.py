@@ -15,6 +15,7 @@ from artnet.config import RunConfig
 from shards.files import is_url
 
 from ..grid import Run
+from ..sweep.disk import copies
 from . import inventory, tryout
 from .inventory import Cluster, Node, Partition, listed
 from .resources import Request, Resources
@@ -190,8 +191,7 @@ def resource_warnings(asked: Resources, slurm: Cluster, where: Where) -> list[st
 def checkpoint_bytes(config: RunConfig) -> tuple[int, int]:
     """The estimated size in bytes of a run's last checkpoint (with the optimizer's state) and of its best one."""
     weights = _TRUNKS[config.model.backbone] * _EXTRAS * 4e6
-    moments = 2 if config.optim.name == "adamw" else 1
-    return int(weights * (1 + moments + (config.optim.ema_half_life > 0))), int(weights)
+    return int(weights * copies(config)), int(weights)
 
 
 def disk(folder: Path, free: int, new: Sequence[RunConfig], parallel: int) -> Findings:
@@ -199,7 +199,11 @@ def disk(folder: Path, free: int, new: Sequence[RunConfig], parallel: int) -> Fi
     sizes = [checkpoint_bytes(config) for config in new]
     # A new checkpoint is complete before it replaces the old one.
     one = max((2 * last + best for last, best in sizes), default=0) + _LOGS
-    every = sum(map(sum, sizes)) + sum(sorted((last for last, _ in sizes), reverse=True)[:parallel]) + _LOGS
+    # One that trains has the one before too. When it is complete, its best one may be all that stays.
+    peaks = [3 * last + best for last, best in sizes]
+    kept = [best if run.train.keep == "best" else 2 * last + best for run, (last, best) in zip(new, sizes, strict=True)]
+    more = [peak - stays for peak, stays in zip(peaks, kept, strict=True)]
+    every = sum(kept) + sum(sorted(more, reverse=True)[:parallel]) + _LOGS
     has = f"{folder} has {free / 1e9:.2f} GB of free disk"
     if free < one:
         return Findings([f"{has}, and a run takes about {one / 1e9:.2f} GB; free some, or give another --runs"])

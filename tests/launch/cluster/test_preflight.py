@@ -144,6 +144,14 @@ def test_a_full_disk_is_told_in_figures():
     assert preflight.disk(Path("runs/x"), 0, [], parallel=2).problems  # a run that goes on writes too
 
 
+def test_only_runs_in_training_need_more_disk_than_their_best_checkpoint():
+    best, everything = (
+        build(unflatten({**TINY, "model.backbone": "resnet18", "train.keep": keep})) for keep in ("best", "all")
+    )
+    assert preflight.disk(Path("runs/x"), 70 * 10**9, [best] * 1000, parallel=8) == preflight.Findings()
+    assert "take about 3" in preflight.disk(Path("runs/x"), 70 * 10**9, [everything] * 1000, parallel=8).warnings[0]
+
+
 def test_checkpoints_are_about_as_large_as_the_estimate():
     import torch
 
