@@ -75,6 +75,7 @@ def test_a_launch_killed_with_everything_goes_on_where_it_was(trainable):
     assert [folder.name for folder in sorted(run.attempts.iterdir())] == ["001", "002"]
 
 
+@pytest.mark.slow
 def test_a_launcher_killed_alone_leaves_its_runs_to_the_next_one(trainable):
     trainable.write(seeds=1)
     process = trainable.fork("local")
@@ -119,6 +120,7 @@ def test_runs_of_a_launcher_at_work_are_cancelled_and_stay_so(trainable, capsys)
     assert (first.checkpoints / "last.pt").exists()
 
 
+@pytest.mark.slow
 def test_a_run_whose_folder_is_deleted_before_it_begins_is_left_out(trainable):
     trainable.write(seeds=2, fixed={"train.epochs": 3}, local={"max_parallel": 1})
     launcher = trainable.fork("local")
@@ -133,6 +135,7 @@ def test_a_run_whose_folder_is_deleted_before_it_begins_is_left_out(trainable):
     assert not second.path.exists()
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_run_of_a_grid(trainable):
     trainable.write(seeds=1, local={"processes": 2})
     ended = trainable.launch("local", WORLD_SIZE="2", RANK="0", MASTER_PORT="1", PET_NNODES="2")  # of another job

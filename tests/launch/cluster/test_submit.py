@@ -6,6 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from launch.cluster import job, submit
 from launch.cluster.executor import SlurmArrayExecutor
 from launch.cluster.job_array import Array
@@ -64,6 +66,7 @@ def test_an_array_is_read_as_it_was_written(tmp_path):
     assert " " not in array.name
 
 
+@pytest.mark.slow
 def test_without_slurm_a_run_is_trained_in_this_process(trainable, capsys):
     trainable.write(seeds=1)
     ended = trainable.launch("slurm", "--cluster", "debug")
