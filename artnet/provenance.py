@@ -40,6 +40,23 @@ def git_state() -> dict[str, Any]:
         return {}
 
 
+def process_start(process: int) -> str:
+    """When a process of this machine started, as the system says it; empty if it is gone.
+
+    Its id and this text identify it: ids are reused.
+    """
+    try:  # the 22nd field, in clock ticks since boot; the second one, the name, may hold spaces
+        return Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+    except OSError:
+        if Path("/proc/self").exists():
+            return ""
+    with contextlib.suppress(OSError):  # macOS
+        return subprocess.run(
+            ["ps", "-o", "lstart=", "-p", str(process)], capture_output=True, text=True
+        ).stdout.strip()
+    return ""
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and the libraries that compute."""
     return {

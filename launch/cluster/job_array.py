@@ -35,7 +35,13 @@ class Array:
     @staticmethod
     def new_name(sweep: Path) -> str:
         """A unique name for jobs of a sweep."""
-        return f"artnet-{re.sub(r'[^A-Za-z0-9_.-]', '_', sweep.name)[:100]}-{secrets.token_hex(4)}"
+        return f"{_prefix(sweep)}{secrets.token_hex(4)}"
+
+    @staticmethod
+    def is_name(sweep: Path, name: str) -> bool:
+        """Whether `new_name` may have given this name to jobs of the sweep. Others are not ours to query or cancel."""
+        prefixes = {_prefix(sweep), _prefix(sweep.resolve())}  # the folder may be a link of another name
+        return any(re.fullmatch(re.escape(prefix) + "[0-9a-f]{8}", name) for prefix in prefixes)
 
     @staticmethod
     def file(sweep: Path, name: str) -> Path:
@@ -64,6 +70,10 @@ class Array:
         if not 0 <= place < len(self.runs):
             raise UserError(f"{file} has no run at place {place}; submit the grid again")
         return RunDir(file.parents[1] / self.runs[place])
+
+
+def _prefix(sweep: Path) -> str:
+    return f"artnet-{re.sub(r'[^A-Za-z0-9_.-]', '_', sweep.name)[:100]}-"
 
 
 def unneeded_files(sweep: Path, folders: Sequence[RunDir], found: Mapping[str, Found]) -> list[Path]:

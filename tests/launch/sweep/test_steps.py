@@ -35,7 +35,7 @@ def test_a_dry_run_shows_resources_steps_and_disk(trainable, capsys):
 
 def test_options_that_come_too_late_for_submitted_runs_are_named(trainable, capsys):
     alive, *_ = trainable.plan(seeds=3, slurm={"time": "2:30:00", "gpus_per_node": 2, "gpu_type": "a100"})
-    job = {"launcher": "slurm", "job": "1", "job_name": "artnet-x", "position": 0, "cluster": "local"}
+    job = {"launcher": "slurm", "job": "1", "job_name": "artnet-tiny-00000001", "position": 0, "cluster": "local"}
     note_state(alive, State.RUNNING, **job)
     with alive.locked():
         trainable.call("slurm", "--cluster", "local", "--dry-run", "--partition", "debug")
