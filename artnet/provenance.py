@@ -50,10 +50,9 @@ def process_start(process: int) -> str:
     except OSError:
         if Path("/proc/self").exists():
             return ""
+    ps = ["ps", "-o", "lstart=", "-p", str(process)]
     with contextlib.suppress(OSError):  # macOS
-        return subprocess.run(
-            ["ps", "-o", "lstart=", "-p", str(process)], capture_output=True, text=True
-        ).stdout.strip()
+        return subprocess.run(ps, capture_output=True, text=True).stdout.strip()
     return ""
 
 

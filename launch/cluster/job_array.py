@@ -81,14 +81,16 @@ def unneeded_files(sweep: Path, folders: Sequence[RunDir], found: Mapping[str, F
     over = (State.COMPLETE, State.PLANNED)
     recorded = [folder.state() for folder in folders if found[folder.name].state not in over]
     needed = {str(state.job).partition("_")[0] for state in recorded} | {str(state.job_name) for state in recorded}
-    files = sorted((sweep / "slurm").glob("*"))
-    return [file for file in files if _owner(file) and _owner(file) not in needed]
+    owners = {file: _owner(sweep, file.name) for file in sorted((sweep / "slurm").glob("*"))}
+    return [file for file, owner in owners.items() if owner and owner not in needed]
 
 
-def _owner(file: Path) -> str:
-    """The job or array that a file belongs to, by its name: `12_3.log`, `12.log`, `artnet-colours-6f1e.json`."""
-    name = file.name if file.is_dir() else file.stem  # the folder of an array's logs has no suffix
-    if name.startswith("artnet-"):
-        return name
-    number = file.stem.partition("_")[0]
-    return number if number.isdecimal() else ""
+def _owner(sweep: Path, name: str) -> str:
+    """The job or array that a file belongs to, by its name: `12_3.log`, `12.log`, `artnet-colours-6f1e4b02.json`.
+
+    Empty for a name that no job of this sweep gives. The folder of an array's logs has no suffix.
+    """
+    if match := re.fullmatch(r"([0-9]+)(_[0-9]+)?\.log", name):
+        return match[1]
+    array = re.sub(r"\.(json|sh|log)$", "", name)
+    return array if Array.is_name(sweep, array) else ""

@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -57,6 +58,11 @@ def take(folder: Path, without: Path) -> Path:
         elif not _is_whole(target, files, marker):
             _write(target, files, marker)
     return target
+
+
+def all_in(folder: Path) -> list[Path]:
+    """The snapshots in a folder, which may hold other things."""
+    return sorted(path for path in folder.glob("*") if re.fullmatch("[0-9a-f]{16}", path.name))
 
 
 _Files = dict[str, tuple[bytes, bool]]  # file name -> content, and whether it is executable

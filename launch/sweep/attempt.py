@@ -101,7 +101,9 @@ def next_attempt(folder: RunDir) -> int:
 
 
 def attempt_folder(folder: RunDir, number: int) -> Path:
-    """The folder of an attempt, created if missing."""
+    """The folder of an attempt, created if missing. Raises `UserError` if the run's own folder was deleted."""
+    if not folder.config_file.exists():
+        raise UserError(f"{folder.path} was deleted; launch the grid again to train this run from scratch")
     path = folder.attempts / f"{number:03d}"
     path.mkdir(parents=True, exist_ok=True)
     return path
@@ -159,11 +161,11 @@ def training_process(folder: RunDir) -> int | None:
     if type(process) is not int or process <= 0 or attempt.get("host") != socket.gethostname():
         return None
     start = process_start(process)
-    if not start or attempt.get("process_start") != start:
+    if not start or attempt.get("process_start", start) != start:  # earlier versions did not record it
         return None
     proc = Path(f"/proc/{process}")
     try:
-        owner, where = proc.stat().st_uid, Path(os.readlink(proc / "cwd"))
+        owner, where = proc.stat().st_uid, (proc / "cwd").readlink()
         words = os.fsdecode((proc / "cmdline").read_bytes()).split("\0")[:-1]
     except OSError:
         if Path("/proc/self").exists():
@@ -174,11 +176,12 @@ def training_process(folder: RunDir) -> int | None:
 
 def _by_ps(process: int) -> tuple[int, Path, list[str]]:
     """The user, folder and arguments of a process on macOS, which does not tell a process's folder."""
+    ps = ["ps", "-ww", "-o", "uid=,args=", "-p", str(process)]
     try:
-        ps = subprocess.run(["ps", "-ww", "-o", "uid=,args=", "-p", str(process)], capture_output=True, text=True)
+        shown = subprocess.run(ps, capture_output=True, text=True).stdout
     except OSError:
         return -1, Path(), []
-    owner, *words = ps.stdout.split() or ["-1"]
+    owner, *words = shown.split() or ["-1"]
     return int(owner), Path.cwd(), words
 
 

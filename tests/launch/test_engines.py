@@ -4,12 +4,14 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from artnet.provenance import process_start
 from artnet.rundir import RunDir, write_json
+from launch.cluster import queue
 from launch.sweep import attempt
 from launch.sweep.attempt import training_process
 from launch.sweep.folder import note_state
@@ -35,6 +37,28 @@ def test_any_door_shows_the_run_of_another_engine(tiny, on_slurm, capsys, door):
     shown = capsys.readouterr().out
     assert "running  node1" in shown
     assert "1 planned, 1 running" in shown
+
+
+def test_status_says_how_old_a_cached_answer_of_slurm_is(tiny, on_slurm, monkeypatch, capsys):
+    now = time.time()
+    monkeypatch.setattr(queue.time, "time", lambda: now)
+    for age_s, shown in ((0, ""), (12, " (SLURM as of 12 s ago)"), (31, "")):
+        monkeypatch.setattr(queue.time, "time", lambda age_s=age_s: now + age_s)
+        assert tiny.call("slurm", "--status") == 0
+        assert capsys.readouterr().out.splitlines()[-1] == f"tiny: 2 runs: 1 planned, 1 running{shown}"
+    # Where a watch prints lines, one that only grows old is not printed again.
+    moments = iter((now + 40, now + 41, now + 42))
+    monkeypatch.setattr(queue.time, "time", lambda: moment)
+
+    def later(_: float) -> None:
+        nonlocal moment
+        moment = next(moments, None) or on_slurm[0].state_file.unlink() or now
+
+    moment = next(moments)
+    monkeypatch.setattr(queue.time, "sleep", later)
+    assert tiny.call("slurm", "--watch", "1") == 0
+    shown = ["tiny: 2 runs: 1 planned, 1 running (SLURM as of 9 s ago)", "tiny: 2 runs: 2 planned"]
+    assert capsys.readouterr().out.splitlines() == shown
 
 
 @pytest.mark.parametrize("door", DOORS)
