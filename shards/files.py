@@ -1,10 +1,12 @@
 """Atomic writes, locks between processes, and checksums of files."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import math
 import os
+import stat
 import sys
 import tempfile
 import time
@@ -64,6 +66,27 @@ def atomic_write(path: Path, content: bytes | str, permissions: int = 0o664) -> 
     """Write `content` to `path` through `atomic_open`."""
     with atomic_open(path, "w" if isinstance(content, str) else "wb", permissions) as file:
         file.write(content)
+
+
+@contextlib.contextmanager
+def open_log(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to append bytes to it.
+
+    Raises `UserError` for a link or a pipe: in a folder that several people write, it may lead to any file.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        handle = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):  # of a link, and of a pipe
+            raise
+        handle = -1
+    if handle < 0 or not stat.S_ISREG(os.fstat(handle).st_mode):
+        if handle >= 0:
+            os.close(handle)
+        raise UserError(f"{path} is a link or a pipe, to which nothing is written; remove it")
+    with os.fdopen(handle, "ab") as file:
+        yield file
 
 
 def is_url(name: str | Path) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import artnet
 from shards.errors import command
+from shards.files import open_log
 from shards.numbers import whole
 from shards.workers import cores
 
@@ -52,7 +53,7 @@ def start(array: Path, code: Path, resources: Resources, parallel: int) -> int:
     words = [f"--wrapper={word}" for word in resources.wrapper]
     program = module_command(code, "launch.cluster.local", str(array.absolute()), *numbers)
     path = os.pathsep.join([str(code.absolute()), *filter(None, [os.environ.get("PYTHONPATH")])])
-    with array.with_suffix(".log").open("ab") as log:
+    with open_log(array.with_suffix(".log")) as log:
         process = subprocess.Popen(
             [*program, *lines, *words],
             stdin=subprocess.DEVNULL,

@@ -16,6 +16,7 @@ from typing import Any, Self
 from artnet.provenance import process_start
 from artnet.rundir import RunDir
 from shards.errors import UserError
+from shards.files import open_log
 
 from ..host.cpus import bound_to
 from .state import State, after_exit
@@ -63,7 +64,7 @@ class TrainingProcess:
         `options` are those of `subprocess.Popen`.
         """
         attempts_before = len(run.run().get("attempts", []))
-        with stdout.open("ab") as out, stderr.open("ab") as err, bound_to(cpus):
+        with open_log(stdout) as out, open_log(stderr) as err, bound_to(cpus):
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, **options
             )
