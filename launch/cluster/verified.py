@@ -28,17 +28,24 @@ def problem(folder: str) -> str:
         missing = {name: digest for digest, _, name in lines}
         owners = (int(user[1]), os.getuid())  # in a container, either number may be this user's
         for path in (root, *root.rglob("*")):
-            about, name = path.lstat(), str(path.relative_to(root))
-            if stat.S_ISLNK(about.st_mode) or not (path.is_dir() or path.is_file()):
+            name, is_cache = str(path.relative_to(root)), path.parent.name == "__pycache__"
+            try:
+                about = path.lstat()
+            except FileNotFoundError:
+                if is_cache:  # another job's Python has just renamed it
+                    continue
+                raise
+            is_folder = stat.S_ISDIR(about.st_mode)
+            if not is_folder and not stat.S_ISREG(about.st_mode):
                 return f"{name} is a link or a special file"
             if about.st_uid not in owners or about.st_mode & 0o022:
                 return f"{name} belongs to another user, or others can write to it"
-            if path.is_dir() or name == MARKER:
+            if is_folder or name == MARKER:
                 continue
             if repr(name) in missing:
                 if hashlib.sha256(path.read_bytes()).hexdigest() != missing.pop(repr(name)):
                     return f"{name} has changed"
-            elif path.parent.name != "__pycache__":
+            elif not is_cache:
                 return f"{name} was added"
         return f"{min(missing)} is missing" if missing else ""
     except (OSError, ValueError) as error:

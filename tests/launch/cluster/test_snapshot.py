@@ -189,3 +189,11 @@ def test_jobs_run_no_snapshot_of_another_user(tree, tmp_path):
     assert "belongs to another user" in verified.problem(str(code))
     assert take(tree, tmp_path / "runs") == code
     assert not cached.exists()
+
+
+def test_a_file_that_another_job_compiles_meanwhile_is_no_change(tree, tmp_path, monkeypatch):
+    code = take(tree, tmp_path / "runs")
+    written = code / "artnet" / "__pycache__" / "train.cpython-311.pyc.123"
+    listed = Path.rglob
+    monkeypatch.setattr(Path, "rglob", lambda path, pattern: [*listed(path, pattern), written])
+    assert verified.problem(str(code)) == ""
