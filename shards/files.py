@@ -1,10 +1,12 @@
 """Atomic writes, locks between processes, and checksums of files."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import math
 import os
+import stat
 import sys
 import tempfile
 import time
@@ -29,12 +31,12 @@ os.umask(_UMASK)
 
 
 @contextlib.contextmanager
-def atomic_open(path: Path, mode: str = "wb") -> Iterator[IO]:
+def atomic_open(path: Path, mode: str = "wb", permissions: int = 0o664) -> Iterator[IO]:
     """Open a temporary file next to `path` for writing; flush it to disk and rename it when the block succeeds.
 
     The file's `name` is the temporary path, for libraries that can only write by name. On any error, the temporary
-    file is removed and `path` stays as it was. `mode` is "wb" or "w" (UTF-8). A process that is killed leaves at most
-    a file named `.NAME.*.tmp`.
+    file is removed and `path` stays as it was. `mode` is "wb" or "w" (UTF-8), and the umask is taken from the
+    `permissions`. A process that is killed leaves at most a file named `.NAME.*.tmp`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
@@ -46,7 +48,7 @@ def atomic_open(path: Path, mode: str = "wb") -> Iterator[IO]:
             file.flush()
             os.fsync(file.fileno())
         # mkstemp creates private files, but shards and runs are shared, though not for all users to write.
-        temporary.chmod(0o664 & ~_UMASK)
+        temporary.chmod(permissions & ~_UMASK)
         temporary.replace(path)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -60,10 +62,31 @@ def atomic_open(path: Path, mode: str = "wb") -> Iterator[IO]:
         raise
 
 
-def atomic_write(path: Path, content: bytes | str) -> None:
+def atomic_write(path: Path, content: bytes | str, permissions: int = 0o664) -> None:
     """Write `content` to `path` through `atomic_open`."""
-    with atomic_open(path, "w" if isinstance(content, str) else "wb") as file:
+    with atomic_open(path, "w" if isinstance(content, str) else "wb", permissions) as file:
         file.write(content)
+
+
+@contextlib.contextmanager
+def open_log(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to append bytes to it.
+
+    Raises `UserError` for a link or a pipe: in a folder that several people write, it may lead to any file.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        handle = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):  # of a link, and of a pipe
+            raise
+        handle = -1
+    if handle < 0 or not stat.S_ISREG(os.fstat(handle).st_mode):
+        if handle >= 0:
+            os.close(handle)
+        raise UserError(f"{path} is a link or a pipe, to which nothing is written; remove it")
+    with os.fdopen(handle, "ab") as file:
+        yield file
 
 
 def is_url(name: str | Path) -> bool:

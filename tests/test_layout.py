@@ -45,6 +45,7 @@ ROOMS = {
     "artnet.identity": ("artnet.weights", "artnet.config", "artnet.rundir", "shards.errors"),
     "artnet.weights": ("artnet.config", "artnet.rundir", "shards"),
     "artnet.processes": ("artnet.rundir", "artnet.stop", "shards.workers"),
+    "artnet.provenance": ("artnet.private",),
     "artnet.stop": ("artnet.rundir",),
     "artnet.rundir": ("artnet.config", "artnet.errors", "artnet.formats", "shards.errors", "shards.files"),
     "artnet.config": ("artnet.formats", "shards.errors", "shards.files", "shards.numbers"),
@@ -57,8 +58,8 @@ PACKAGES = ("artnet", "launch", "shards")
 
 # Launchers know nothing of how a run is trained, only its configuration, its directory and its report.
 LAUNCH_MAY = (
-    "artnet.config", "artnet.formats", "artnet.provenance", "artnet.report", "artnet.rundir", "artnet.sources",
-    "artnet.weights",
+    "artnet.config", "artnet.formats", "artnet.private", "artnet.provenance", "artnet.report", "artnet.rundir",
+    "artnet.sources", "artnet.weights",
 )  # fmt: skip
 
 

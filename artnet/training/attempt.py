@@ -115,6 +115,7 @@ def _entry(config: RunConfig, ranks: Ranks, accumulate: int) -> dict[str, Any]:
         "started": provenance.now(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
+        "process_start": provenance.process_start(os.getpid()),
         "world_size": ranks.world_size,
         "device": torch.cuda.get_device_name(ranks.device) if ranks.on_gpu else "cpu",
         "threads": torch.get_num_threads(),

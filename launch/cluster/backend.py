@@ -179,5 +179,5 @@ class ClusterBackend:
         """Files of jobs that only complete runs needed, and snapshots of the code if no run is alive."""
         kinds = {"files of jobs of complete runs": job_array.unneeded_files(sweep.folder, folders, found)}
         if not any(now.state in LIVE for now in found.values()):
-            kinds["copies of the code of jobs that have ended"] = sorted(sweep.code.glob("[0-9a-f]*"))
+            kinds["copies of the code of jobs that have ended"] = snapshot.all_in(sweep.code)
         return kinds

@@ -1,5 +1,6 @@
 """submitit's executors with jobs that read an array's file instead of a pickle."""
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -8,12 +9,26 @@ from typing import Any
 
 import submitit
 
+from shards.files import atomic_write
+
+from . import snapshot, verified
 from .programs import run
 
 
-def task_command(array_file: Path) -> str:
-    """The shell command of a job: this interpreter with the code on PYTHONPATH, in every working directory."""
-    return shlex.join([sys.executable, "-u", "-P", "-m", "launch.cluster.task", str(array_file.absolute())])
+def module_command(code: Path, module: str, *arguments: str) -> list[str]:
+    """The command that runs a module of `code`, which is on PYTHONPATH, with this interpreter in every folder.
+
+    A snapshot is checked before.
+    """
+    if snapshot.is_one(code):
+        text = Path(verified.__file__).read_text(encoding="utf-8")
+        return [sys.executable, "-I", "-c", text, str(code.absolute()), module, *arguments]
+    return [sys.executable, "-u", "-P", "-m", module, *arguments]
+
+
+def task_command(array_file: Path, code: Path) -> str:
+    """The shell command of a job."""
+    return shlex.join(module_command(code, "launch.cluster.task", str(array_file.absolute())))
 
 
 class SlurmArrayExecutor(submitit.SlurmExecutor):
@@ -34,17 +49,18 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
         Raises `SchedulerError` with SLURM's message if it refuses, submitit's `FailedSubmissionError` if its answer
         contains no id.
         """
-        return self._submit(array_file.with_suffix(".sh"), task_command(array_file), count, code)
+        return self._submit(array_file.with_suffix(".sh"), task_command(array_file, code), count, code)
 
     def submit_report(self, sweep: Path, code: Path) -> str:
         """Submit the last job of a launch, `launch/cluster/finish.py`, and return its id. Raises like `submit_runs`."""
-        command = [sys.executable, "-P", "-m", "launch.cluster.finish", str(sweep.absolute())]
+        command = module_command(code, "launch.cluster.finish", str(sweep.absolute()))
         return self._submit(self.folder / "report.sh", shlex.join(command), 0, code)
 
     def _submit(self, script: Path, command: str, count: int, code: Path) -> str:
         self._count, self._code = count, code
         self.folder.mkdir(parents=True, exist_ok=True)
-        script.write_text(self._make_submission_file_text(command, ""), encoding="utf-8", errors="surrogateescape")
+        text = self._make_submission_file_text(command, "")
+        atomic_write(script, os.fsencode(text))  # a link in its place is replaced, not followed
         return self._get_job_id_from_submission_command(run(*self._make_submission_command(script)))
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:

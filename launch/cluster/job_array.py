@@ -35,7 +35,13 @@ class Array:
     @staticmethod
     def new_name(sweep: Path) -> str:
         """A unique name for jobs of a sweep."""
-        return f"artnet-{re.sub(r'[^A-Za-z0-9_.-]', '_', sweep.name)[:100]}-{secrets.token_hex(4)}"
+        return f"{_prefix(sweep)}{secrets.token_hex(4)}"
+
+    @staticmethod
+    def is_name(sweep: Path, name: str) -> bool:
+        """Whether `new_name` may have given this name to jobs of the sweep. Others are not ours to query or cancel."""
+        prefixes = {_prefix(sweep), _prefix(sweep.resolve())}  # the folder may be a link of another name
+        return any(re.fullmatch(re.escape(prefix) + "[0-9a-f]{8}", name) for prefix in prefixes)
 
     @staticmethod
     def file(sweep: Path, name: str) -> Path:
@@ -66,19 +72,25 @@ class Array:
         return RunDir(file.parents[1] / self.runs[place])
 
 
+def _prefix(sweep: Path) -> str:
+    return f"artnet-{re.sub(r'[^A-Za-z0-9_.-]', '_', sweep.name)[:100]}-"
+
+
 def unneeded_files(sweep: Path, folders: Sequence[RunDir], found: Mapping[str, Found]) -> list[Path]:
     """The files of jobs in a sweep's folder that only complete runs needed; `folders` are all its runs."""
     over = (State.COMPLETE, State.PLANNED)
     recorded = [folder.state() for folder in folders if found[folder.name].state not in over]
     needed = {str(state.job).partition("_")[0] for state in recorded} | {str(state.job_name) for state in recorded}
-    files = sorted((sweep / "slurm").glob("*"))
-    return [file for file in files if _owner(file) and _owner(file) not in needed]
+    owners = {file: _owner(sweep, file.name) for file in sorted((sweep / "slurm").glob("*"))}
+    return [file for file, owner in owners.items() if owner and owner not in needed]
 
 
-def _owner(file: Path) -> str:
-    """The job or array that a file belongs to, by its name: `12_3.log`, `12.log`, `artnet-colours-6f1e.json`."""
-    name = file.name if file.is_dir() else file.stem  # the folder of an array's logs has no suffix
-    if name.startswith("artnet-"):
-        return name
-    number = file.stem.partition("_")[0]
-    return number if number.isdecimal() else ""
+def _owner(sweep: Path, name: str) -> str:
+    """The job or array that a file belongs to, by its name: `12_3.log`, `12.log`, `artnet-colours-6f1e4b02.json`.
+
+    Empty for a name that no job of this sweep gives. The folder of an array's logs has no suffix.
+    """
+    if match := re.fullmatch(r"([0-9]+)(_[0-9]+)?\.log", name):
+        return match[1]
+    array = re.sub(r"\.(json|sh|log)$", "", name)
+    return array if Array.is_name(sweep, array) else ""

@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+import artnet
 from shards.errors import command
+from shards.files import open_log
 from shards.numbers import whole
 from shards.workers import cores
 
@@ -27,7 +29,7 @@ from ..host.gpus import visible_gpus
 from ..host.locks import claim
 from ..host.slots import Slot, slots
 from ..sweep.folder import cancelled_since
-from .executor import task_command
+from .executor import module_command, task_command
 from .job_array import Array
 from .resources import Resources
 
@@ -49,9 +51,9 @@ def start(array: Path, code: Path, resources: Resources, parallel: int) -> int:
     numbers = [f"--{name}={value}" for name, value in options.items()]
     lines = [f"--setup={line}" for line in resources.setup]
     words = [f"--wrapper={word}" for word in resources.wrapper]
-    program = [sys.executable, "-P", "-m", "launch.cluster.local", str(array.absolute()), *numbers]
+    program = module_command(code, "launch.cluster.local", str(array.absolute()), *numbers)
     path = os.pathsep.join([str(code.absolute()), *filter(None, [os.environ.get("PYTHONPATH")])])
-    with array.with_suffix(".log").open("ab") as log:
+    with open_log(array.with_suffix(".log")) as log:
         process = subprocess.Popen(
             [*program, *lines, *words],
             stdin=subprocess.DEVNULL,
@@ -123,13 +125,14 @@ class Queue:
     def _start(self, place: int, slot: Slot, locks: Sequence[int]) -> None:
         """Start a job's controller, as submitit's local executor does."""
         folder = self.file.with_suffix("")  # its name is that of the array, by which the job is known
+        task = task_command(self.file, Path(artnet.__file__).parents[1])
         program = [sys.executable, "-P", "-m", "submitit.local._local", str(folder)]
         environment = {
             **slot.environment(),
             "CUDA_VISIBLE_DEVICES": ",".join(slot.gpus),
             "SUBMITIT_EXECUTOR": "local",
             "SUBMITIT_LOCAL_NTASKS": str(self.ranks),
-            "SUBMITIT_LOCAL_COMMAND": f"{shlex.join(self.wrapper)} {task_command(self.file)} {place}",
+            "SUBMITIT_LOCAL_COMMAND": f"{shlex.join(self.wrapper)} {task} {place}",
             "SUBMITIT_LOCAL_TIMEOUT_S": str(60 * self.array.minutes),
             "SUBMITIT_LOCAL_SIGNAL_DELAY_S": str(self.array.signal_s),
             "SUBMITIT_LOCAL_NODEID": "0",

@@ -16,6 +16,7 @@ from ..sweep.attempt import last_lines, last_outcome
 from ..sweep.folder import SweepDir, find_run, note_state
 from ..sweep.state import LIVE, Found, Observation, State, after_exit
 from . import queue
+from .job_array import Array
 from .queue import QueueEntry, from_slurm
 from .reasons import in_words
 
@@ -43,6 +44,9 @@ def find(sweep: SweepDir, runs: Sequence[Run], fresh: bool = False) -> Observati
         recorded = folder.state()
         if not _is_unsettled(folder, run):
             found[name] = find_run(folder, run.config.signature)
+            continue
+        if not Array.is_name(sweep.folder, str(recorded.job_name)):
+            found[name] = Found(State.UNKNOWN, f"state.json names a job of something else, {recorded.job_name!r}")
             continue
         if recorded.cluster != "slurm":
             try:
@@ -118,9 +122,10 @@ def _may_be_locked(lock: Path) -> bool:
 def is_running(number: str, job_name: str) -> bool:
     """Whether the process with this id runs the job of this name: ids are reused."""
     try:
-        return os.fsencode(job_name) in Path("/proc", number, "cmdline").read_bytes()
+        command = Path("/proc", number, "cmdline").read_bytes() if number.isdecimal() else b""
     except OSError:
         return False
+    return os.fsencode(job_name) in command
 
 
 def _is_unsettled(folder: RunDir, run: Run) -> bool:

@@ -1,9 +1,12 @@
 """A snapshot of the work tree, from which jobs import the code as it was when they were submitted.
 
     RUNS/SWEEP/code/3f9a1c7b20d4e5f6/     one for each state of the code, by its hash
-      artnet/ launch/ shards/ ...         files that git tracks, and untracked files that it does not ignore
+      artnet/ launch/ shards/ ...         files that git tracks, and in these packages untracked ones, not ignored
       snapshot.json                       the commit, and the diff to it
-      COMPLETE                            written last: the hash of every file
+      COMPLETE                            written last: whose it is, and the hash and the mode of every file
+
+Others may read it, so files that hold keys or passwords by their names stay out, as does what links lead to outside the
+tree. Others may write to the folders around it, so jobs check it before they run it: see `verified.py`.
 
 A snapshot is small and stays: a job that waits for a week, or is requeued, needs it. When no job is pending or
 running, `--clean` offers to remove it.
@@ -13,6 +16,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -20,12 +24,15 @@ import tempfile
 from pathlib import Path
 
 from artnet import provenance
+from artnet.private import is_private
 from shards.errors import UserError
 from shards.files import atomic_write, locked_patiently
 
+from . import verified
+
 MAX_BYTES = 200_000_000
 PACKAGES = ("artnet", "launch", "shards")
-_MARKER = "COMPLETE"
+_NAME = "[0-9a-f]{16}"
 
 
 def take(folder: Path, without: Path) -> Path:
@@ -40,35 +47,47 @@ def take(folder: Path, without: Path) -> Path:
     root = Path(__file__).resolve().parents[2]
     inside = root.is_relative_to(without.resolve())
     files = _read(root, _listed(root), folder.parent.resolve() if inside else without.resolve())
-    files["snapshot.json"] = (json.dumps(provenance.git_state(), indent=2).encode() + b"\n", False)
-    marker = "".join(
-        f"{hashlib.sha256(content).hexdigest()} {'x' if program else '-'} {name!r}\n"
-        for name, (content, program) in sorted(files.items())
+    files["snapshot.json"] = (json.dumps(provenance.git_state(), indent=2).encode() + b"\n", 0o644)
+    listed = "".join(
+        f"{hashlib.sha256(content).hexdigest()} {mode:03o} {name!r}\n"
+        for name, (content, mode) in sorted(files.items())
     )
-    target = folder.resolve() / hashlib.sha256(marker.encode()).hexdigest()[:16]
     with locked_patiently(folder / ".lock", f"another launcher copies the code to {folder}"):
         for leftover in folder.glob(".*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)
-        if not target.exists():
-            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=folder))
-            temporary.chmod(0o755)
-            _write(temporary, files, marker)
-            temporary.rename(target)
-        elif not _is_whole(target, files, marker):
-            _write(target, files, marker)
+        temporary = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=folder))
+        marker = f"user {temporary.stat().st_uid}\n{listed}"  # some file systems map users to others
+        target = folder.resolve() / hashlib.sha256(marker.encode()).hexdigest()[:16]
+        if verified.problem(str(target)):
+            _write(temporary / "new", files, marker)
+            with contextlib.suppress(FileNotFoundError):
+                target.rename(temporary / "damaged")
+            (temporary / "new").rename(target)
+        shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
-_Files = dict[str, tuple[bytes, bool]]  # file name -> content, and whether it is executable
+def all_in(folder: Path) -> list[Path]:
+    """The snapshots in a folder, which may hold other things."""
+    return sorted(path for path in folder.glob("*") if re.fullmatch(_NAME, path.name))
+
+
+def is_one(code: Path) -> bool:
+    """Whether a folder of code is a snapshot, by its name."""
+    return code.parent.name == "code" and bool(re.fullmatch(_NAME, code.name))
+
+
+_Files = dict[str, tuple[bytes, int]]  # file name -> content, and mode
 
 
 def _listed(root: Path) -> list[str]:
     """The files of the code: according to git, or those of the packages where there is no git."""
     if (root / ".git").exists():
-        command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        command = ["git", "-C", str(root), "ls-files", "-z"]
+        untracked = [*command, "--others", "--exclude-standard", "--", *PACKAGES]
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
-            names = subprocess.run(command, capture_output=True, check=True).stdout.split(b"\0")
-            return sorted({os.fsdecode(name) for name in names if name})
+            listed = [subprocess.run(each, capture_output=True, check=True).stdout for each in (command, untracked)]
+            return sorted({os.fsdecode(name) for names in listed for name in names.split(b"\0") if name})
     found = (path for package in PACKAGES for path in (root / package).rglob("*") if "__pycache__" not in path.parts)
     return sorted(str(path.relative_to(root)) for path in found)
 
@@ -76,35 +95,33 @@ def _listed(root: Path) -> list[str]:
 def _read(root: Path, names: list[str], without: Path) -> _Files:
     """Read all files first, so that the hash and the copy are of the same content."""
     files: _Files = {}
-    total = 0
-    for name in names:
-        path = root / name
+    total, public = 0, {name for name in names if not is_private(name)}
+    for name in sorted(public):
         with contextlib.suppress(FileNotFoundError):  # deleted, but still in git's index
+            path = (root / name).resolve(strict=True)
+            if not path.is_relative_to(root) or str(path.relative_to(root)) not in public:  # what a link leads to
+                continue
             about = path.stat()
-            if not stat.S_ISREG(about.st_mode) or path.resolve().is_relative_to(without):
+            if not stat.S_ISREG(about.st_mode) or path.is_relative_to(without):
                 continue
             total += about.st_size
             if total > MAX_BYTES:
                 raise UserError(
-                    f"{root} holds over {MAX_BYTES / 1e6:.0f} MB that git does not ignore, up to {name}, too much "
-                    "for a snapshot; add files that are not code to .gitignore, or give --no-snapshot"
+                    f"{root} holds over {MAX_BYTES / 1e6:.0f} MB of code, up to {name}, too much for a snapshot; "
+                    "add files that are not code to .gitignore, or give --no-snapshot"
                 )
-            files[name] = (path.read_bytes(), bool(about.st_mode & stat.S_IXUSR))
+            files[name] = (path.read_bytes(), about.st_mode & 0o755)
     return files
 
 
 def _write(target: Path, files: _Files, marker: str) -> None:
-    for name, (content, program) in files.items():
-        atomic_write(target / name, content)
-        if program:
-            (target / name).chmod(0o755)
-    atomic_write(target / _MARKER, marker)
-
-
-def _is_whole(target: Path, files: _Files, marker: str) -> bool:
-    try:
-        return (target / _MARKER).read_text(encoding="utf-8") == marker and all(
-            (target / name).read_bytes() == content for name, (content, _) in files.items()
-        )
-    except OSError:
-        return False
+    """Write the snapshot so that no other user can change it, whatever the umask."""
+    folders = {parent for name in files for parent in Path(name).parents}
+    # Python would create these with the umask, and runs what it finds there.
+    caches = {Path(name).parent / "__pycache__" for name in files if name.endswith(".py")}
+    for folder in sorted(folders | caches):
+        (target / folder).mkdir()
+        (target / folder).chmod(0o755)
+    for name, (content, mode) in files.items():
+        atomic_write(target / name, content, mode)
+    atomic_write(target / verified.MARKER, marker, 0o644)

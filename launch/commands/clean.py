@@ -1,5 +1,6 @@
 """What a sweep does not need any more. Results, metrics, curves, `best.pt` and last logs always stay."""
 
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..console import ask
+from ..console import ask, say
 from ..grid import Run
 from ..sweep.backend import Engines
 from ..sweep.disk import in_words, size
@@ -26,13 +27,15 @@ def clean(session: Session, console: Console) -> int:
         leftovers = find(session.engines, session.sweep, [*runs, *gone], observed.found, whole=not options.selects)
         for kind in leftovers:
             console.print(f"{in_words(kind.size):>9}  {len(kind.paths):>5}  {kind.what}", highlight=False)
+            for path in kind.paths if options.dry_run else ():
+                console.print(f"           {path}", highlight=False, markup=False, soft_wrap=True)
         total = in_words(sum(kind.size for kind in leftovers))
         if not leftovers:
             console.print("nothing to clean", highlight=False)
         elif options.dry_run:
             console.print(f"dry run: nothing was deleted of {total}", highlight=False)
         elif ask(f"this deletes {total} permanently", options.yes):
-            delete(leftovers)
+            delete(leftovers, session.sweep)
             console.print(f"deleted {total}", highlight=False)
     return 0
 
@@ -49,11 +52,18 @@ class Leftover:
 def find(
     engines: Engines, sweep: SweepDir, runs: Sequence[Run], found: Mapping[str, Found], whole: bool
 ) -> list[Leftover]:
-    """What of these runs, and if they are the `whole` of the sweep, what beside its runs can go."""
+    """What of these runs, and if they are the `whole` of the sweep, what beside its runs can go.
+
+    Only what has a name as this project gives it, and lies in the sweep itself: folders that are links, such as one to
+    another disk, may hold what others need, and are left with a warning.
+    """
     folders = {run.config.name: sweep.run(run) for run in runs}
     ended = [folder for name, folder in folders.items() if found[name].state not in {*LIVE, State.UNREADABLE}]
     complete = [folder for folder in ended if found[folder.name].state is State.COMPLETE]
-    attempts = [sorted(path for path in folder.attempts.glob("[0-9]*") if path.is_dir())[:-1] for folder in ended]
+    attempts = [
+        sorted(path for path in folder.attempts.glob("[0-9]*") if re.fullmatch("[0-9]{3,}", path.name))[:-1]
+        for folder in ended
+    ]
     kinds = {
         "checkpoints to go on from, of complete runs": [
             file
@@ -65,13 +75,26 @@ def find(
     }
     if whole:
         kinds |= engines.leftovers(sweep, list(folders.values()), found)
-        kinds["runs that --force replaced"] = sorted(sweep.replaced.glob("*"))
-    return [Leftover(what, paths, sum(map(size, paths))) for what, paths in kinds.items() if paths]
+        kinds["runs that --force replaced"] = sorted(
+            path for path in sweep.replaced.glob("*") if re.fullmatch(r".+\.[0-9]+", path.name)
+        )
+    for folder in sorted({path.parent for paths in kinds.values() for path in paths if not _is_inside(path, sweep)}):
+        say(f"warning: {folder} is reached through a link to {folder.resolve()}; nothing is deleted there")
+    inside = {what: [path for path in paths if _is_inside(path, sweep)] for what, paths in kinds.items()}
+    return [Leftover(what, paths, sum(map(size, paths))) for what, paths in inside.items() if paths]
 
 
-def delete(leftovers: Sequence[Leftover]) -> None:
-    """Delete it. What is gone already is no error."""
+def _is_inside(path: Path, sweep: SweepDir) -> bool:
+    """Whether no folder between the sweep's and this path is a link. The sweep's own may be reached by one."""
+    within = path.relative_to(sweep.folder)
+    return path.parent.resolve() == (sweep.folder.resolve() / within).parent
+
+
+def delete(leftovers: Sequence[Leftover], sweep: SweepDir) -> None:
+    """Delete it, except what has become a link's since it was listed. What is gone already is no error."""
     for path in (path for kind in leftovers for path in kind.paths):
+        if not _is_inside(path, sweep):
+            continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:

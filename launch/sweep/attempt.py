@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from artnet.provenance import process_start
 from artnet.rundir import RunDir
 from shards.errors import UserError
+from shards.files import open_log
 
 from ..host.cpus import bound_to
 from .state import State, after_exit
@@ -61,7 +64,7 @@ class TrainingProcess:
         `options` are those of `subprocess.Popen`.
         """
         attempts_before = len(run.run().get("attempts", []))
-        with stdout.open("ab") as out, stderr.open("ab") as err, bound_to(cpus):
+        with open_log(stdout) as out, open_log(stderr) as err, bound_to(cpus):
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, **options
             )
@@ -149,17 +152,49 @@ def end_processes(folders: Sequence[RunDir]) -> None:
 
 
 def training_process(folder: RunDir) -> int | None:
-    """The id of the process on this machine that trains the run, as its last attempt recorded it; None if gone."""
-    attempts = folder.run().get("attempts") or [{}]
-    process = attempts[-1].get("pid")
-    if not isinstance(process, int) or attempts[-1].get("host") != socket.gethostname():
+    """The id of the process on this machine that trains the run, as its last attempt recorded it; None if gone.
+
+    What the folder says is not trusted: the process must be of this user, have started when the attempt recorded it,
+    and have the arguments of a training in this folder.
+    """
+    attempt = (folder.run().get("attempts") or [{}])[-1]
+    process = attempt.get("pid")
+    if type(process) is not int or process <= 0 or attempt.get("host") != socket.gethostname():
         return None
-    try:  # the id may belong to another program by now
-        command = Path(f"/proc/{process}/cmdline").read_bytes()
+    start = process_start(process)
+    if not start or attempt.get("process_start", start) != start:  # earlier versions did not record it
+        return None
+    proc = Path(f"/proc/{process}")
+    try:
+        owner, where = proc.stat().st_uid, (proc / "cwd").readlink()
+        words = os.fsdecode((proc / "cmdline").read_bytes()).split("\0")[:-1]
     except OSError:
-        ps = ["ps", "-o", "args=", "-p", str(process)]
-        try:
-            command = subprocess.run(ps, capture_output=True).stdout
-        except OSError:
+        if Path("/proc/self").exists():
             return None
-    return process if b"artnet.train" in command and folder.name.encode() in command else None
+        owner, where, words = _by_ps(process)
+    return process if owner == os.getuid() and _trains(words, folder.path, where) else None
+
+
+def _by_ps(process: int) -> tuple[int, Path, list[str]]:
+    """The user, folder and arguments of a process on macOS, which does not tell a process's folder."""
+    ps = ["ps", "-ww", "-o", "uid=,args=", "-p", str(process)]
+    try:
+        shown = subprocess.run(ps, capture_output=True, text=True).stdout
+    except OSError:
+        return -1, Path(), []
+    owner, *words = shown.split() or ["-1"]
+    return int(owner), Path.cwd(), words
+
+
+def _trains(words: Sequence[str], folder: Path, where: Path) -> bool:
+    """Whether these are the arguments of a training of the run in `folder`, by a process whose folder is `where`."""
+    if "-m" not in words or "--run-dir" not in words[:-1]:
+        return False
+    module = words.index("-m") + 1
+    flags_of_python = words[1 : module - 1]
+    given = where / words[words.index("--run-dir") + 1]
+    return (
+        words[module] == "artnet.train"
+        and all(re.fullmatch("-[A-Zbdiqsuv]+", flag) for flag in flags_of_python)
+        and given.resolve() == folder.resolve()
+    )

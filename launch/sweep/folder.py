@@ -11,7 +11,7 @@ from artnet.formats import FORMAT
 from artnet.rundir import RunDir, RunState, write_json
 from artnet.weights import as_begun
 from shards.errors import UserError
-from shards.files import LockError, atomic_write, is_locked, locked, locked_patiently
+from shards.files import LockError, atomic_write, is_locked, locked, locked_patiently, open_log
 
 from ..grid import Expansion, Grid, Run
 from .state import LIVE, Found, State, on_this_machine
@@ -45,8 +45,10 @@ class SweepDir:
                 stack.enter_context(hold)
             except BlockingIOError:
                 raise UserError(f"{busy}; wait for it or stop it, then run this again") from None
-            with contextlib.suppress(OSError):  # on a full disk, other launchers cannot name this engine
-                self.lock.write_text(engine)
+            # On a full disk, other launchers cannot name this engine. What a link leads to is left as it is.
+            with contextlib.suppress(OSError, UserError), open_log(self.lock) as lock:
+                lock.truncate(0)
+                lock.write(engine.encode())
             yield
 
     def launcher_at_work(self) -> str | None:

@@ -1,17 +1,25 @@
 """An engine per run: whichever door is asked, a run is shown, cancelled and left by the engine that it belongs to."""
 
+import os
+import socket
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from artnet.provenance import process_start
+from artnet.rundir import RunDir, write_json
 from launch.cluster import queue
+from launch.sweep import attempt
+from launch.sweep.attempt import training_process
 from launch.sweep.folder import note_state
 from launch.sweep.state import State
 
 from .tiny_grid import DOORS
 
-JOB = {"launcher": "slurm", "job": "7_0", "job_name": "artnet-tiny-1", "position": 0}
+JOB = {"launcher": "slurm", "job": "7_0", "job_name": "artnet-tiny-00000001", "position": 0}
 
 
 @pytest.fixture
@@ -19,7 +27,7 @@ def on_slurm(tiny, fake_slurm):
     """A run that SLURM trains, and one that nobody has started."""
     running, planned = tiny.plan(seeds=2)
     note_state(running, State.RUNNING, **JOB)
-    fake_slurm.add("7_0", "artnet-tiny-1")
+    fake_slurm.add("7_0", "artnet-tiny-00000001")
     return running, planned
 
 
@@ -64,11 +72,10 @@ def test_any_door_cancels_a_job_by_scancel(tiny, on_slurm, fake_slurm, capsys, d
 
 @pytest.mark.parametrize("launcher", ["local", "tune"])
 @pytest.mark.parametrize("door", DOORS)
-def test_any_door_ends_a_process_of_this_machine_by_a_signal(tiny, fake_slurm, capsys, door, launcher):
+def test_any_door_ends_a_process_of_this_machine_by_a_signal(tiny, fake_slurm, tmp_path, capsys, door, launcher):
     run, *_ = tiny.plan(seeds=1)
     note_state(run, State.RUNNING, launcher=launcher)
-    training = subprocess.Popen(["python3", "-c", HELD, str(run.path), "artnet.train"], stdout=subprocess.PIPE)
-    assert training.stdout.readline() == b"held\n"
+    training = hold(tmp_path, run)
     assert tiny.call(door, "--cancel", "--yes") == 0
     assert training.wait(timeout=60) == 0
     assert "cancelled 1" in capsys.readouterr().out
@@ -76,15 +83,70 @@ def test_any_door_ends_a_process_of_this_machine_by_a_signal(tiny, fake_slurm, c
     assert run.state().state == "cancelled"
 
 
-# Holds the run's lock as a training does, notes itself, and ends when it is asked to.
+def test_a_process_is_ended_only_if_its_start_its_arguments_and_its_user_are_those_of_the_training(
+    tiny, tmp_path, monkeypatch
+):
+    run, other = tiny.plan(seeds=2)
+    training = hold(tmp_path, run)
+    assert training_process(run) == training.pid
+    assert training_process(other) is None
+    recorded = run.run()
+    write_json(other.run_file, recorded)  # says that another run's process is its own
+    assert training_process(other) is None
+
+    words = ["-m", "artnet.train", "--config", str(run.config_file), "--run-dir", str(run.path)]
+    stranger = subprocess.Popen([sys.executable, "-c", "input()", *words], stdin=subprocess.PIPE)
+    write_json(run.run_file, {"attempts": [{**recorded["attempts"][0], **identity(stranger.pid)}]})
+    assert training_process(run) is None
+    stranger.communicate(b"\n")
+
+    write_json(run.run_file, {"attempts": [{**recorded["attempts"][0], "process_start": "1"}]})  # its id is reused
+    assert training_process(run) is None
+    write_json(run.run_file, recorded)
+    monkeypatch.setattr(attempt.os, "getuid", lambda: 12345)
+    assert training_process(run) is None
+    training.kill()
+    training.wait()
+
+
+@pytest.mark.parametrize("name", ["my-thesis-job", "artnet-tiny-00000001x", "artnet-other-00000001", "x,my-thesis-job"])
+def test_a_job_whose_name_is_not_of_this_sweep_is_never_cancelled(tiny, fake_slurm, capsys, name):
+    run, _ = tiny.plan(seeds=2)
+    note_state(run, State.RUNNING, **{**JOB, "job_name": name})
+    fake_slurm.add("7_0", name)
+    assert tiny.call("slurm", "--status") == 0
+    assert f"state.json names a job of something else, '{name}'" in capsys.readouterr().out
+    assert tiny.call("slurm", "--cancel", "--yes") == 0
+    assert not fake_slurm.cancelled.exists()
+    assert run.state().state == "cancelled"
+
+
+def identity(process: int) -> dict[str, object]:
+    """What an attempt records of its process."""
+    return {"pid": process, "process_start": process_start(process)}
+
+
+def hold(folder: Path, run: RunDir) -> subprocess.Popen[bytes]:
+    """A process with the arguments of a training, which holds a run as one does."""
+    package = folder / "held" / "artnet"
+    package.mkdir(parents=True)
+    (package / "train.py").write_text(HELD)
+    command = [sys.executable, "-P", "-m", "artnet.train", "--config", run.config_file, "--run-dir", run.path]
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": package.parent}, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    attempt = {**identity(process.pid), "host": socket.gethostname()}
+    write_json(run.run_file, {"attempts": [attempt]})
+    return process
+
+
+# Holds the run's lock as a training does, and ends when it is asked to.
 HELD = """
-import fcntl, json, os, signal, socket, sys
-folder = sys.argv[1]
+import fcntl, os, signal, sys
+folder = sys.argv[4]
 lock = open(f"{folder}/.lock", "w")
 fcntl.flock(lock, fcntl.LOCK_EX)
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-with open(f"{folder}/run.json", "w") as file:
-    json.dump({"attempts": [{"pid": os.getpid(), "host": socket.gethostname()}]}, file)
 print("held", flush=True)
 signal.pause()
 """
@@ -94,7 +156,7 @@ signal.pause()
 def test_a_door_starts_nothing_that_another_engine_holds_alive_and_names_it(trainable, fake_slurm, capsys, door):
     run, *_ = trainable.plan(seeds=1)
     note_state(run, State.RUNNING, **JOB)
-    fake_slurm.add("7_0", "artnet-tiny-1")
+    fake_slurm.add("7_0", "artnet-tiny-00000001")
     trainable.call(door)
     assert f"launch/slurm.py holds {run.name} alive" in capsys.readouterr().err
     assert trainable.call(door, "--force", "--yes") == 2

@@ -19,7 +19,7 @@ def test_cleaning_leaves_results_last_logs_and_what_is_alive(tiny, fake_slurm, c
     folders = tiny.plan()
     complete(folders[0])
     for number, folder in enumerate(folders):
-        job = {"launcher": "slurm", "job": f"7{number}_0", "job_name": f"artnet-a_b-{number}"}
+        job = {"launcher": "slurm", "job": f"7{number}_0", "job_name": f"artnet-tiny-0000000{number}"}
         note_state(folder, State.RUNNING if number else State.COMPLETE, position=0, **job)
         fake_slurm.add(job["job"], job["job_name"])
         folder.checkpoints.mkdir()
@@ -29,7 +29,14 @@ def test_cleaning_leaves_results_last_logs_and_what_is_alive(tiny, fake_slurm, c
             (attempt_folder(folder, attempt) / "stdout").write_bytes(bytes(100))
     jobs = tiny.sweep.folder / "slurm"
     jobs.mkdir()
-    for name in ("70_0.log", "artnet-a_b-0.json", "71_0.log", "artnet-a_b-1.json", "72_0.log", "answer.json"):
+    for name in (
+        "70_0.log",
+        "artnet-tiny-00000000.json",
+        "71_0.log",
+        "artnet-tiny-00000001.json",
+        "72_0.log",
+        "answer.json",
+    ):
         (jobs / name).write_bytes(bytes(10))
     (tiny.sweep.replaced / "some.1").mkdir(parents=True)
     (tiny.sweep.replaced / "some.1" / "file").write_bytes(bytes(5000))
@@ -40,7 +47,9 @@ def test_cleaning_leaves_results_last_logs_and_what_is_alive(tiny, fake_slurm, c
     tiny.sweep.lock.touch()
     before = sorted(tiny.root.rglob("*"))
     assert tiny.call("local", "--clean", "--dry-run") == 0
-    assert "dry run: nothing was deleted of 7.1 kB" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "dry run: nothing was deleted of 7.1 kB" in shown
+    assert f"{folders[0].path}/attempts/001\n" in shown
     assert before == sorted(tiny.root.rglob("*"))
     assert tiny.call("local", "--clean", "--yes") == 0
     gone = {str(path.relative_to(tiny.sweep.folder)) for path in {*before} - {*tiny.root.rglob("*")}}
@@ -48,7 +57,7 @@ def test_cleaning_leaves_results_last_logs_and_what_is_alive(tiny, fake_slurm, c
     assert gone == {
         f"{name}/checkpoints/last.pt", f"{name}/checkpoints/previous.pt",
         f"{name}/attempts/001", f"{name}/attempts/001/stdout",
-        "slurm/70_0.log", "slurm/artnet-a_b-0.json", "replaced/some.1", "replaced/some.1/file",
+        "slurm/70_0.log", "slurm/artnet-tiny-00000000.json", "replaced/some.1", "replaced/some.1/file",
     }  # fmt: skip
     capsys.readouterr()
     tiny.call("local", "--clean")
@@ -58,6 +67,51 @@ def test_cleaning_leaves_results_last_logs_and_what_is_alive(tiny, fake_slurm, c
     tiny.call("local", "--clean", "--yes")
     assert not copied.exists()
     assert in_words(1_234_567_890) == "1.2 GB"
+
+
+@pytest.mark.parametrize("linked", ["code", "replaced", "slurm", "attempts", "checkpoints", "run"])
+@pytest.mark.parametrize("within", [True, False])
+def test_nothing_is_deleted_through_a_link(tiny, capfd, linked, within):
+    run, *_ = tiny.plan(seeds=1)
+    complete(run)
+    elsewhere = (run.path if within else tiny.root.parent) / "thesis"
+    own = ("0123456789abcdef", f"{run.name}.1", "12_0.log", "artnet-tiny-00000000.json", "001", "002", "last.pt")
+    for folder in (elsewhere, elsewhere / "attempts", elsewhere / "checkpoints"):
+        for name in own:
+            (folder / name).mkdir(parents=True)
+            (folder / name / "chapter").write_text("irreplaceable")
+    if linked == "run":
+        run.path.rename(tiny.root.parent / "moved")
+        run.path.symlink_to(elsewhere if not within else tiny.root.parent / "moved" / "thesis")
+        elsewhere = run.path.resolve()
+        for file in (tiny.root.parent / "moved").glob("*.*"):
+            (elsewhere / file.name).write_bytes(file.read_bytes())
+    else:
+        place = (run.path if linked in ("attempts", "checkpoints") else tiny.sweep.folder) / linked
+        place.symlink_to(elsewhere)
+    before = sorted(elsewhere.rglob("*"))
+    assert tiny.call("local", "--clean", "--yes") == 0
+    assert sorted(elsewhere.rglob("*")) == before
+    assert f"is reached through a link to {elsewhere}" in capfd.readouterr().err
+
+
+def test_only_names_of_our_own_form_are_deleted_and_the_sweep_may_be_reached_by_a_link(tiny, capsys):
+    run, *_ = tiny.plan(seeds=1)
+    complete(run)
+    tiny.sweep.folder.rename(tiny.root.parent / "other-disk")
+    tiny.sweep.folder.symlink_to(tiny.root.parent / "other-disk")
+    own = {"code/0123456789abcdef", f"replaced/{run.name}.2", "slurm/12_0.log", "slurm/artnet-tiny-01234567.sh"}
+    own |= {f"{run.name}/attempts/001"}
+    foreign = {"code/abc", "code/feed", "replaced/thesis", "replaced/.1x", "slurm/12_notes.txt", "slurm/7"}
+    foreign |= {"slurm/artnet-other-01234567.sh", "slurm/artnet-x", f"{run.name}/attempts/000notes"}
+    foreign |= {f"{run.name}/attempts/002"}  # the last
+    for name in own | foreign:
+        (tiny.sweep.folder / name).mkdir(parents=True)
+    assert tiny.call("local", "--clean", "--dry-run") == 0
+    shown = capsys.readouterr().out
+    assert {name for name in own | foreign if f"{tiny.sweep.folder / name}\n" in shown} == own
+    assert tiny.call("local", "--clean", "--yes") == 0
+    assert {name for name in own | foreign if (tiny.sweep.folder / name).exists()} == foreign
 
 
 @pytest.mark.parametrize(("typed", "deleted"), [("yes", True), ("y", False)])

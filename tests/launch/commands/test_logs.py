@@ -19,10 +19,10 @@ ENGINES = Engines(MachineBackend(), [ClusterBackend()])
 
 def test_logs_are_those_of_the_last_attempt_of_every_rank(tiny, capfdbinary):
     folder, *_ = tiny.plan()
-    note_state(folder, State.RUNNING, launcher="slurm", job="7_0", job_name="artnet-a_b", position=0)
+    note_state(folder, State.RUNNING, launcher="slurm", job="7_0", job_name="artnet-tiny-00000001", position=0)
     jobs = tiny.sweep.folder / "slurm"
     jobs.mkdir()
-    write_json(jobs / "artnet-a_b.json", {"attempts": [1]})
+    write_json(jobs / "artnet-tiny-00000001.json", {"attempts": [1]})
     (jobs / "7_0.log").write_bytes(b"no module named torch")
     assert tiny.call("local", "--logs", folder.name) == 0
     assert capfdbinary.readouterr().out == b"no module named torch\n"
@@ -36,7 +36,7 @@ def test_logs_are_those_of_the_last_attempt_of_every_rank(tiny, capfdbinary):
     assert capfdbinary.readouterr().out == b"rank 0 | new\nrank 0 | \xffwarned\nrank 1 | other\n"
     tiny.call("local", "--only", "seed=0", "--logs")
     assert capfdbinary.readouterr().out == b"rank 0 | new\nrank 0 | \xffwarned\nrank 1 | other\n"
-    write_json(jobs / "artnet-a_b.json", {"attempts": [3]})  # a third job has come to nothing
+    write_json(jobs / "artnet-tiny-00000001.json", {"attempts": [3]})  # a third job has come to nothing
     assert [file.name for file in files(folder, ENGINES)] == ["7_0.log"]
 
 

@@ -98,13 +98,13 @@ class SearchLike(MachineBackend):
 
 def test_on_slurm_jobs_wait_for_the_jobs_of_the_other_sweep(tiny, earlier, fake_slurm, monkeypatch):
     _, second, third = earlier.folders
-    job = {"launcher": "slurm", "job_name": "artnet-earlier-1"}
+    job = {"launcher": "slurm", "job_name": "artnet-tiny-00000001"}
     tiny.write(after=str(earlier.sweep.folder))
     grid = load(tiny.file)
     for place, folder in enumerate((second, third)):
         note_state(folder, State.PENDING, job=f"7_{place}", position=place, **job)
-    fake_slurm.add("7_0", "artnet-earlier-1")
-    fake_slurm.add("7_1", "artnet-earlier-1", "PENDING", "")
+    fake_slurm.add("7_0", "artnet-tiny-00000001")
+    fake_slurm.add("7_1", "artnet-tiny-00000001", "PENDING", "")
     waited = wait(grid, tiny.sweep, ON_SLURM)
     assert (waited.jobs, waited.problem) == (("7_0", "7_1"), "")
     assert waited.folders == {second.path, third.path}

@@ -53,7 +53,7 @@ def test_the_disk_of_complete_runs_and_that_of_runs_in_training_are_told_apart(t
 
 def test_options_that_come_too_late_for_submitted_runs_are_named(trainable, capsys):
     alive, *_ = trainable.plan(seeds=3, slurm={"time": "2:30:00", "gpus_per_node": 2, "gpu_type": "a100"})
-    job = {"launcher": "slurm", "job": "1", "job_name": "artnet-x", "position": 0, "cluster": "local"}
+    job = {"launcher": "slurm", "job": "1", "job_name": "artnet-tiny-00000001", "position": 0, "cluster": "local"}
     note_state(alive, State.RUNNING, **job)
     with alive.locked():
         trainable.call("slurm", "--cluster", "local", "--dry-run", "--partition", "debug")
