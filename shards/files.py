@@ -1,16 +1,18 @@
-"""Atomic writes, locks between processes, and checksums of files."""
+"""Atomic writes, reads that a hostile file cannot stop, and checksums of files."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import math
 import os
+import stat
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from .errors import UserError
 
@@ -64,6 +66,28 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     """Write `content` to `path` through `atomic_open`."""
     with atomic_open(path, "w" if isinstance(content, str) else "wb") as file:
         file.write(content)
+
+
+@contextlib.contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """Open a file of which nothing is known for reading bytes.
+
+    Raises `OSError` if it is not a regular file: a pipe would be waited for, and a device has no end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with open(descriptor, "rb") as file:  # noqa: PTH123
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        yield file
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """The bytes of a regular file. Raises `OSError` if it is none, or if it has over `limit` bytes."""
+    with open_regular(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it is over {limit:,} bytes, too many for what it should hold", str(path))
+    return content
 
 
 def is_url(name: str | Path) -> bool:
