@@ -3,12 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-all test-slurm lint install clean
+.PHONY: demo demo-data test test-all test-slurm lint install clean
 
-demo: $(INSTALLED)
+demo: demo-data
+	@$(BIN)/python launch/local.py --grid sweeps/demo.yaml
+
+demo-data: $(INSTALLED)
 	@$(BIN)/python -m shards.demo --out data/demo
 	@$(BIN)/python -m shards.pack --images data/demo/images --labels data/demo/labels --out data/demo/shards
-	@$(BIN)/python launch/local.py --grid sweeps/demo.yaml
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

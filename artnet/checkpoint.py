@@ -114,12 +114,15 @@ def _check(file: Path, require_checksum: bool) -> None:
 
 
 def load_newest(folder: Path, device: torch.device) -> tuple[dict[str, Any], list[str]] | None:
-    """Load the state to resume from: `last.pt`, or `previous.pt` if `last.pt` is broken. None if neither exists.
+    """Load the state to resume from: `last.pt`, or `previous.pt` if `last.pt` is broken, or `best.pt` if it is alone.
 
-    Also returns the problems found with `last.pt`. Raises `UserError` if neither file can be read.
+    Also returns the problems found with `last.pt`. None if no file exists. Raises `UserError` if none can be read.
     """
     wrong = []
-    for name in (LAST, PREVIOUS):
+    names = [name for name in (LAST, PREVIOUS, BEST) if (folder / name).exists()]
+    if not names:
+        return None
+    for name in [BEST] if names == [BEST] else [LAST, PREVIOUS]:
         try:
             state = load(folder / name, device)
         except BrokenError as error:
@@ -128,8 +131,6 @@ def load_newest(folder: Path, device: torch.device) -> tuple[dict[str, Any], lis
         if state is not None:
             return state, wrong
         wrong.append(f"{folder / name} is missing")
-    if not any((folder / name).exists() for name in (LAST, PREVIOUS)):
-        return None
     raise UserError(
         f"{' and '.join(wrong)}: restore one from a backup, or delete {folder} to train this run from scratch"
     )

@@ -5,7 +5,7 @@
       run.json           signature, git, versions, data, attempts           written by training
       metrics.jsonl      one line per log step ("kind": "step") and epoch   written by training
       tensorboard/       the same as curves                                 written by training
-      checkpoints/       last.pt, the previous.pt before it, best.pt        written by training
+      checkpoints/       best.pt; until complete last.pt, previous.pt too   written by training
       bad_batch.json     the paintings at which the loss was not finite     written by training
       result.json        exists only when the run is complete and valid     written by training
       state.json         what the launcher last knew                        written by launchers
@@ -61,12 +61,16 @@ class Scores(BaseModel):
 
 
 class TaskResult(BaseModel):
-    """Scores of one head with the best checkpoint. `majority` is the test share of the most common test class."""
+    """Scores of one head with the best checkpoint. `majority` is the test share of the most common test class.
+
+    `majority_class` is its name; empty in results of earlier versions.
+    """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
     classes: int = Field(ge=1)
     majority: float = Field(ge=0, le=1)
+    majority_class: str = ""
     val: Scores
     test: Scores
 

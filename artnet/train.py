@@ -8,7 +8,8 @@ Started again, it resumes from the last checkpoint; a complete run is left as it
     75  stopped on request (SIGTERM, SIGINT, SIGUSR2, SIGHUP) with a checkpoint: run it again to resume
 
 `--processes N` starts N ranks on this machine; several machines, or schedulers, start them with torchrun or srun.
-torchrun ends with 1 whatever its processes end with; the `outcome` of the last attempt in `run.json` says more.
+torchrun ends with 1 whatever its processes end with, and shows the error last, below a traceback of its own; the
+`outcome` of the last attempt in `run.json` says more.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from shards.errors import UserError, command
@@ -26,8 +28,10 @@ from shards.remote import local_folder
 
 from .config import RunConfig, load
 from .config.keys import ShowKeys
+from .distributed import error_file
 from .distributed.world import World
 from .errors import FailedError, OutOfMemoryError, PeerLostError, StoppedOnRequest
+from .heartbeat import shown
 from .identity import check_free, take
 from .processes import RankProcesses
 from .rundir import EXIT_STOPPED, Result, RunDir
@@ -51,8 +55,9 @@ def prepare(config_file: Path, shards: str | None, folder: Path | None) -> tuple
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. A rank that fails ends at once: the interpreter might wait for a GPU that waits for another rank."""
     has_peers = os.environ.get("WORLD_SIZE", "") not in ("", "1")
+    stop = StopRequest()
     try:
-        code = _main(argv)
+        code = command(partial(_main, stop), lambda sentence: error_file.report(sentence, lambda: bool(stop)))(argv)
     except Exception:
         if not has_peers:
             raise
@@ -65,8 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-@command
-def _main(argv: Sequence[str] | None = None) -> int:
+def _main(stop: StopRequest, argv: Sequence[str] | None = None) -> int:
     said = (__doc__ or "").split("\n", 1)[0].split(": ", 1)[1]
     parser = argparse.ArgumentParser(prog="python -m artnet.train", description=said)
     parser.add_argument("--config", type=Path, required=True, metavar="RUN.yaml", help="the run's configuration")
@@ -89,12 +93,11 @@ def _main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.processes < 1:
         raise UserError("--processes must be at least 1")
-    stop = StopRequest()
     world = World.from_environment()
     if args.processes > 1 and world.world_size > 1:
         raise UserError("--processes starts the ranks itself; leave it out, or start it without torchrun")
     config, run = prepare(args.config, args.data, args.run_dir)
-    with stop.waiting():
+    with stop.waiting(), shown(f"reading the index of {config.data.shards}"):
         index = read_index(local_folder(config.data.shards))  # type: ignore[arg-type]  # prepare() made sure of it
     if result := run.result(config.signature):
         if result.data != index.fingerprint:
@@ -113,13 +116,15 @@ def _train(config: RunConfig, index: Index, run: RunDir, stop: StopRequest, firs
         if first:
             take(config, run)
         # torch takes seconds to import: report wrong input and lock the run before
-        with stop.waiting():
+        with stop.waiting(), shown("loading torch"):
             from .distributed.group import process_group
             from .training.attempt import train
 
         try:
             with contextlib.ExitStack() as stack:
-                with stop.waiting():
+                ranks_in_all = World.from_environment().world_size
+                wait = f"waiting for all {ranks_in_all} ranks" if ranks_in_all > 1 else "starting the device"
+                with stop.waiting(), shown(wait):
                     ranks = stack.enter_context(process_group())
                 result = train(config, index, run, ranks, stop, auto_accumulate)
         except StoppedOnRequest as stopped:
@@ -127,8 +132,10 @@ def _train(config: RunConfig, index: Index, run: RunDir, stop: StopRequest, firs
                 print(f"{run.name}: {stopped}; start it again to resume", file=sys.stderr)
             return EXIT_STOPPED
         except FailedError as error:
+            said = f"error: {run.name}: {error}"
             if first or isinstance(error, OutOfMemoryError | PeerLostError):  # of the others, every rank knows
-                print(f"error: {run.name}: {error}", file=sys.stderr, flush=True)
+                print(said, file=sys.stderr, flush=True)
+            error_file.record(said)
             return 1
     if first:
         _show(result)
@@ -143,11 +150,13 @@ def _show(result: Result) -> None:
     for task, scores in result.tasks.items():
         test = scores.test
         low, high = wilson_interval(test.top1, test.n)
+        name = f" {scores.majority_class}" if scores.majority_class else ""
         print(
             f"{task}: test top-1 {100 * test.top1:.1f} % "
             f"(95 % interval {100 * low:.1f} to {100 * high:.1f}, Wilson's over test images), "
             f"top-5 {100 * test.top5:.1f} %, macro-F1 {test.macro_f1:.3f} on {test.n} paintings "
-            f"(most common class {100 * scores.majority:.1f} %), best epoch {result.best_epoch} of {result.epochs}"
+            f"(most common class{name}: {100 * scores.majority:.1f} %), "
+            f"best epoch {result.best_epoch} of {result.epochs}"
         )
 
 

@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from torch._dynamo import config as settings
 from torch.utils.flop_counter import FlopCounterMode
 
-from artnet.models.build import ATTENTIONS, RECURRENCES, build_model
+from artnet.config.attentions import ATTENTIONS
+from artnet.models.build import RECURRENCES, build_model
 
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")

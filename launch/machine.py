@@ -1,6 +1,7 @@
 """Engine 1: runs on this machine, as many at a time as fit."""
 
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from shards.errors import UserError
 
 from .console import say
 from .grid import Expansion, Grid, Run, expand
+from .host.gpu_locks import GpuLocks
 from .host.gpus import MIG, visible_gpus
 from .host.signals import handled
 from .host.slots import Slot, slots
@@ -70,6 +72,8 @@ class Pool:
     active: dict[int, Active] = field(default_factory=dict)
     ended: list[Active] = field(default_factory=list)
     began: float = field(default_factory=time.time)
+    gpu_locks: GpuLocks | None = field(default_factory=GpuLocks)
+    in_use: set[str] = field(default_factory=set)  # GPUs of other launchers, of which the user knows
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal to stop: let every run stop at its next step."""
@@ -93,10 +97,13 @@ class Pool:
         last_line = time.monotonic()
         while self.active or (waiting and not self.stopping):
             for slot in range(len(self.slots)):
-                while waiting and self._was_cancelled(self.sweep.run(waiting[0].run)):
-                    say(f"{waiting.pop(0).run.config.name}: cancelled before it began")
+                while waiting and (why := self._why_not(self.sweep.run(waiting[0].run))):
+                    say(f"{waiting.pop(0).run.config.name}: {why} before it began")
                 if slot not in self.active and waiting and not self.stopping:
-                    self.active[slot] = self._start(waiting.pop(0), slot)
+                    locks = self._claim(slot, self.sweep.run(waiting[0].run))
+                    if locks is None:
+                        continue
+                    self.active[slot] = self._start(waiting.pop(0), slot, locks)
                     if self.stopping:  # the signal came while it was being started
                         self.active[slot].stop()
             for slot, active in list(self.active.items()):
@@ -110,12 +117,29 @@ class Pool:
                         waiting.insert(0, active.decision)
                     self.ended.append(active)
                     self.bars.update(overall, completed=self._done, shown=f"{self._done} of {self.total}")
-            if not self.bars.console.is_terminal and time.monotonic() - last_line > PLAIN_EVERY_S:
+            if self.active and not self.bars.console.is_terminal and time.monotonic() - last_line > PLAIN_EVERY_S:
                 last_line = time.monotonic()
                 say(", ".join(map(self._progress_line, self.active.values())))
             time.sleep(POLL_S)
 
-    def _start(self, decision: Decision, slot: int) -> Active:
+    def _claim(self, slot: int, folder: RunDir) -> list[int] | None:
+        """The locks of a slot's GPUs, for the run to inherit; None if another launcher uses one of them."""
+        gpus = self.slots[slot].gpus
+        if not gpus or self.gpu_locks is None:
+            return []
+        try:
+            held = self.gpu_locks.claim(gpus, str(folder.path))
+        except (UserError, OSError) as error:
+            say(f"warning: {error}; until then, runs of other launchers may get the same GPUs")
+            self.gpu_locks = None
+            return []
+        if held is None and not self.in_use.issuperset(gpus):
+            self.in_use |= {*gpus}
+            users = ", ".join(dict.fromkeys(filter(None, map(self.gpu_locks.user, gpus))))
+            say(f"GPU {', '.join(gpus)}: in use by another launcher ({users}); no run starts there before it is free")
+        return held
+
+    def _start(self, decision: Decision, slot: int, locks: Sequence[int]) -> Active:
         config, folder = decision.run.config, self.sweep.run(decision.run)
         logs = attempt_folder(folder, next_attempt(folder))
         note_state(folder, State.RUNNING, launcher="local", slot=slot)
@@ -127,7 +151,10 @@ class Pool:
             self.slots[slot].environment(),
             self.slots[slot].cpus,
             start_new_session=True,  # Ctrl-C reaches the launcher alone, which passes it on once
+            pass_fds=locks,
         )
+        for lock in locks:  # the training holds them now
+            os.close(lock)
         bar = self.bars.add_task(folder.name, total=config.train.epochs, shown="starting")
         return Active(decision, folder, process, bar)
 
@@ -152,6 +179,12 @@ class Pool:
         ended = state.replace("_", " ") + (f", {reason}" if reason else "")
         say(f"{self._progress_line(active)}: {ended} ({self._done + 1} of {self.total})")
         return True
+
+    def _why_not(self, folder: RunDir) -> str:
+        """Why a run that waits is not to be started any more; empty if it is."""
+        if not folder.config_file.exists():
+            return "its folder was deleted"
+        return "cancelled" if self._was_cancelled(folder) else ""
 
     def _was_cancelled(self, folder: RunDir) -> bool:
         """Whether another process has cancelled the run since this launcher started."""
@@ -255,7 +288,7 @@ class MachineBackend:
         with Progress(*columns, console=Console(stderr=True)) as bars:
             block = self._block
             places = slots(visible_gpus(), block.processes, block.max_parallel, block.runs_per_gpu)
-            pool = Pool(launch.sweep, places, block.processes, bars, total)
+            pool = Pool(launch.sweep, places, block.processes, bars, total, gpu_locks=GpuLocks(block.runs_per_gpu))
             with handled(pool.stop):
                 pool.carry_out(launch.decisions)
         return not pool.stopping

@@ -17,7 +17,15 @@ from shards.errors import command
 from shards.numbers import whole
 
 NUMBERS = {"nodes", "gpus_per_node", "tasks_per_node", "cpus_per_task", "max_parallel", "requeue"}
-METAVARS = {"time": "HH:MM:SS", "setup": "LINE", "mem": "SIZE", "mem_per_gpu": "SIZE", "exclude": "NODES"}
+IN_THE_GRID_ALONE = {"overrides", "sbatch", "srun"}
+METAVARS = {
+    "time": "HH:MM:SS",
+    "setup": "LINE",
+    "mem": "SIZE",
+    "mem_per_gpu": "SIZE",
+    "exclude": "NODES",
+    "wrapper": "COMMAND",
+}
 HELP = {
     "partition": "partition of its job (default: the cluster's default)",
     "account": "account that is charged",
@@ -40,13 +48,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--no-snapshot": "jobs run the code as it is when they start, not a copy of it as it is now",
     }
     parser = options.parser("slurm.py", (__doc__ or "").split(": ", 1)[1], launching)
-    asked = parser.add_argument_group("SLURM resources of each run, over the grid's slurm: block and its overrides")
-    for key, field in SlurmBlock.model_fields.items():
-        if key != "overrides":
-            names = ["--gpus"] * (key == "gpus_per_node") + [f"--{key.replace('_', '-')}"]
-            how: dict[str, Any] = {"action": "append"} if key == "setup" else {"type": whole if key in NUMBERS else str}
-            metavar = "N" if key in NUMBERS else METAVARS.get(key, "NAME")
-            asked.add_argument(*names, dest=key, metavar=metavar, help=HELP.get(key) or field.description, **how)
+    asked = parser.add_argument_group(
+        "SLURM resources of each run, over the grid's slurm: block and its overrides",
+        "The block's keys sbatch and srun take any other option of these programs: `sbatch: {exclusive: true}`.",
+    )
+    fields = {key: field for key, field in SlurmBlock.model_fields.items() if key not in IN_THE_GRID_ALONE}
+    for key, field in fields.items():
+        names = ["--gpus"] * (key == "gpus_per_node") + [f"--{key.replace('_', '-')}"]
+        how: dict[str, Any] = {"action": "append"} if key == "setup" else {"type": whole if key in NUMBERS else str}
+        metavar = "N" if key in NUMBERS else METAVARS.get(key, "NAME")
+        asked.add_argument(*names, dest=key, metavar=metavar, help=HELP.get(key) or field.description, **how)
     asked.add_argument(
         "--cluster",
         choices=("slurm", "local", "debug"),
@@ -54,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="without SLURM: as processes on this machine, or in this process",
     )
     args = parser.parse_args(argv)
-    overrides = {key: getattr(args, key) for key in SlurmBlock.model_fields if key != "overrides"}
+    overrides = {key: getattr(args, key) for key in fields}
     engine = ClusterBackend(overrides, args.cluster, with_snapshot=not args.no_snapshot)
     return dispatch.run(options.parse(args), Engines(engine, (MachineBackend(), SearchBackend())), console())
 

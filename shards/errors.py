@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from . import streams
@@ -18,8 +18,12 @@ class UserError(Exception):
     """Wrong input. The message is one sentence: what is wrong, where, and what to do about it."""
 
 
-def command(main: Main) -> Main:
-    """Decorate a `main(argv) -> exit code` so that it reports errors on stderr without a traceback.
+def _print(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def command(main: Main, report: Callable[[str], None] = _print) -> Main:
+    """Decorate a `main(argv) -> exit code` so that it reports errors without a traceback: on stderr, or by `report`.
 
     Returns 2 on `UserError` and `OSError`, and 130 on Ctrl-C. That nobody reads its output is no error.
     """
@@ -44,7 +48,7 @@ def command(main: Main) -> Main:
             if error.encoding != sys.getfilesystemencoding():
                 raise
             said = f"{error.object!a} is no file name in the {error.encoding} of this locale; set PYTHONUTF8=1"
-        print(f"error: {said}", file=sys.stderr, flush=True)
+        report(f"error: {said}")
         return 2
 
     return wrapped

@@ -21,7 +21,7 @@ ROOMS = {
     "launch.cluster": ("launch.sweep", "launch.host", "launch.grid", "launch.console", "artnet", "shards"),
     "launch.machine": ("launch.sweep", "launch.host", "launch.grid", "launch.console", "artnet", "shards"),
     "launch.sweep": ("launch.host", "launch.grid", "artnet", "shards"),
-    "launch.host": ("shards.files", "shards.workers"),
+    "launch.host": ("shards.errors", "shards.files", "shards.workers"),
     "launch.grid": (
         "artnet.config", "artnet.formats", "artnet.rundir", "artnet.weights", "shards.errors", "shards.numbers",
     ),
@@ -30,7 +30,7 @@ ROOMS = {
     "artnet.report": ("artnet", "shards"),
     "artnet.training": ("artnet.inference", "artnet.data", "artnet.models", *(CORE := (
         "artnet.checkpoint", "artnet.config", "artnet.distributed", "artnet.errors", "artnet.formats",
-        "artnet.provenance", "artnet.rundir", "artnet.sources", "artnet.stop",
+        "artnet.heartbeat", "artnet.provenance", "artnet.rundir", "artnet.sources", "artnet.stop",
     )), "shards"),
     "artnet.inference": ("artnet.data", "artnet.models", *CORE, "shards"),
     "artnet.analysis": (

@@ -74,7 +74,9 @@ def _dot_plot(rows: list[tuple[Look, Group, Cell]]) -> Figure:
     for row, (drawn, _, cell) in enumerate(rows):
         if estimate := cell.estimate:
             seeds = [100 * score.test.top1 for score in cell.scores]
-            axes.plot([100 * estimate.low, 100 * estimate.high], [row, row], color=drawn.colour, linewidth=2)
+            if estimate.interval:
+                ends = [100 * end for end in estimate.interval]
+                axes.plot(ends, [row, row], color=drawn.colour, linewidth=2)
             axes.plot(seeds, [row] * len(seeds), "o", color=drawn.colour, alpha=0.35, markersize=6, markeredgewidth=0)
             axes.plot(100 * estimate.mean, row, "o", color=drawn.colour, markersize=9)
         axes.plot(

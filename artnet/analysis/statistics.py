@@ -8,35 +8,42 @@ from dataclasses import dataclass
 from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
+FEWEST_SEEDS = 3  # that give an interval: of two, Student's t covers most of what is possible
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The mean over `n` seeds with its 95 % interval, and the sample standard deviation, None for a single seed."""
+    """The mean over `n` seeds, their sample standard deviation, None for a single seed, and the 95 % interval.
+
+    Two seeds are too few for an interval.
+    """
 
     n: int
     mean: float
     std: float | None
-    low: float
-    high: float
+    interval: tuple[float, float] | None
 
     def overlaps(self, other: "Estimate") -> bool:
-        """Whether the two intervals intersect."""
-        return self.low <= other.high and other.low <= self.high
+        """Whether both have an interval, and the two intersect."""
+        if not self.interval or not other.interval:
+            return False
+        return self.interval[0] <= other.interval[1] and other.interval[0] <= self.interval[1]
 
 
 def estimate(shares: Sequence[float], images: int) -> Estimate:
     """Estimate the expected share from `shares`, one per seed.
 
-    The interval is Student's t over seeds, clipped to [0, 1]. A single seed gives no information about the variance
-    over seeds, so its interval is Wilson's for a share measured on `images` images.
+    The interval is Student's t over three seeds or more, clipped to [0, 1]. A single seed gives no information about
+    the variance over seeds, so its interval is Wilson's for a share measured on `images` images.
     """
     mean = statistics.fmean(shares)
     if len(shares) == 1:
-        return Estimate(1, mean, None, *wilson_interval(mean, images))
+        return Estimate(1, mean, None, wilson_interval(mean, images))
     std = statistics.stdev(shares)
+    if len(shares) < FEWEST_SEEDS:
+        return Estimate(len(shares), mean, std, None)
     half = t_quantile(len(shares) - 1) * std / math.sqrt(len(shares))
-    return Estimate(len(shares), mean, std, max(0.0, mean - half), min(1.0, mean + half))
+    return Estimate(len(shares), mean, std, (max(0.0, mean - half), min(1.0, mean + half)))
 
 
 def wilson_interval(share: float, n: int) -> tuple[float, float]:

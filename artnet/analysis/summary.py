@@ -8,12 +8,12 @@ from statistics import fmean
 from typing import Any
 
 from ..config import TASKS
+from ..config.attentions import ATTENTIONS
 from ..rundir import TaskResult
 from .results import Manifest, Run, Sweep, printable
 from .statistics import Estimate, estimate
 
 _MODEL = ("model.backbone", "model.recurrence", "model.attention")
-_ATTENTION = {"se": "SE", "eca": "ECA", "cbam": "CBAM", "cbam_channel": "CBAM (channel only)"}
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,11 @@ class Summary:
         """The distinct test shares of the most common class, sorted: a single one if all runs had the same data."""
         return sorted({score.majority for cell in self.column(task) for score in cell.scores})
 
+    def majority_classes(self, task: str) -> list[str]:
+        """The distinct names of that class, as far as the results have them: earlier versions left it out."""
+        names = {printable(score.majority_class) for cell in self.column(task) for score in cell.scores}
+        return sorted(names - {""})
+
 
 def summarise(sweep: Sweep) -> Summary:
     """Group the runs of a sweep and average each group's seeds."""
@@ -129,7 +134,7 @@ def _model_name(config: Mapping[str, Any]) -> str:
     if recurrence != "none":
         name += f"-{recurrence.upper()}"
     if attention != "none":
-        name += f" + {_ATTENTION.get(attention, attention)}"
+        name += f" + {ATTENTIONS[attention].label if attention in ATTENTIONS else attention}"
     return printable(name)
 
 

@@ -25,8 +25,10 @@ def spread(estimate: Estimate | None) -> str:
 
 
 def interval(estimate: Estimate) -> str:
-    """The 95 % interval in per cent."""
-    return f"{percent(estimate.low)} to {percent(estimate.high)}"
+    """The 95 % interval in per cent, or why there is none."""
+    if estimate.interval is None:
+        return f"{estimate.n} seeds: too few"
+    return " to ".join(map(percent, estimate.interval))
 
 
 def with_error(estimate: Estimate | None) -> str:
@@ -38,6 +40,8 @@ def with_error(estimate: Estimate | None) -> str:
 
 def method(estimate: Estimate) -> str:
     """The method of the interval."""
+    if estimate.interval is None:
+        return NOTHING
     return "Wilson's over test images" if estimate.n == 1 else "Student's t over seeds"
 
 
@@ -82,8 +86,23 @@ def unfinished(sweep: Sweep) -> list[Run]:
 
 
 def findings(summary: Summary) -> list[str]:
-    """One sentence per task: the best model, and whether the difference is certain."""
-    return [finding(task, summary.groups) for task in summary.tasks]
+    """For each task the best model, whether the difference is certain, and where no model beats a constant answer."""
+    sentences = [(finding(task, summary.groups), against_majority(summary, task)) for task in summary.tasks]
+    return [sentence for pair in sentences for sentence in pair if sentence]
+
+
+def against_majority(summary: Summary, task: str) -> str:
+    """Say so where no model is better than a constant answer; empty if one is, or if there is no result."""
+    found = [cell.estimate for cell in summary.column(task) if cell.estimate]
+    if not found:
+        return ""
+    share, names = summary.majority(task)[-1], summary.majority_classes(task)
+    constant = f"always saying {names[0] if len(names) == 1 else 'the most frequent class'} ({percent(share)} %)"
+    if all(one.mean <= share for one in found):
+        return f"{task}: no model is better than {constant}."
+    if all(one.mean <= share or (one.interval and one.interval[0] <= share) for one in found):
+        return f"{task}: no model is certainly better than {constant}."
+    return ""
 
 
 def finding(task: str, groups: Sequence[Group]) -> str:
@@ -103,6 +122,8 @@ def finding(task: str, groups: Sequence[Group]) -> str:
     place = "the next" if name == others[0][0] else "a lower one"
     if rival:
         verdict = "as the intervals overlap, their order is uncertain"
+    elif not (best.interval and other.interval):
+        verdict = "two seeds are too few to say whether their order is certain"
     elif 1 in (best.n, other.n):
         verdict = "the intervals do not overlap, but with a single seed the spread over seeds is unknown"
     else:
@@ -114,6 +135,8 @@ def finding(task: str, groups: Sequence[Group]) -> str:
 
 
 def _measured(estimate: Estimate) -> str:
+    if estimate.interval is None:
+        return f"{percent(estimate.mean)} % ({interval(estimate)} for an interval)"
     over = f"{estimate.n} seeds" if estimate.n > 1 else f"one seed, {method(estimate)}"
     return f"{percent(estimate.mean)} % (95 % interval {interval(estimate)}, {over})"
 

@@ -1,11 +1,17 @@
 """The sections of a run's configuration: all fields with units and ranges. The defaults are the modern recipe's."""
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
+from .attentions import ATTENTIONS
 from .numeric import Float, Int, OptionalInt
 from .paths import expanded
+
+if TYPE_CHECKING:  # type checkers want the names themselves
+    AttentionName = str
+else:
+    AttentionName = Literal[tuple(ATTENTIONS)]
 
 # Marks a field that cannot change the result of a run, and so is not part of its signature.
 NO_EFFECT: dict[str, JsonValue] = {"affects_result": False}
@@ -35,7 +41,7 @@ class ModelConfig(Section):
     recurrence: Literal["none", "rla", "lstm", "gru"] = Field(
         "none", description="recurrence between the layers of a stage: Recurrent Layer Aggregation, LSTM or GRU"
     )
-    attention: Literal["none", "se", "eca", "cbam", "cbam_channel"] = Field(
+    attention: AttentionName = Field(
         "none", description="attention in each residual block; cbam_channel is CBAM without its spatial half"
     )
     se_reduction: Int = Field(16, ge=1, le=64, description="ratio of the bottleneck in SE and CBAM")
@@ -178,6 +184,11 @@ class TrainConfig(Section):
         10, gt=0, description="minutes between checkpoints within an epoch; one is saved at the end of each epoch too",
         json_schema_extra=NO_EFFECT,
     )  # fmt: skip
+    keep: Literal["best", "all"] = Field(
+        "best",
+        description="checkpoints that stay when the run is complete: best.pt alone, or last.pt and the one before too",
+        json_schema_extra=NO_EFFECT,
+    )
 
     @model_validator(mode="after")
     def _check_accumulate(self) -> Self:

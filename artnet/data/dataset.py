@@ -11,7 +11,7 @@ from shards.errors import UserError
 from shards.index import Index
 from shards.reader import DamagedError, Reader
 
-from ..config import RunConfig
+from ..config import RunConfig, Task
 from . import sampler
 from .decode import decode
 from .epoch import EpochPlan, eval_plan, train_plan, train_size
@@ -106,8 +106,8 @@ class SplitData:
                 "again"
             )
 
-    def majority_share(self, task: str) -> float:
-        """The share of the most common class among the paintings labelled for `task`: the top-1 of guessing it."""
+    def majority(self, task: Task) -> tuple[str, float]:
+        """The most common class among the paintings labelled for `task`, and its share: the top-1 of guessing it."""
         labels = self.labels[:, self.config.task.index(task)]
         counts = np.bincount(labels[labels >= 0])
-        return float(counts.max() / counts.sum())
+        return self.index.classes[task][int(counts.argmax())], float(counts.max() / counts.sum())

@@ -49,10 +49,10 @@ class ECA(nn.Module):
     """Efficient Channel Attention (Wang et al., CVPR 2020): each channel is weighted by its neighbours.
 
     All channels share one filter. Its length grows with the logarithm of `channels`, which is C, by the formula of the
-    paper with gamma = 2 and b = 1.
+    paper with gamma = 2 and b = 1. There is no bottleneck, so `reduction` has no effect.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, reduction: int) -> None:
         super().__init__()
         length = int((math.log2(channels) + 1) / 2)
         kernel_size = length if length % 2 else length + 1

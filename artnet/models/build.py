@@ -1,10 +1,11 @@
 """Build models by name: backbone x recurrence x attention."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from importlib import import_module
 
 from torch import nn
 
-from artnet.models.attention import CBAM, ECA, SE, ChannelGate
+from artnet.config.attentions import ATTENTIONS
 from artnet.models.recurrence import RLA, Cell, ConvGRU, ConvLSTM
 from artnet.models.resnet import BasicBlock, Bottleneck, RecurrentResNet, ResNet
 
@@ -16,13 +17,6 @@ BACKBONES: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, 
     "resnet101": (Bottleneck, (3, 4, 23, 3)),
 }
 RECURRENCES: dict[str, Cell | None] = {"none": None, "rla": RLA, "lstm": ConvLSTM, "gru": ConvGRU}
-ATTENTIONS: dict[str, Callable[[int, int], nn.Module]] = {
-    "none": lambda channels, reduction: nn.Identity(),
-    "se": SE,
-    "eca": lambda channels, reduction: ECA(channels),
-    "cbam": CBAM,
-    "cbam_channel": ChannelGate,
-}
 
 
 def build_model(
@@ -50,8 +44,12 @@ def build_model(
     block, depths = BACKBONES[backbone]
     cell = RECURRENCES[recurrence]
 
+    module, _, name = ATTENTIONS[attention].path.partition(":")
+    attention_class = getattr(import_module(module), name)
+
     def make_attention(channels: int) -> nn.Module:
-        return ATTENTIONS[attention](channels, se_reduction)
+        made: nn.Module = attention_class(channels, se_reduction)
+        return made
 
     if cell is None:
         model = ResNet(block, depths, make_attention, classes)

@@ -17,6 +17,7 @@ from ..config import RunConfig
 from ..distributed.ranks import Ranks
 from ..errors import OutOfMemoryError, PeerLostError, StoppedOnRequest, is_out_of_memory
 from ..formats import FORMAT
+from ..heartbeat import shown
 from ..inference.forward import precision_on
 from ..rundir import Result, RunDir, write_json
 from ..stop import StopRequest
@@ -75,7 +76,7 @@ def _attempt(config: RunConfig, index: Index, run: RunDir, ranks: Ranks, stop: S
         with ranks.detect_lost_peers(end):
             if any(ranks.any(bool(stop))):
                 raise StoppedOnRequest(f"stopped by {stop.name or 'a signal'} before the training began")
-            with stop.waiting():  # for pretrained weights
+            with stop.waiting(), shown("building the network and loading its weights"):
                 trainer = Trainer(config, index, run, ranks, stop, accumulate)
             entry["from_step"] = trainer.progress.step
             if ranks.is_first:

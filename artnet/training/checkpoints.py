@@ -1,5 +1,6 @@
 """The checkpoints of a run in training: rank 0 writes them in the background, and all ranks learn of failures."""
 
+import contextlib
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -138,6 +139,7 @@ class CheckpointManager:
     def resume(self) -> dict[str, Any] | None:
         """Load the state to resume from to the rank's device, or return None if there are no checkpoints.
 
+        It has no `learner` where `best.pt` is alone, as when the run was complete and has lost its result.
         Raises `UserError` if no checkpoint can be read, or if they belong to another run or a newer version.
         """
         folder = self._run.checkpoints
@@ -192,6 +194,24 @@ class CheckpointManager:
         if self._writer:
             head = {**self._identity, "progress": progress}
             self._writer.save({**head, "learner": learner}, {**head, "model": model} if model is not None else None)
+
+    def complete_best(self, best: dict[str, Any], progress: dict[str, Any]) -> bool:
+        """Give `best.pt`, loaded as `best`, the progress of the whole run: alone, it can make a lost result again.
+
+        Returns whether it has it. If it cannot be written, as on a full disk, it stays as it was.
+        """
+        try:
+            if best["progress"] != progress:
+                checkpoint.save(self._run.checkpoints / BEST, {**snapshot(best), "progress": progress})
+        except OSError:
+            return False
+        return True
+
+    def remove_all_but_best(self) -> None:
+        """Remove what a complete run does not need. What cannot be removed stays."""
+        with contextlib.suppress(OSError):
+            for name in (PREVIOUS, LAST):
+                (self._run.checkpoints / name).unlink(missing_ok=True)
 
     def has_given_up(self) -> bool:
         """Whether saving has failed so often that the run must end. Only rank 0 can tell."""

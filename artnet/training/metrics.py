@@ -21,6 +21,7 @@ from shards.files import atomic_write
 
 from ..data.batch import Batch
 from ..errors import os_error_message
+from ..heartbeat import Heartbeat
 from ..rundir import RunDir
 from .progress import Progress
 
@@ -59,10 +60,13 @@ class MetricsLogger:
         )
         self._task = self._bar.add_task(run.name, total=steps, completed=step, shown="")
         self._bar.start()
+        self._heartbeat = None if self._is_live else Heartbeat()
 
     def close(self) -> None:
         """Flush and close everything."""
         self._bar.stop()
+        if self._heartbeat:
+            self._heartbeat.close()
         try:
             self._board.close()
         finally:
@@ -74,9 +78,18 @@ class MetricsLogger:
         if not issubclass(failed.exc_type, OSError):
             self._hook(failed)
 
-    def step(self, step: int) -> None:
-        """Advance the progress bar to `step`."""
-        self._bar.update(self._task, completed=step)
+    def now(self, what: str) -> None:
+        """Show what the run is doing: beside the progress bar on a terminal, else if nothing is printed for long."""
+        self._bar.update(self._task, description=what)
+        if self._heartbeat:
+            self._heartbeat.now(what)
+
+    def step(self, step: int, epoch: int) -> None:
+        """Advance the progress to `step`, in `epoch`, counted from 1."""
+        where = f"epoch {epoch}/{self._epochs}"
+        self._bar.update(self._task, completed=step, description=where)
+        if self._heartbeat:
+            self._heartbeat.now("training", f"{where}, step {step}/{self._steps}")
 
     def log(self, kind: str, values: Mapping[str, Any]) -> None:
         """Log `values` with the kind "step" or "epoch". They must contain `epoch` and `step`, the steps done so far."""
@@ -97,11 +110,13 @@ class MetricsLogger:
     def say(self, line: str) -> None:
         """Print a line to stdout."""
         print(line, flush=True)
+        if self._heartbeat:
+            self._heartbeat.printed()
 
     def _show(self, values: Mapping[str, Any]) -> None:
         """Show a step: next to the progress bar on a terminal, else as a line, at most every `PLAIN_SECONDS`."""
         where, shown = f"epoch {values['epoch']}/{self._epochs}", live_line(values, self._val_top1)
-        self._bar.update(self._task, description=where, shown=shown)
+        self._bar.update(self._task, shown=shown)
         now = time.monotonic()
         if not self._is_live and now - self._last_shown >= PLAIN_SECONDS:
             self._last_shown = now

@@ -16,11 +16,14 @@ def make_result(
     index: Index,
     progress: Progress,
     test: Mapping[Task, Predictions],
-    majorities: Mapping[Task, float],
+    majorities: Mapping[Task, tuple[str, float]],
     parameters: int,
     seconds: float,
 ) -> Result:
-    """Create a run's result. `test` are the predictions of its best epoch, `majorities` the majority shares on test."""
+    """Create a run's result. `test` are the predictions of its best epoch.
+
+    `majorities` are the most common class on test and its share.
+    """
     return Result(
         signature=config.signature,
         data=index.fingerprint,
@@ -32,7 +35,8 @@ def make_result(
         tasks={
             task: TaskResult(
                 classes=len(index.classes[task]),
-                majority=majorities[task],
+                majority=majorities[task][1],
+                majority_class=majorities[task][0],
                 val=Scores.model_validate(progress.best_val[task]),
                 test=answers.scores(),
             )

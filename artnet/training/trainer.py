@@ -3,7 +3,6 @@
 import math
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,20 +11,22 @@ from shards.errors import UserError
 from shards.index import Index
 from shards.reader import Reader
 
-from ..checkpoint import BEST
+from ..checkpoint import BEST, LAST
 from ..config import RunConfig, Task
 from ..data.dataset import SplitData
 from ..data.epoch import EpochPlan
 from ..data.loader import load
 from ..data.sampler import train_batches
 from ..distributed.ranks import DelayedAny, Ranks
-from ..errors import DivergedError, StoppedOnRequest
+from ..errors import StoppedOnRequest
+from ..heartbeat import shown
 from ..inference.forward import on_device, precision_warning
 from ..inference.predict import Predictions, predict
 from ..models.pretrained import start_from
-from ..rundir import Result, RunDir, write_json
+from ..rundir import Result, RunDir
 from ..stop import StopRequest
 from .checkpoints import CheckpointManager
+from .divergence import check_losses
 from .learner import Learner, StepReport
 from .losses import Objective, gather_losses, log_priors
 from .metrics import MetricsLogger, Throughput, TolerateWriteErrors
@@ -71,6 +72,7 @@ class Trainer:
             message = start_from(self.learner.model, config)
             if ranks.is_first:
                 print(f"{run.name}: {message}", file=sys.stderr)
+        self.first_step = self.progress.step  # of this process
         self.learner.share_gradients()
         if ranks.is_first and (warning := precision_warning(ranks.device, config.train.precision)):
             print(f"{run.name}: {warning}", file=sys.stderr)
@@ -85,7 +87,7 @@ class Trainer:
         progress, train = self.progress, self.config.train
         logger = MetricsLogger(self.run, progress, self.steps, train.epochs) if self.ranks.is_first else None
         try:
-            while progress.epochs < train.epochs and not self._is_stale:
+            while not self._is_over:
                 self._epoch(logger)
             self.checkpoints.finish()
             if logger and progress.epochs < train.epochs:
@@ -102,10 +104,11 @@ class Trainer:
         return self._test()
 
     @property
-    def _is_stale(self) -> bool:
-        """Whether val top-1 has not improved for `train.early_stop` epochs."""
-        patience = self.config.train.early_stop
-        return bool(patience) and self.progress.epochs - self.progress.top1_epoch >= patience
+    def _is_over(self) -> bool:
+        """Whether all epochs are trained, or val top-1 has not improved for `train.early_stop` of them."""
+        progress, train = self.progress, self.config.train
+        is_stale = bool(train.early_stop) and progress.epochs - progress.top1_epoch >= train.early_stop
+        return progress.epochs >= train.epochs or is_stale
 
     def _epoch(self, logger: MetricsLogger | None) -> None:
         config, progress, ranks, data = self.config, self.progress, self.ranks, self.data["train"]
@@ -117,8 +120,12 @@ class Trainer:
         throughput = Throughput(config.train.batch_size, ranks.device)
         pending: list[torch.Tensor] = []
         on_any_rank = DelayedAny(ranks)
+        if logger:
+            logger.now("reading the first batch")
         loaded = on_device(load(data, plan, batches, self.threads, ranks.pinned_bytes), ranks.device)
         for batch in throughput.waiting(self.stop.waiting_for_first(loaded)):
+            if logger and progress.step == self.first_step:
+                logger.now("compiling the network" if config.train.compile else "taking the first step")
             report = self.learner.step(batch, progress.step)
             progress.step += 1
             pending.append(report.loss)
@@ -140,7 +147,7 @@ class Trainer:
             if is_logged:
                 self._log(logger, epoch, report, throughput)
             if logger:
-                logger.step(progress.step)
+                logger.step(progress.step, epoch + 1)
             if not at_end and (stopping or due):
                 progress.seconds = seconds_before + time.monotonic() - started
                 self._save()
@@ -177,6 +184,8 @@ class Trainer:
     ) -> None:
         trained = time.monotonic()
         progress = self.progress
+        if logger:
+            logger.now("evaluating on val")
         self._share_damage("train")
         try:
             scores = {str(task): found.scores().model_dump() for task, found in self._predict("val").items()}
@@ -219,10 +228,11 @@ class Trainer:
                 f"broken; restore it from a backup, or delete {self.run.checkpoints} to train the run from scratch"
             )
         self.learner.for_evaluation().load_state_dict(state["model"])
-        predictions = {split: self._predict(split) for split in ("val", "test")}
+        with shown("evaluating the best epoch on val and test"):
+            predictions = {split: self._predict(split) for split in ("val", "test")}
         seconds = self.progress.seconds + time.monotonic() - started
         parameters = sum(parameter.numel() for parameter in self.learner.model.parameters())
-        majorities = {task: self.data["test"].majority_share(task) for task in self.config.task}
+        majorities = {task: self.data["test"].majority(task) for task in self.config.task}
         result = make_result(
             self.config, self.index, self.progress, predictions["test"], majorities, parameters, seconds
         )
@@ -232,7 +242,10 @@ class Trainer:
 
             with self.tolerate_write_errors():
                 write_final(self.run, self.config, result, predictions, self.index.classes)
+            has_all = self.checkpoints.complete_best(state, dict(vars(self.progress)))
             write_result(self.run, result)
+            if has_all and self.config.train.keep == "best":
+                self.checkpoints.remove_all_but_best()
         self.ranks.wait()
         return result
 
@@ -246,8 +259,16 @@ class Trainer:
         state = self.checkpoints.resume()
         if state is None:
             return False
-        self.learner.load_state_dict(state["learner"])
         self.progress = Progress(**state["progress"])
+        if "learner" not in state:
+            if not self._is_over:
+                raise UserError(
+                    f"{self.run.checkpoints / BEST}, of epoch {self.progress.best_epoch}, is the only checkpoint, and "
+                    f"the training cannot go on from it; restore {LAST} or result.json from a backup, or delete "
+                    f"{self.run.checkpoints} to train the run from scratch"
+                )
+            return True
+        self.learner.load_state_dict(state["learner"])
         ends_best = self.progress.step == self.progress.best_epoch * self.steps_per_epoch
         self.checkpoints.ensure_best(state["progress"], self.learner.for_evaluation().state_dict(), ends_best)
         return True
@@ -261,33 +282,3 @@ class Trainer:
     def damaged(self) -> list[str]:
         """The sorted keys of all damaged paintings found so far."""
         return sorted(set().union(*(data.damaged for data in self.data.values())))
-
-
-def check_losses(
-    losses: Sequence[float],
-    last_step: int,
-    steps_per_epoch: int,
-    data: SplitData,
-    plan: EpochPlan,
-    run: RunDir,
-    is_first: bool,
-) -> None:
-    """Check that the losses of the steps of one epoch up to `last_step` are finite. `plan` is the epoch's plan.
-
-    Raises `DivergedError` naming the first step whose loss is not finite; if `is_first`, its paintings are written to
-    `bad_batch_file` before.
-    """
-    for step, loss in enumerate(losses, last_step - len(losses) + 1):
-        if math.isfinite(loss):
-            continue
-        epoch, place = divmod(step - 1, steps_per_epoch)
-        batch_size = data.config.train.batch_size
-        samples = plan.order[place * batch_size :][:batch_size]
-        keys = [str(data.index.table["key"][int(row)]) for row in data.rows[samples]]
-        if is_first:
-            run.check_exists()
-            write_json(run.bad_batch_file, {"step": step, "epoch": epoch + 1, "loss": str(loss), "keys": keys})
-        raise DivergedError(
-            f"the loss became {loss} in step {step}, whose {len(keys)} paintings are named in "
-            f"{run.bad_batch_file}; lower optim.lr or lengthen optim.warmup"
-        )

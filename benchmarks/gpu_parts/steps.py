@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from artnet.config.attentions import ATTENTIONS
 from artnet.inference.forward import on_device
-from artnet.models.build import ATTENTIONS, RECURRENCES
+from artnet.models.build import RECURRENCES
 from artnet.training.learner import Learner
 
 from .report import Record

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
     Options are passed to sbatch as arguments, which need no quoting and take precedence over SBATCH_* variables. The
     whole environment is exported to the job, as by default in sbatch: the job needs the variables of `env_from` and
     those set by `module load` and virtual environments. They are stored by SLURM only, never in a file of the sweep.
+
+    The `wrapper` is a command that runs the program of each rank, such as a container's.
     """
+
+    wrapper: Sequence[str] = ()
 
     def submit_runs(self, array_file: Path, count: int, code: Path) -> str:
         """Submit `count` jobs (0: a single job without an array) and return the id.
@@ -39,11 +44,12 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
     def _submit(self, script: Path, command: str, count: int, code: Path) -> str:
         self._count, self._code = count, code
         self.folder.mkdir(parents=True, exist_ok=True)
-        script.write_text(self._make_submission_file_text(command, ""))
+        script.write_text(self._make_submission_file_text(command, ""), encoding="utf-8", errors="surrogateescape")
         return self._get_job_id_from_submission_command(run(*self._make_submission_command(script)))
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:
         code = shlex.quote(str(self._code.absolute()))
+        options = ["--unbuffered", "--label", "--kill-on-bad-exit=1", *self.parameters.get("srun_args", ())]
         return "\n".join(
             [
                 "#!/bin/bash",
@@ -53,14 +59,14 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
                 "export TERM=dumb",  # --unbuffered gives tasks a terminal, but their output goes to a file
                 # Since 22.05, srun does not inherit --cpus-per-task from sbatch.
                 '[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK',
-                f"exec srun --unbuffered --label --kill-on-bad-exit=1 {command}",
+                f"exec {shlex.join(['srun', *options, *self.wrapper])} {command}",
                 "",
             ]
         )
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
         given = {**self.parameters, **self.parameters.get("additional_parameters", {})}
-        own = ("setup", "additional_parameters", "signal_delay_s", "array_parallelism")
+        own = ("setup", "srun_args", "additional_parameters", "signal_delay_s", "array_parallelism")
         options: dict[str, Any] = {key: value for key, value in given.items() if key not in own}
         folder = str(self.folder).replace("%", "%%")  # % is special in file name patterns
         options |= {

@@ -221,7 +221,7 @@ class Job:
     def _report_end(self, code: int, has_begun: bool) -> int:
         """Report to the first rank how this rank's training ended, if the training could not do so itself."""
         state, reason = after_exit(code, "", last_line(self._log("stderr")))
-        if code < 0 or not has_begun:
+        if (code < 0 or not has_begun) and self.run.config_file.exists():
             write_json(self.logs / f"ended.{self.peers.rank}", {"state": state, "reason": reason})
         return code if code >= 0 else 128 - code
 
@@ -244,7 +244,7 @@ class Job:
 
     def _record(self, **values: Any) -> None:
         """Record values about this start of the job in the attempt's folder."""
-        if self.is_first:
+        if self.is_first and self.run.config_file.exists():  # else its folder was deleted
             file = self.logs / "job.json"
             write_json(file, {"job_name": self.array.name, **read_json(file), **values})
 

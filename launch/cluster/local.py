@@ -10,42 +10,50 @@ import os
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from shards.errors import UserError, command
+from shards.errors import command
 from shards.numbers import whole
 from shards.workers import cores
 
 from ..host.cpus import bound_to
 from ..host.environment import training_environment
+from ..host.gpu_locks import GpuLocks
 from ..host.gpus import visible_gpus
 from ..host.locks import claim
 from ..host.slots import Slot, slots
 from ..sweep.folder import cancelled_since
 from .executor import task_command
 from .job_array import Array
+from .resources import Resources
 
 POLL_S = 0.5
 
 
-def start(array: Path, code: Path, *, ranks: int, gpus: int, cpus: int, parallel: int, setup: Sequence[str]) -> int:
+def start(array: Path, code: Path, resources: Resources, parallel: int) -> int:
     """Start the program below, which outlives this process, and return its id.
 
-    `ranks`, `gpus` and `cpus` are those of each job, `parallel` is the number of jobs at a time, of all arrays of this
-    sweep together. The `code` is that which the jobs run.
+    `resources` are those of each job, `parallel` is the number of jobs at a time, of all arrays of this sweep together.
+    The `code` is that which the jobs run.
     """
-    options = {"ranks": ranks, "gpus": gpus, "cpus": cpus, "parallel": parallel}
+    options = {
+        "ranks": resources.ranks_per_node,
+        "gpus": resources.gpus_per_node,
+        "cpus": resources.cpus_per_node,
+        "parallel": parallel,
+    }
     numbers = [f"--{name}={value}" for name, value in options.items()]
+    lines = [f"--setup={line}" for line in resources.setup]
+    words = [f"--wrapper={word}" for word in resources.wrapper]
     program = [sys.executable, "-P", "-m", "launch.cluster.local", str(array.absolute()), *numbers]
     path = os.pathsep.join([str(code.absolute()), *filter(None, [os.environ.get("PYTHONPATH")])])
     with array.with_suffix(".log").open("ab") as log:
         process = subprocess.Popen(
-            [*program, *(f"--setup={line}" for line in setup)],
+            [*program, *lines, *words],
             stdin=subprocess.DEVNULL,
             stdout=log,  # with the launcher's own output, `launch/slurm.py | tail` would wait for the jobs
             stderr=log,
@@ -57,7 +65,7 @@ def start(array: Path, code: Path, *, ranks: int, gpus: int, cpus: int, parallel
 
 @dataclass
 class Queue:
-    """The jobs of an array that wait and run. Locks on GPUs are in `gpu_locks`, as all sweeps share the GPUs."""
+    """The jobs of an array that wait and run."""
 
     file: Path
     array: Array
@@ -65,17 +73,15 @@ class Queue:
     ranks: int
     parallel: int
     setup: Sequence[str] = ()
-    gpu_locks: Path = field(default_factory=lambda: Path(tempfile.gettempdir(), f"artnet-{os.getuid()}"))
+    wrapper: Sequence[str] = ()
+    gpu_locks: GpuLocks = field(default_factory=GpuLocks)
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def carry_out(self) -> None:
         """Run all jobs to their ends."""
-        self.gpu_locks.mkdir(mode=0o700, exist_ok=True)
-        if self.gpu_locks.is_symlink() or self.gpu_locks.stat().st_uid != os.getuid():
-            raise UserError(f"{self.gpu_locks} belongs to another user; set TMPDIR to a folder of your own")
         for place in range(len(self.array.runs)):
             while self._is_wanted(place):
-                with self._room() as room:
+                with self._room(place) as room:
                     if room:
                         self._start(place, *room)
                         break
@@ -95,19 +101,22 @@ class Queue:
         return run.state().job_name == self.array.name and not cancelled_since(run, submitted)
 
     @contextlib.contextmanager
-    def _room(self) -> Iterator[tuple[Slot, list[int]] | None]:
+    def _room(self, place: int) -> Iterator[tuple[Slot, list[int]] | None]:
         """A free slot and the descriptors of its locks, for the job to inherit; None if there is no room."""
         places = [self.file.parent / f"place-{number}.lock" for number in range(self.parallel)]
         for slot, name in zip(self.slots, places, strict=False):
-            own = [self.gpu_locks / f"gpu-{gpu}.lock".replace("/", "_") for gpu in slot.gpus] or [
-                name.with_name(f"cpus-{self.slots.index(slot)}-of-{len(self.slots)}.lock")
-            ]
             with contextlib.ExitStack() as stack:
-                held = [_claimed(stack, file) for file in own]
-                if None not in held:
+                if slot.gpus:
+                    held = self.gpu_locks.claim(slot.gpus, str(self.array.run(self.file, place).path))
+                else:
+                    cpus = claim(name.with_name(f"cpus-{self.slots.index(slot)}-of-{len(self.slots)}.lock"))
+                    held = None if cpus is None else [cpus]
+                for descriptor in held or ():
+                    stack.callback(os.close, descriptor)
+                if held is not None:
                     free = (number for file in places if (number := _claimed(stack, file)) is not None)
                     if (first := next(free, None)) is not None:
-                        yield slot, [first, *(number for number in held if number is not None)]
+                        yield slot, [first, *held]
                         return
         yield None
 
@@ -120,7 +129,7 @@ class Queue:
             "CUDA_VISIBLE_DEVICES": ",".join(slot.gpus),
             "SUBMITIT_EXECUTOR": "local",
             "SUBMITIT_LOCAL_NTASKS": str(self.ranks),
-            "SUBMITIT_LOCAL_COMMAND": f"{task_command(self.file)} {place}",
+            "SUBMITIT_LOCAL_COMMAND": f"{shlex.join(self.wrapper)} {task_command(self.file)} {place}",
             "SUBMITIT_LOCAL_TIMEOUT_S": str(60 * self.array.minutes),
             "SUBMITIT_LOCAL_SIGNAL_DELAY_S": str(self.array.signal_s),
             "SUBMITIT_LOCAL_NODEID": "0",
@@ -152,13 +161,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("array", type=Path)
     for name in ("ranks", "gpus", "cpus", "parallel"):
         parser.add_argument(f"--{name}", type=whole, required=True)
-    parser.add_argument("--setup", action="append", default=[])
+    for name in ("setup", "wrapper"):
+        parser.add_argument(f"--{name}", action="append", default=[])
     args = parser.parse_args(argv)
     gpus = visible_gpus() if args.gpus else []
     # Without GPUs, as many jobs at a time as there are CPUs for them.
     parallel = args.parallel if gpus else min(args.parallel, max(1, cores() // args.cpus))
     places = slots(gpus, args.gpus if gpus else args.ranks, parallel)
-    Queue(args.array, Array.read(args.array), places, args.ranks, args.parallel, args.setup).carry_out()
+    array = Array.read(args.array)
+    Queue(args.array, array, places, args.ranks, args.parallel, args.setup, args.wrapper).carry_out()
     return 0
 
 

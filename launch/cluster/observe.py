@@ -67,7 +67,7 @@ def find(sweep: SweepDir, runs: Sequence[Run], fresh: bool = False) -> Observati
         else:
             now = judge(folder, recorded, entry, answer)
         found[name] = dataclasses.replace(now, job=entry.id, node=entry.node, left=entry.left) if entry else now
-    return Observation(found, answer.trouble, not answer.queue_known)
+    return Observation(found, answer.trouble, not answer.queue_known, answer.age_s)
 
 
 def _ask(sweep: SweepDir, asked: dict[str, queue.Place], since: datetime, fresh: bool) -> queue.Answer:

@@ -15,9 +15,9 @@ from artnet.config import RunConfig
 from shards.files import is_url
 
 from ..grid import Run
-from . import inventory, programs
+from ..sweep.disk import copies
+from . import inventory, tryout
 from .inventory import Cluster, Node, Partition, listed
-from .programs import SchedulerError
 from .resources import Request, Resources
 from .times import write_minutes
 
@@ -58,9 +58,7 @@ def check(request: Request, runs: Sequence[Run], new: Sequence[Run], sweep: Path
             return request.where(run, key)
 
         found = resource_problems(asked, slurm, where)
-        if not found and (reason := refusal(try_out(asked), all(node.is_in_service for node in slurm.nodes))):
-            found = [f"{where(_key_in(reason))}: SLURM refuses these resources: {reason}; change them"]
-        problems += found
+        problems += found or tryout.problems(asked, where, all(node.is_in_service for node in slurm.nodes))
         warnings += resource_warnings(asked, slurm, where)
     if "\\" in str(sweep.absolute()):
         problems.append(f"{sweep}: SLURM writes no log where a folder has a backslash in its name; give other --runs")
@@ -190,45 +188,10 @@ def resource_warnings(asked: Resources, slurm: Cluster, where: Where) -> list[st
     return warnings
 
 
-def try_out(asked: Resources) -> str:
-    """SLURM's message if it would refuse a job with these resources; empty if it would not or does not answer."""
-    options = asked.parameters()
-    options |= options.pop("additional_parameters", {})
-    options.pop("setup", None)
-    flags = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
-    try:
-        programs.run("sbatch", "--test-only", "--output=/dev/null", *flags, "--wrap=true")
-    except SchedulerError as error:
-        return error.said
-    return ""
-
-
-def refusal(said: str, all_in_service: bool) -> str:
-    """The reason in the output of `sbatch --test-only`; empty if it is a temporary one.
-
-    Its message is the same for nodes that are down, for which jobs may wait, and for nodes that do not exist.
-    """
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    reason = lines[-1] if lines else ""
-    for prefix in ("sbatch: ", "error: ", "allocation failure: ", "Batch job submission failed: "):
-        reason = reason.removeprefix(prefix)
-    temporary = ["not available (down", "busy", "temporarily", "unable to contact", "try again", "timed out"]
-    temporary += [] if all_in_service else ["configuration is not available"]
-    return "" if any(words in reason.lower() for words in temporary) else reason.rstrip(".")
-
-
-def _key_in(reason: str) -> str:
-    """The resource that a refusal is about, guessed from its words."""
-    words = {"feature": "constraint", "reservation": "reservation", "node name": "exclude", "account": "account"}
-    words |= {"qos": "qos", "time": "time", "memory": "mem", "gres": "gpus_per_node"}
-    return next((key for word, key in words.items() if word in reason.lower()), "partition")
-
-
 def checkpoint_bytes(config: RunConfig) -> tuple[int, int]:
     """The estimated size in bytes of a run's last checkpoint (with the optimizer's state) and of its best one."""
     weights = _TRUNKS[config.model.backbone] * _EXTRAS * 4e6
-    moments = 2 if config.optim.name == "adamw" else 1
-    return int(weights * (1 + moments + (config.optim.ema_half_life > 0))), int(weights)
+    return int(weights * copies(config)), int(weights)
 
 
 def disk(folder: Path, free: int, new: Sequence[RunConfig], parallel: int) -> Findings:
@@ -236,7 +199,11 @@ def disk(folder: Path, free: int, new: Sequence[RunConfig], parallel: int) -> Fi
     sizes = [checkpoint_bytes(config) for config in new]
     # A new checkpoint is complete before it replaces the old one.
     one = max((2 * last + best for last, best in sizes), default=0) + _LOGS
-    every = sum(map(sum, sizes)) + sum(sorted((last for last, _ in sizes), reverse=True)[:parallel]) + _LOGS
+    # One that trains has the one before too. When it is complete, its best one may be all that stays.
+    peaks = [3 * last + best for last, best in sizes]
+    kept = [best if run.train.keep == "best" else 2 * last + best for run, (last, best) in zip(new, sizes, strict=True)]
+    more = [peak - stays for peak, stays in zip(peaks, kept, strict=True)]
+    every = sum(kept) + sum(sorted(more, reverse=True)[:parallel]) + _LOGS
     has = f"{folder} has {free / 1e9:.2f} GB of free disk"
     if free < one:
         return Findings([f"{has}, and a run takes about {one / 1e9:.2f} GB; free some, or give another --runs"])

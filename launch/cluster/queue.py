@@ -8,7 +8,7 @@ import re
 import signal
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -85,12 +85,14 @@ class Answer:
     """The jobs that SLURM knows, and its error message, if any.
 
     Unless `queue_known`, nothing is known about any job; unless `history_known`, about jobs that have left the queue.
+    `age_s` is the age of an answer that was cached, 0 for a new one.
     """
 
     jobs: dict[Place, QueueEntry]
     trouble: str = ""
     queue_known: bool = True
     history_known: bool = True
+    age_s: float = field(default=0.0, compare=False)
 
 
 def ask(names: Collection[str], places: Collection[Place], since: datetime) -> Answer:
@@ -127,8 +129,9 @@ def ask_again(folder: Path, names: Collection[str], places: Collection[Place], s
     file = folder / "answer.json"
     kept = read_json(file)
     with contextlib.suppress(KeyError, TypeError, ValueError):
-        if 0 <= time.time() - kept["asked"] < ASK_EVERY_S and set(names) <= set(kept["names"]):
-            return _from_json(kept)
+        age_s = time.time() - kept["asked"]
+        if 0 <= age_s < ASK_EVERY_S and set(names) <= set(kept["names"]):
+            return _from_json(kept, age_s)
     answer = ask(names, places, since)
     remember(folder, names, answer)
     return answer
@@ -146,12 +149,12 @@ def forget(folder: Path) -> None:
     (folder / "answer.json").unlink(missing_ok=True)
 
 
-def _from_json(kept: dict[str, Any]) -> Answer:
+def _from_json(kept: dict[str, Any], age_s: float) -> Answer:
     jobs = {
         (name, place): QueueEntry(**{key: str(value) for key, value in job.items()})
         for name, place, job in kept["jobs"]
     }
-    return Answer(jobs, kept["trouble"], kept["queue_known"], kept["history_known"])
+    return Answer(jobs, kept["trouble"], kept["queue_known"], kept["history_known"], age_s)
 
 
 def read_queue(text: str) -> dict[Place, QueueEntry]:

@@ -1,6 +1,7 @@
 """The SLURM resources of a run: the `slurm:` block, the overrides that match the run, the command line. Pure."""
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,6 +15,7 @@ from shards.errors import UserError
 
 from ..grid import Grid, Run
 from ..grid.space import Values, partial
+from .flags import Sbatch, Srun, merged, split
 from .times import read_seconds, write_minutes
 
 _UNITS = {"K": 2**-10, "M": 1, "G": 2**10, "T": 2**20}  # in MiB
@@ -40,6 +42,13 @@ def _written(pattern: str, rule: str) -> Callable[[object], object]:
 
 def _lines(value: object) -> object:
     return (value,) if isinstance(value, str) else value
+
+
+def _words(value: object) -> object:
+    words = shlex.split(value) if isinstance(value, str) else value
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) and word.isprintable() for word in words):
+        raise ValueError("write a command and its arguments, such as `apptainer exec --nv IMAGE.sif`")
+    return tuple(words)
 
 
 _NAME = r"[\w.@:+-]+"
@@ -80,6 +89,11 @@ class Resources(BaseModel):
     setup: Annotated[tuple[str, ...], BeforeValidator(_lines)] = Field(
         (), description="shell lines run at the start of the job, such as `module load cuda`"
     )
+    sbatch: Sbatch = Field((), description="any other options of sbatch, such as `{nodelist: node7, exclusive: true}`")
+    srun: Srun = Field((), description="any options of srun, such as `{mpi: none}`")
+    wrapper: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
+        (), description="command that runs the program of each rank, such as `apptainer exec --nv IMAGE.sif`"
+    )
 
     @model_validator(mode="after")
     def _check_memory(self) -> Self:
@@ -87,6 +101,8 @@ class Resources(BaseModel):
             raise ValueError("mem and mem_per_gpu contradict each other; keep one of them")
         if self.mem_per_gpu and not self.gpus_per_node:
             raise ValueError("mem_per_gpu has no effect without gpus_per_node; give that too, or mem instead")
+        if (self.mem or self.mem_per_gpu) and any(flag.startswith("--mem-per-cpu=") for flag in self.sbatch):
+            raise ValueError("sbatch.mem_per_cpu and mem or mem_per_gpu contradict each other; keep one of them")
         if self.gpu_type and not self.gpus_per_node:
             raise ValueError("gpu_type has no effect without gpus_per_node; give that too")
         return self
@@ -113,6 +129,9 @@ class Resources(BaseModel):
             f"{self.ranks_per_node} process{'es' * (self.ranks_per_node > 1)}{of_node}",
             f"{self.cpus_per_task} CPUs a process" if self.cpus_per_task else "",
             f"memory {self.mem or self.mem_per_gpu + ' a GPU'}" if self.mem or self.mem_per_gpu else "",  # type: ignore[operator]
+            f"sbatch {shlex.join(self.sbatch)}" if self.sbatch else "",
+            f"srun {shlex.join(self.srun)}" if self.srun else "",
+            f"in {shlex.join(self.wrapper)}" if self.wrapper else "",
         ]
         return ", ".join(filter(None, facts))
 
@@ -129,6 +148,7 @@ class Resources(BaseModel):
 
     def parameters(self) -> dict[str, Any]:
         """The same as submitit's parameters."""
+        given = {name: value if is_set else True for name, is_set, value in map(split, self.sbatch)}
         wanted = {
             "time": self.time,
             "nodes": self.nodes,
@@ -137,7 +157,8 @@ class Resources(BaseModel):
             "setup": list(self.setup) or None,
             **self.model_dump(include={"partition", "account", "qos", "cpus_per_task"}),
             **self.model_dump(include={"mem", "mem_per_gpu", "constraint", "exclude"}),
-            "additional_parameters": {"reservation": self.reservation} if self.reservation else None,
+            "additional_parameters": {**self.model_dump(include={"reservation"}, exclude_none=True), **given} or None,
+            "srun_args": list(self.srun) or None,
         }
         return {key: value for key, value in wanted.items() if value is not None}
 
@@ -248,9 +269,8 @@ class Request:
 
     def _merged(self, matching: tuple[int, ...]) -> Resources:
         if matching not in self._known:
-            values = {key: value for layer in self._layers(matching) for key, value in layer.items()}
             try:
-                self._known[matching] = Resources.model_validate(values)
+                self._known[matching] = Resources.model_validate(merged(self._layers(matching)))
             except ValidationError as error:
                 key = str((*error.errors(include_url=False)[0]["loc"], "")[0])
                 where = self._where(matching, key)

@@ -30,7 +30,9 @@ THREADS = 16  # for writing small files, which is bound by the disk
 UNDECIDED = ("timed out", "Communication connection failure", "Zero Bytes were transmitted")
 
 REPORT_MINUTES = 10
-REPORT_KEYS = ("partition", "account", "qos", "setup")  # the resources of the runs that the report's job shares
+# What the report's job shares with the runs. Some clusters refuse jobs without a comment or a wckey.
+REPORT_KEYS = ("partition", "account", "qos", "setup", "srun_args")
+REPORT_OPTIONS = ("comment", "wckey")
 
 Item = TypeVar("Item")
 
@@ -134,6 +136,7 @@ def _submit_array(
 ) -> str:
     array, file = _make_array(sweep, block, resources, group, "slurm")
     executor = SlurmArrayExecutor(sweep.folder / "slurm")
+    executor.wrapper = resources.wrapper
     wanted = resources.parameters() | _dependency(resources, after)
     executor.update_parameters(job_name=array.name, array_parallelism=parallel, signal_delay_s=array.signal_s, **wanted)
 
@@ -182,15 +185,7 @@ def _start_here(
         for place in range(len(group)):
             executor.submit(task.main, [str(file), str(place)]).result()
         return
-    process = local.start(
-        file,
-        code,
-        ranks=resources.ranks_per_node,
-        gpus=resources.gpus_per_node,
-        cpus=resources.cpus_per_node,
-        parallel=block.max_parallel,
-        setup=resources.setup,
-    )
+    process = local.start(file, code, resources, block.max_parallel)
     _note_jobs(sweep, group, [str(process)] * len(group))
 
 
@@ -206,10 +201,13 @@ def _note_jobs(sweep: SweepDir, group: Sequence[Decision], numbers: Sequence[str
 def _submit_report(sweep: SweepDir, resources: Resources, numbers: Sequence[str], code: Path) -> None:
     """Submit the job that writes the page when all others have ended, with any result. It is no error if refused."""
     executor = SlurmArrayExecutor(sweep.folder / "slurm")
-    wanted = {key: value for key, value in resources.parameters().items() if key in REPORT_KEYS}
+    executor.wrapper = resources.wrapper
+    asked = resources.parameters()
+    wanted = {key: value for key, value in asked.items() if key in REPORT_KEYS}
+    options = {key: value for key, value in asked.get("additional_parameters", {}).items() if key in REPORT_OPTIONS}
     executor.update_parameters(
         job_name=f"artnet-{sweep.folder.name}-report", time=REPORT_MINUTES, signal_delay_s=0,
-        dependency=f"afterany:{':'.join(numbers)}", **wanted,
+        dependency=f"afterany:{':'.join(numbers)}", additional_parameters=options, **wanted,
     )  # fmt: skip
     try:
         executor.submit_report(sweep.folder, code)

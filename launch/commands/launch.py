@@ -118,7 +118,7 @@ def _estimates(sweep: SweepDir, decisions: Sequence[Decision]) -> list[str]:
     starting = [decision.run for decision in to_start(decisions)]
     complete = [decision.run for decision in decisions if decision.state is State.COMPLETE]
     finished = [(run, spent) for run in complete if (spent := cost(sweep.run(run), run.config.signature))]
-    space = disk.estimate([sweep.run(run).path for run in complete], len(starting))
+    space = disk.estimate([(run.config, sweep.run(run)) for run in complete], [run.config for run in starting])
     return [line for line in (estimate(finished, starting), space) if line]
 
 

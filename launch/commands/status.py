@@ -18,9 +18,9 @@ from shards.streams import reader_has_gone
 
 from ..grid import Run
 from ..grid.space import shown
-from ..sweep.state import ENDED_BADLY, LIVE, Found, State
+from ..sweep.state import ENDED_BADLY, LIVE, Found, Observation, State
 from .session import Session, warn
-from .table import Row, most_telling, shown_rows
+from .table import Row, ago, most_telling, shown_rows
 
 _FIRST_TAIL, _LAST_TAIL = 1 << 14, 1 << 20  # bytes; an epoch's line may be far behind its steps' lines
 
@@ -36,7 +36,7 @@ def show(session: Session, console: Console) -> int:
         # Without a terminal no line is wrapped or cut, however long a reason is.
         wide = console if console.is_terminal else Console(file=console.file, width=10_000)
         wide.print(shown_rows(found, metric, console), highlight=False)
-    console.print(f"{session.grid.name}: {counts(states)}{_selected(session)}", highlight=False)
+    console.print(f"{session.grid.name}: {counts(states)}{_selected(session)}{_age(observed)}", highlight=False)
     if gone:
         names = ", ".join(run.config.name for run in gone[:5]) + (", ..." if len(gone) > 5 else "")
         count = f"{len(gone)} {'run' if len(gone) == 1 else 'runs'}"
@@ -47,6 +47,11 @@ def show(session: Session, console: Console) -> int:
 
 def _selected(session: Session) -> str:
     return f" of {len(session.everything.runs)}" if session.options.selects else ""
+
+
+def _age(observed: Observation) -> str:
+    """The age of what a scheduler said, where it was not asked again; nothing for a new answer."""
+    return f" (SLURM as of {ago(observed.age_s)})" if observed.age_s else ""
 
 
 def watch(session: Session, console: Console) -> int:
@@ -71,10 +76,11 @@ def watch(session: Session, console: Console) -> int:
                 while len(fitting) > 1 and len(console.render_lines(shown_rows(fitting, metric, console))) > room:
                     fitting = most_telling(found, min(room, len(fitting) - 1))
                 rest = f", {len(found) - len(fitting)} not shown" if len(fitting) < len(found) else ""
-                screen.update(Group(shown_rows(fitting, metric, console), Text(line + rest)), refresh=True)
+                last = Text(line + rest + _age(observed))
+                screen.update(Group(shown_rows(fitting, metric, console), last), refresh=True)
             elif line != shown_counts:
                 shown_counts = line
-                console.print(line, highlight=False)
+                console.print(line + _age(observed), highlight=False)
             if over or reader_has_gone():
                 return 1 if ended_badly(states) else 0
             time.sleep(every)

@@ -7,14 +7,16 @@ from pathlib import Path
 from shards.files import LockError
 
 
-def claim(file: Path) -> int | None:
+def claim(file: Path, kind: int = fcntl.LOCK_EX) -> int | None:
     """Lock `file` and return its descriptor; None if another process holds it. Raises `LockError`.
+
+    `kind` may also be `fcntl.LOCK_SH`, which several hold together.
 
     The lock is held until the descriptor is closed, also by every process that has inherited it.
     """
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         return None

@@ -89,7 +89,7 @@ class Trial:
     def _keep_training(self) -> bool:
         """Start the training if it does not go on by itself. False if it has failed."""
         if self.process is None:
-            if cancelled_since(self.run, self.began):
+            if cancelled_since(self.run, self.began) or not self.run.config_file.exists():
                 return False
             if not self.run.is_locked():  # else a process of an earlier launch trains it
                 self._start()

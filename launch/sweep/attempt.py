@@ -100,7 +100,9 @@ def next_attempt(folder: RunDir) -> int:
 
 
 def attempt_folder(folder: RunDir, number: int) -> Path:
-    """The folder of an attempt, created if missing."""
+    """The folder of an attempt, created if missing. Raises `UserError` if the run's own folder was deleted."""
+    if not folder.config_file.exists():
+        raise UserError(f"{folder.path} was deleted; launch the grid again to train this run from scratch")
     path = folder.attempts / f"{number:03d}"
     path.mkdir(parents=True, exist_ok=True)
     return path

@@ -98,12 +98,13 @@ class Engines:
     def find(self, sweep: SweepDir, runs: Sequence[Run], fresh: bool) -> Observation:
         """Find the states of runs, each with its own engine, in the same order."""
         found: dict[str, Found] = {}
-        trouble, is_silent = "", False
+        trouble, is_silent, age_s = "", False, 0.0
         for engine, group in _grouped(runs, lambda run: self.of(sweep.run(run))):
             part = engine.find(sweep, group, fresh)
             found |= {name: dataclasses.replace(now, engine=engine.name) for name, now in part.found.items()}
             trouble, is_silent = trouble or part.trouble, is_silent or part.is_silent
-        return Observation({run.config.name: found[run.config.name] for run in runs}, trouble, is_silent)
+            age_s = max(age_s, part.age_s)
+        return Observation({run.config.name: found[run.config.name] for run in runs}, trouble, is_silent, age_s)
 
     def cancel(self, folders: Sequence[RunDir], found: Mapping[str, Found], reason: str) -> list[RunDir]:
         """End the runs that are alive, each with its own engine, and return these. Raises like `Backend.cancel`."""

@@ -136,8 +136,10 @@ def note_state(folder: RunDir, state: State, reason: str = "", **details: Any) -
     """Record in `state.json` what a launcher knows about a run.
 
     `details` are fields of `RunState`; those that are not given keep their values. If the `launcher` changes, the
-    job or slot of the old one is dropped.
+    job or slot of the old one is dropped. A folder that was deleted, or is being deleted, is not written to.
     """
+    if not folder.config_file.exists():
+        return
     recorded = folder.state()
     if details.get("launcher", recorded.launcher) != recorded.launcher:
         recorded = RunState(cancelled=recorded.cancelled, exit_code=recorded.exit_code)

@@ -64,12 +64,14 @@ class Found:
 class Observation:
     """The observed states of runs by name, and the scheduler's error, if any.
 
-    If the scheduler `is_silent`, it did not answer: the states of its jobs are unknown.
+    If the scheduler `is_silent`, it did not answer: the states of its jobs are unknown. `age_s` is the age of its
+    answer where that was cached, else 0.
     """
 
     found: Mapping[str, Found]
     trouble: str = ""
     is_silent: bool = False
+    age_s: float = 0.0
 
 
 def after_exit(code: int, outcome: str, last_line: str) -> tuple[State, str]:

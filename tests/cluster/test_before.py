@@ -71,6 +71,28 @@ def wait_for(what, seconds: float = 240):
         ({"constraint": "a100"}, (), ["grid.yaml:{0}: SLURM refuses these resources: Invalid feature specification"]),
         ({"reservation": "x"}, (), ["grid.yaml:{0}: SLURM refuses these resources: Requested reservation is invalid"]),
         ({"exclude": "moon7"}, (), ["grid.yaml:{0}: SLURM refuses these resources: Invalid node name specified"]),
+        (
+            {"sbatch": {"nodelist": "moon7"}},
+            (),
+            ["grid.yaml:{0}: SLURM refuses these resources: Invalid node name specified; change them"],
+        ),
+        (
+            {"sbatch": {"mail_tpye": "END"}, "srun": {"continer_image": "x"}},
+            (),
+            [
+                "grid.yaml:{0}: SLURM refuses these resources: unrecognized option '--mail-tpye=END'; change them",
+                "grid.yaml:{2}: srun refuses these options: unrecognized option '--continer-image=x'",
+            ],
+        ),
+        (
+            {"sbatch": {"exclusive": True, "comment": True}, "srun": {"mpi": True}},
+            (),
+            [
+                "grid.yaml:{0}: SLURM refuses these resources: option '--comment' requires an argument; change them",
+                "grid.yaml:{3}: srun refuses these options: option '--mpi' requires an argument; change slurm.srun",
+            ],
+        ),
+        ({"sbatch": {"array": "0-3"}}, (), ["grid.yaml:{0}: slurm.sbatch: array cannot be given: the runs of a grid"]),
     ],
 )
 def test_what_can_never_run_is_refused_and_nothing_is_submitted(submit, tmp_path, slurm, options, said):
@@ -83,7 +105,7 @@ def test_what_can_never_run_is_refused_and_nothing_is_submitted(submit, tmp_path
         assert (
             line.removeprefix(f"error: {tmp_path}/")
             .removeprefix("error: ")
-            .startswith(sentence.format(first, first + 1))
+            .startswith(sentence.format(*range(first, first + 4)))
         )
     assert not list((tmp_path / "runs").glob("tiny/*/state.json"))
     assert "artnet-t" not in jobs()

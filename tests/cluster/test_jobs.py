@@ -74,6 +74,30 @@ def test_quotes_and_line_ends_in_names_do_no_harm(sweep):
     assert [log.read_text().count("complete") for log in (tiny.folder / "slurm").glob("*_0.log")] == [1]
 
 
+def test_options_of_sbatch_and_srun_arrive_as_they_are_written(sweep):
+    odd = 'it\'s "odd" #1 $(touch x) `y` %j'
+    slurm = {
+        "sbatch": {"comment": odd, "exclusive": True, "mail_type": ["END", "FAIL"], "mail_user": "a@b"},
+        "srun": {"job_name": odd, "mpi": "none"},
+        # The whole node, so also its GPUs, which are empty files.
+        "wrapper": "env CUDA_VISIBLE_DEVICES= 'ARTNET_INSIDE=a b'",
+    }
+    tiny = sweep(slurm=slurm, fixed=LONG)
+    assert tiny.submit().returncode == 0
+    tiny.wait(training)
+    (run,) = tiny.runs
+
+    def shown(what: str, name: str) -> list[str]:
+        answer = subprocess.run(["scontrol", "show", what, name], capture_output=True, text=True, check=True)
+        return [line.strip() for line in answer.stdout.splitlines()]
+
+    job = shown("job", run.state().job)
+    assert {f"Comment={odd}", "MailUser=a@b MailType=END,FAIL"} <= set(job)
+    assert any(line.startswith("OverSubscribe=NO ") for line in job)
+    assert any(f" Name={odd} Network=" in line for line in shown("step", f"{run.state().job}.0"))
+    assert b"ARTNET_INSIDE=a b" in Path(f"/proc/{run.run()['attempts'][0]['pid']}/environ").read_bytes().split(b"\0")
+
+
 def test_a_job_that_was_submitted_again_since_leaves_the_run_alone(sweep):
     tiny = sweep(seeds=1)
     # The launcher dies, and its sbatch reaches SLURM only after another launcher has looked.

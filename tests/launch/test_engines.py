@@ -1,9 +1,11 @@
 """An engine per run: whichever door is asked, a run is shown, cancelled and left by the engine that it belongs to."""
 
 import subprocess
+import time
 
 import pytest
 
+from launch.cluster import queue
 from launch.sweep.folder import note_state
 from launch.sweep.state import State
 
@@ -27,6 +29,28 @@ def test_any_door_shows_the_run_of_another_engine(tiny, on_slurm, capsys, door):
     shown = capsys.readouterr().out
     assert "running  node1" in shown
     assert "1 planned, 1 running" in shown
+
+
+def test_status_says_how_old_a_cached_answer_of_slurm_is(tiny, on_slurm, monkeypatch, capsys):
+    now = time.time()
+    monkeypatch.setattr(queue.time, "time", lambda: now)
+    for age_s, shown in ((0, ""), (12, " (SLURM as of 12 s ago)"), (31, "")):
+        monkeypatch.setattr(queue.time, "time", lambda age_s=age_s: now + age_s)
+        assert tiny.call("slurm", "--status") == 0
+        assert capsys.readouterr().out.splitlines()[-1] == f"tiny: 2 runs: 1 planned, 1 running{shown}"
+    # Where a watch prints lines, one that only grows old is not printed again.
+    moments = iter((now + 40, now + 41, now + 42))
+    monkeypatch.setattr(queue.time, "time", lambda: moment)
+
+    def later(_: float) -> None:
+        nonlocal moment
+        moment = next(moments, None) or on_slurm[0].state_file.unlink() or now
+
+    moment = next(moments)
+    monkeypatch.setattr(queue.time, "sleep", later)
+    assert tiny.call("slurm", "--watch", "1") == 0
+    shown = ["tiny: 2 runs: 1 planned, 1 running (SLURM as of 9 s ago)", "tiny: 2 runs: 2 planned"]
+    assert capsys.readouterr().out.splitlines() == shown
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -1,17 +1,26 @@
 """Runs on this machine: nothing is trained twice, and no end goes unnoticed."""
 
 import csv
+import errno
 import os
+import shutil
 import signal
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from artnet.rundir import EXIT_STOPPED
 from launch import machine
+from launch.host import gpu_locks
+from launch.host.gpu_locks import GpuLocks
 from launch.host.signals import STOP
+from launch.host.slots import Slot
 from launch.sweep.folder import note_state
 from launch.sweep.state import State
+from shards.files import LockError
+from tests.conftest import ROOT
 
 
 def test_a_grid_ends_in_results_and_a_second_launch_trains_nothing(trainable, capsys):
@@ -66,6 +75,7 @@ def test_a_launch_killed_with_everything_goes_on_where_it_was(trainable):
     assert [folder.name for folder in sorted(run.attempts.iterdir())] == ["001", "002"]
 
 
+@pytest.mark.slow
 def test_a_launcher_killed_alone_leaves_its_runs_to_the_next_one(trainable):
     trainable.write(seeds=1)
     process = trainable.fork("local")
@@ -110,6 +120,22 @@ def test_runs_of_a_launcher_at_work_are_cancelled_and_stay_so(trainable, capsys)
     assert (first.checkpoints / "last.pt").exists()
 
 
+@pytest.mark.slow
+def test_a_run_whose_folder_is_deleted_before_it_begins_is_left_out(trainable):
+    trainable.write(seeds=2, fixed={"train.epochs": 3}, local={"max_parallel": 1})
+    launcher = trainable.fork("local")
+    while not any(run.metrics() for run in trainable.folders):
+        assert launcher.returncode is None
+        time.sleep(0.02)
+    first, second = trainable.folders
+    shutil.rmtree(second.path)
+    assert launcher.wait() == 1
+    assert f"{second.name}: its folder was deleted before it began" in launcher.stderr
+    assert first.result()
+    assert not second.path.exists()
+
+
+@pytest.mark.slow
 def test_two_processes_train_one_run_of_a_grid(trainable):
     trainable.write(seeds=1, local={"processes": 2})
     ended = trainable.launch("local", WORLD_SIZE="2", RANK="0", MASTER_PORT="1", PET_NNODES="2")  # of another job
@@ -147,6 +173,66 @@ def test_runs_share_a_gpu_only_if_they_are_of_one_process(trainable, capsys):
     trainable.write(local={"processes": 2, "runs_per_gpu": 3})
     assert trainable.call("local", "--dry-run") == 2
     assert "grid.yaml:19: local.runs_per_gpu is for runs of one process" in capsys.readouterr().err
+
+
+# Instead of a training: notes its GPU, and whether another launcher could put a run there.
+ON_GPU = """
+import os
+from launch.host.gpu_locks import GpuLocks
+gpu = os.environ["CUDA_VISIBLE_DEVICES"]
+print(gpu, "free" if GpuLocks().claim([gpu], "") else "held", GpuLocks().user(gpu))
+"""
+
+
+@pytest.fixture
+def gpus(tmp_path, monkeypatch):
+    """Two GPUs, the first of which another launcher uses. Returns the lock of that one."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(gpu_locks.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(machine, "training_command", lambda *_: [sys.executable, "-c", ON_GPU])
+    monkeypatch.setattr(machine, "visible_gpus", lambda: ["0", "1"])
+    monkeypatch.setattr(machine, "slots", lambda gpus, *_: [Slot((gpu,), frozenset(), 1) for gpu in gpus])
+    (lock,) = GpuLocks().claim(["0"], "runs/other")
+    return lock
+
+
+def test_runs_take_the_gpus_that_no_other_launcher_uses(trainable, gpus, capfd):
+    trainable.write(seeds=3)
+    assert trainable.call("local") == 1
+    for run in trainable.folders:
+        assert (run.attempts / "001" / "stdout").read_text() == f"1 held {run.path}\n"
+    assert capfd.readouterr().err.count("GPU 0: in use by another launcher (runs/other); no run starts there") == 1
+
+
+def test_a_launch_waits_for_a_gpu_of_another_launcher(trainable, gpus, monkeypatch, capfd):
+    trainable.write(seeds=1)
+    monkeypatch.setattr(machine, "visible_gpus", lambda: ["0"])
+    said, sleep = [], time.sleep
+
+    def release(seconds):
+        if not said:
+            said.append(capfd.readouterr().err)
+            os.close(gpus)
+        sleep(seconds)
+
+    monkeypatch.setattr(machine.time, "sleep", release)
+    assert trainable.call("local") == 1
+    (run,) = trainable.folders
+    assert "GPU 0: in use by another launcher (runs/other)" in said[0]
+    assert (run.attempts / "001" / "stdout").read_text() == f"0 held {run.path}\n"
+
+
+def test_without_locks_a_launch_says_so_and_goes_on(trainable, gpus, monkeypatch, capfd):
+    trainable.write(seeds=1)
+
+    def claim(*_):
+        raise LockError(Path("gpu-0.lock"), OSError(errno.ENOLCK, "No locks available"))
+
+    monkeypatch.setattr(GpuLocks, "claim", claim)
+    assert trainable.call("local") == 1
+    assert "warning: the lock gpu-0.lock cannot be used: No locks available" in capfd.readouterr().err
+    assert (trainable.folders[0].attempts / "001" / "stdout").read_text().startswith("0 ")
 
 
 def test_signals_are_handled_as_before_once_the_runs_have_ended(trainable, monkeypatch):

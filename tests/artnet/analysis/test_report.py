@@ -21,7 +21,7 @@ from artnet.analysis import figures
 from artnet.analysis.results import read_sweep
 from artnet.analysis.summary import summarise
 from artnet.config import RunConfig, build, unflatten
-from artnet.rundir import Result, RunDir, Scores, TaskResult, write_json
+from artnet.rundir import Result, RunDir, Scores, TaskResult, read_json, write_json
 
 PLAIN = {"model.attention": "none"}
 SE = {"model.attention": "se"}
@@ -204,6 +204,8 @@ def test_a_single_seed_has_wilsons_interval_and_a_note(tmp_path: Path) -> None:
                              "and as the intervals overlap, their order is uncertain."),
         ([0.60, 0.60, 0.60], "and the intervals do not overlap."),
         ([0.30], "and the intervals do not overlap, but with a single seed the spread over seeds is unknown."),
+        ([0.60, 0.62], "the next, ResNet50-LSTM, has 61.00 % (2 seeds: too few for an interval), "
+                       "and two seeds are too few to say whether their order is certain."),
         ([0.66, 0.66, 0.66], "ResNet50-LSTM and ResNet50-LSTM + SE share the highest mean test top-1"),
     ],
 )  # fmt: skip
@@ -213,9 +215,51 @@ def test_the_finding_names_the_best_model_and_overlaps(tmp_path: Path, rivals: l
 
 
 def test_the_finding_considers_lower_models_with_wide_intervals(tmp_path: Path) -> None:
-    wide = seeds({"model.attention": "eca"}, [0.50, 0.70])
-    make_sweep(tmp_path, seeds(PLAIN, [0.64, 0.64]) + wide + seeds(SE, [0.66, 0.66]))
+    wide = seeds({"model.attention": "eca"}, [0.50, 0.60, 0.70])
+    make_sweep(tmp_path, seeds(PLAIN, [0.64, 0.64, 0.64]) + wide + seeds(SE, [0.66, 0.66, 0.66]))
     assert "a lower one, ResNet50-LSTM + ECA, has 60.00 %" in write(tmp_path)[1]
+
+
+def test_two_seeds_are_too_few_in_the_table_the_page_and_the_figure(tmp_path: Path) -> None:
+    make_sweep(tmp_path, seeds(PLAIN, [0.0, 0.5]))
+    printed, markdown, page = write(tmp_path, width=200)
+    said = "style: ResNet50-LSTM is the only model with a result, 25.00 % (2 seeds: too few for an interval)."
+    for text in (printed, markdown, Page(page).text):
+        assert said in text
+        assert "25.00 ± 35.36" in text
+        assert "0.00 to" not in text
+    assert "25.00 ± 35.362 seeds: too few-2" in Page(page).text.replace("\n", "")  # a row without a method
+    ((_, figure),) = figures.dot_plots(summarise(read_sweep(tmp_path)))
+    assert points(figure) == [([0, 50], [0, 0]), ([25], [0])]
+
+
+@pytest.mark.parametrize(
+    ("plain", "se", "said"),
+    [
+        ([0.10, 0.11, 0.125], [0.12], "no model is better than always saying Pop Art (12.50 %)."),
+        ([0.10, 0.11, 0.125], [0.13], "no model is certainly better than always saying Pop Art (12.50 %)."),
+        ([0.10, 0.11, 0.20], [0.12], "no model is certainly better than always saying Pop Art (12.50 %)."),
+        ([0.10, 0.11, 0.125], [0.20, 0.21], ""),  # two seeds have no interval
+        ([0.10, 0.11, 0.125], [0.20, 0.21, 0.22], ""),
+        ([0.10, 0.11, None], [None], "no model is better than always saying Pop Art (12.50 %)."),
+        ([None], [None], ""),
+    ],
+)
+def test_it_is_said_where_no_model_is_better_than_the_most_common_class(
+    tmp_path: Path, plain: list[Any], se: list[Any], said: str
+) -> None:
+    folders = make_sweep(tmp_path, seeds(PLAIN, plain) + seeds(SE, se))
+    for name in ("Pop Art", ""):  # earlier versions wrote no name
+        for folder in folders:
+            if content := read_json(folder.result_file):
+                content["tasks"]["style"]["majority_class"] = name
+                write_json(folder.result_file, content)
+        printed, markdown, page = write(tmp_path, width=200)
+        for text in (printed, markdown, Page(page).text):
+            if said:
+                assert f"style: {said.replace('Pop Art', name or 'the most frequent class')}" in text
+            else:
+                assert "always saying" not in text
 
 
 def test_runs_are_grouped_by_model(tmp_path: Path) -> None:

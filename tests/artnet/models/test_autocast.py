@@ -9,8 +9,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import Node
 
+from artnet.config.attentions import ATTENTIONS
 from artnet.models import build_model
-from artnet.models.build import ATTENTIONS, BACKBONES, RECURRENCES
+from artnet.models.build import BACKBONES, RECURRENCES
 from artnet.models.resnet import BasicBlock
 
 CUDA = torch.device("cuda")

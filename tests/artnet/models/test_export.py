@@ -89,6 +89,7 @@ def _two_steps(rank, store):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_no_parameter_is_unused_in_parallel(tmp_path):
     mp.spawn(_two_steps, args=(tmp_path / "store",), nprocs=2)
 

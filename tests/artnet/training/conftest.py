@@ -27,9 +27,10 @@ EVERYTHING = {
 
 @pytest.fixture(scope="session")
 def config(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of three epochs of seven steps, with a checkpoint after every step."""
+    """A run of three epochs of seven steps, with a checkpoint after every step, of which the last ones stay."""
     file = tmp_path_factory.mktemp("run") / "run.yaml"
     values = {**TINY, "data.shards": str(shards), "train.epochs": 3, "train.checkpoint_minutes": 1e-6}
+    values["train.keep"] = "all"
     file.write_text(yaml.safe_dump(unflatten(values)))
     return file
 

@@ -1,5 +1,6 @@
 """Checkpoints: written atomically, and verified when they are read."""
 
+import itertools
 import json
 import random
 import signal
@@ -12,9 +13,11 @@ import torch
 
 from artnet import checkpoint
 from artnet.checkpoint import BrokenError
+from artnet.config import load
 from artnet.distributed.ranks import Ranks
 from artnet.errors import SavingError
 from artnet.rundir import EXIT_STOPPED, RunDir
+from artnet.training import progress
 from artnet.training.checkpoints import CHECKPOINT_VERSION, CheckpointManager, CheckpointWriter
 from shards.errors import UserError
 from tests.artnet import runs
@@ -94,7 +97,7 @@ def test_a_run_with_a_damaged_checkpoint_warns_and_gives_the_same_result(config,
 
 
 def test_a_missing_best_checkpoint_is_rewritten_from_the_last_or_reported_in_one_sentence(run_yaml, tmp_path):
-    config, run = run_yaml(), RunDir(tmp_path / "run")
+    config, run = run_yaml(train__keep="all"), RunDir(tmp_path / "run")
     assert runs.train(config, run.path).returncode == 0
     result, best = run.result_file.read_text(), run.checkpoints / "best.pt"
     content = best.read_bytes()
@@ -110,6 +113,63 @@ def test_a_missing_best_checkpoint_is_rewritten_from_the_last_or_reported_in_one
     ended = runs.train(config, run.path)
     assert ended.returncode == 2
     assert "best.pt, the weights of epoch 1, is missing or broken" in ended.stderr.splitlines()[-1]
+
+
+@pytest.fixture
+def early_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every epoch is worse than the one before."""
+    higher = itertools.count()
+    monkeypatch.setattr(progress, "mean_top1", lambda scores: next(higher))  # called for an epoch, then for the best
+
+
+def test_a_complete_run_keeps_its_best_checkpoint_and_makes_a_lost_result_again_from_it(run_yaml, tmp_path, early_best):
+    config, run = run_yaml(train__epochs=3), RunDir(tmp_path / "run")
+    assert runs.train(config, run.path).returncode == 0
+    assert [path.name for path in run.checkpoints.iterdir()] == ["best.pt"]
+    before, metrics, best = run.result(), run.metrics_file.read_bytes(), (run.checkpoints / "best.pt").read_bytes()
+    assert (before.best_epoch, before.epochs, before.steps) == (1, 3, 21)
+    run.result_file.unlink()
+    ended = runs.train(config, run.path)
+    assert ended.returncode == 0, ended.stderr
+    again = run.result()
+    assert again.model_copy(update={"seconds": before.seconds}) == before
+    assert run.run()["attempts"][-1]["from_step"] == 21
+    assert (run.metrics_file.read_bytes(), (run.checkpoints / "best.pt").read_bytes()) == (metrics, best)
+
+
+def test_all_checkpoints_of_a_complete_run_stay_if_asked_and_best_alone_never_trains_again(
+    run_yaml, tmp_path, early_best
+):
+    config, run = run_yaml(train__epochs=3, train__keep="all"), RunDir(tmp_path / "run")
+    assert runs.train(config, run.path, signals=[(0, 20, signal.SIGTERM)]).returncode == EXIT_STOPPED
+    kept = {path.name: path.read_bytes() for path in run.checkpoints.iterdir()}
+    assert set(kept) == {"best.pt", "last.pt", "previous.pt"}
+    for name in ("last.pt", "previous.pt"):  # the best epoch's checkpoint does not say how the training went on
+        (run.checkpoints / name).unlink()
+    ended = runs.train(config, run.path)
+    assert ended.returncode == 2
+    assert "best.pt, of epoch 1, is the only checkpoint, and the training cannot go on from it" in ended.stderr
+    assert {path.name: path.read_bytes() for path in run.checkpoints.iterdir()} == {"best.pt": kept["best.pt"]}
+    for name, content in kept.items():
+        (run.checkpoints / name).write_bytes(content)
+    assert runs.train(config, run.path).returncode == 0
+    assert {path.name for path in run.checkpoints.iterdir()} == set(kept)
+    assert load(config).signature == load(run_yaml(train__epochs=3)).signature
+
+
+def test_a_disk_too_full_for_the_best_checkpoint_keeps_the_last_one(run_yaml, tmp_path, early_best, monkeypatch):
+    save = checkpoint.save
+
+    def full(file: Path, state: dict, previous: Path | None = None) -> None:
+        if state["progress"]["epochs"] == 2 and file.name == "best.pt":
+            raise OSError(28, "No space left on device")
+        save(file, state, previous)
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    run = RunDir(tmp_path / "run")
+    assert runs.train(run_yaml(train__epochs=2), run.path).returncode == 0
+    assert run.result()
+    assert {path.name for path in run.checkpoints.iterdir()} == {"best.pt", "last.pt", "previous.pt"}
 
 
 def test_a_checkpoint_has_the_values_at_the_time_of_the_save(tmp_path):

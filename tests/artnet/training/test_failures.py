@@ -99,7 +99,7 @@ def test_a_folder_that_goes_while_it_is_trained_in_ends_the_run_and_is_not_made_
 # Enough for a resnet18, its momentum and a checkpoint, not for the activations of 64 paintings of 224 pixels.
 CRAMPED = (
     "import resource, torch, artnet.training.attempt; from artnet import train; "
-    "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + 700_000_000; "
+    "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + 900_000_000; "
     "resource.setrlimit(resource.RLIMIT_AS, (size, size)); exit(train.main())"
 )
 

@@ -51,6 +51,7 @@ def test_the_ranks_know_their_place_and_not_that_of_a_surrounding_job():
     assert environment({"OMP_NUM_THREADS": "7"}, 0, 2, 1)["OMP_NUM_THREADS"] == "7"
 
 
+@pytest.mark.slow
 def test_a_dead_rank_and_a_request_to_stop_end_all_ranks_and_the_run_resumes(run_yaml, tmp_path):
     config = run_yaml(train__epochs=4, train__checkpoint_minutes=0.001)
     run, log = RunDir(tmp_path / "run"), tmp_path / "log"

@@ -140,6 +140,7 @@ def test_the_threads_of_a_process_group_end_with_it():
 def test_a_real_training_under_many_signals_matches_an_uninterrupted_one_bit_for_bit(shards, tmp_path, ranks):
     config, generator = tmp_path / "run.yaml", random.Random()
     values = {**TINY, "data.shards": str(shards), "train.epochs": 3, "train.checkpoint_minutes": 0.01}
+    values["train.keep"] = "all"
     config.write_text(yaml.safe_dump(unflatten(values)))
     cut, log = tmp_path / "cut", tmp_path / "cut.log"
     for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGUSR2, signal.SIGINT):

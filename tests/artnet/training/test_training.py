@@ -46,6 +46,7 @@ def test_a_run_writes_the_documented_files(run_yaml, tmp_path, shards):
     for task in TASKS:
         _, labels = index.select("test", (task,))
         assert result.tasks[task].test.n == len(labels)
+        assert result.tasks[task].majority_class == index.classes[task][np.bincount(labels[:, 0]).argmax()]
         assert result.tasks[task].majority == pytest.approx(np.bincount(labels[:, 0]).max() / len(labels))
     (attempt,) = run.run()["attempts"]
     assert (attempt["outcome"], attempt["world_size"], attempt["from_step"]) == ("complete", 1, 0)
@@ -185,6 +186,7 @@ def test_two_ranks_with_everything_on_start_from_a_run_and_publish_the_average(r
     model = runs.SmallNetwork({"style": len(index.classes["style"])})
     torch.save({"model": model.state_dict()}, tmp_path / "first" / "checkpoints" / "best.pt")
     changes = {**EVERYTHING, "train__epochs": 2, "train__log_every": 1000, "init_from": str(tmp_path / "first")}
+    changes["train__keep"] = "all"
     config, run = run_yaml(task=["artist", "style"], **changes), RunDir(tmp_path / "run")
     ranks = runs.Ranks(2, tmp_path / "log", _ever_better, runs.arguments(config, run.path))
     assert ranks.wait() == [0, 0], ranks.output()

@@ -12,6 +12,15 @@ from launch.sweep.folder import note_state
 from launch.sweep.state import Found, State
 
 
+def note(path: Path, state: State, reason: str = "", **details: object) -> RunDir:
+    """A run in this folder, of which this is noted."""
+    run = RunDir(path)
+    path.mkdir(exist_ok=True)
+    run.config_file.touch()
+    note_state(run, state, reason, launcher="slurm", job_name="artnet-x", position=0, **details)
+    return run
+
+
 def judge(path: Path, job: QueueEntry | None, answer: Answer) -> Found:
     return observe.judge(RunDir(path), RunDir(path).state(), job, answer)
 
@@ -32,18 +41,18 @@ def judge(path: Path, job: QueueEntry | None, answer: Answer) -> Found:
     ],
 )
 def test_a_run_is_judged_by_slurm_and_by_what_its_job_noted(tmp_path, noted, job, answer, expected):
-    note_state(RunDir(tmp_path), State(noted), launcher="slurm", job_name="artnet-x", position=0)
+    note(tmp_path, State(noted))
     assert judge(tmp_path, job, answer).state is expected
 
 
 def test_a_run_that_says_it_failed_has_failed_where_slurm_has_forgotten_it(tmp_path):
-    note_state(RunDir(tmp_path), State.RUNNING, launcher="slurm", job_name="artnet-x", position=0)
+    note(tmp_path, State.RUNNING)
     write_json(tmp_path / "run.json", {"attempts": [{"outcome": "failed: no more"}]})
     assert judge(tmp_path, None, Answer({})) == Found(State.FAILED, "no more")
 
 
 def test_a_run_whose_job_slurm_holds_for_good_is_resumed_by_a_new_one(tmp_path):
-    note_state(RunDir(tmp_path), State.REQUEUED, "preempted", launcher="slurm", job_name="artnet-x", position=0)
+    note(tmp_path, State.REQUEUED, "preempted")
     held = QueueEntry("7_0", "REQUEUE_HOLD", reason="JobHoldMaxRequeue")
     assert judge(tmp_path, held, Answer({})).state is State.INTERRUPTED
     assert judge(tmp_path, QueueEntry("7_0", "REQUEUE_HOLD"), Answer({})).state is State.REQUEUED
@@ -64,8 +73,7 @@ def test_a_run_whose_job_slurm_holds_for_good_is_resumed_by_a_new_one(tmp_path):
     ],
 )
 def test_a_job_without_an_outcome_tells_it_by_its_log(tmp_path, log, found):
-    run = RunDir(tmp_path / "run")
-    note_state(run, State.PENDING, launcher="slurm", job_name="artnet-x", position=0)
+    run = note(tmp_path / "run", State.PENDING)
     (tmp_path / "slurm").mkdir()
     (tmp_path / "slurm" / "7_0.log").write_text("\n".join(log))
     judged = judge(run.path, QueueEntry("7_0", "FAILED", exit_code="1:0"), Answer({}))
@@ -74,8 +82,7 @@ def test_a_job_without_an_outcome_tells_it_by_its_log(tmp_path, log, found):
 
 
 def test_a_run_whose_lock_is_held_is_alive_whatever_a_scheduler_says(tmp_path):
-    run = RunDir(tmp_path)
-    note_state(run, State.RUNNING, launcher="slurm", job_name="artnet-x", position=0, cluster="slurm")
+    run = note(tmp_path, State.RUNNING)
     failed = QueueEntry("7_0", "FAILED", exit_code="1:0")
     with run.locked():
         for job, answer in ((failed, Answer({})), (None, Answer({})), (None, Answer({}, "down", queue_known=False))):

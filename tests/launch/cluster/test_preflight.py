@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from artnet.config import build, unflatten
-from launch.cluster import inventory, preflight
+from launch.cluster import inventory, preflight, tryout
 from launch.cluster.resources import Resources
 from launch.cluster.times import read_seconds
 from tests.conftest import TINY
@@ -126,11 +126,11 @@ def test_nodes_out_of_service_are_worth_a_warning():
 
 def test_a_refusal_that_passes_is_none():
     odd = "sbatch: error: invalid partition specified: x\nallocation failure: Invalid feature specification\n"
-    assert preflight.refusal(odd, all_in_service=True) == "Invalid feature specification"
+    assert tryout.refusal(odd, all_in_service=True) == "Invalid feature specification"
     node = "allocation failure: Requested node configuration is not available\n"
-    assert preflight.refusal(node, all_in_service=True)
-    assert not preflight.refusal(node, all_in_service=False)
-    assert not preflight.refusal("allocation failure: Unable to contact slurm controller (connect failure)\n", True)
+    assert tryout.refusal(node, all_in_service=True)
+    assert not tryout.refusal(node, all_in_service=False)
+    assert not tryout.refusal("allocation failure: Unable to contact slurm controller (connect failure)\n", True)
 
 
 def test_a_full_disk_is_told_in_figures():
@@ -142,6 +142,14 @@ def test_a_full_disk_is_told_in_figures():
     assert "the checkpoints of 6 new runs take about " in small.warnings[0]
     assert preflight.disk(Path("runs/x"), 10**10, [config] * 6, parallel=2) == preflight.Findings()
     assert preflight.disk(Path("runs/x"), 0, [], parallel=2).problems  # a run that goes on writes too
+
+
+def test_only_runs_in_training_need_more_disk_than_their_best_checkpoint():
+    best, everything = (
+        build(unflatten({**TINY, "model.backbone": "resnet18", "train.keep": keep})) for keep in ("best", "all")
+    )
+    assert preflight.disk(Path("runs/x"), 70 * 10**9, [best] * 1000, parallel=8) == preflight.Findings()
+    assert "take about 3" in preflight.disk(Path("runs/x"), 70 * 10**9, [everything] * 1000, parallel=8).warnings[0]
 
 
 def test_checkpoints_are_about_as_large_as_the_estimate():

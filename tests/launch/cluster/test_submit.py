@@ -6,6 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from launch.cluster import job, submit
 from launch.cluster.executor import SlurmArrayExecutor
 from launch.cluster.job_array import Array
@@ -64,6 +66,7 @@ def test_an_array_is_read_as_it_was_written(tmp_path):
     assert " " not in array.name
 
 
+@pytest.mark.slow
 def test_without_slurm_a_run_is_trained_in_this_process(trainable, capsys):
     trainable.write(seeds=1)
     ended = trainable.launch("slurm", "--cluster", "debug")
@@ -77,7 +80,7 @@ def test_without_slurm_a_run_is_trained_in_this_process(trainable, capsys):
 
 
 def test_a_preempted_job_checkpoints_and_goes_on(trainable, capsys):
-    trainable.write(seeds=1, fixed={"train.epochs": 3})
+    trainable.write(seeds=1, fixed={"train.epochs": 3}, slurm={"wrapper": "env 'INSIDE=a b'"})
     assert trainable.fork("slurm", "--cluster", "local").wait() == 0
     (run,) = trainable.folders
     while len(run.metrics()) < 2:
@@ -86,6 +89,7 @@ def test_a_preempted_job_checkpoints_and_goes_on(trainable, capsys):
     assert trainable.call("slurm", "--cluster", "local") == 0
     assert "1 running" in capsys.readouterr().out
     training = run.run()["attempts"][0]["pid"]
+    assert b"INSIDE=a b" in Path(f"/proc/{training}/environ").read_bytes().split(b"\0")
     os.kill(int(Path(f"/proc/{training}/stat").read_text().split()[3]), signal.SIGUSR2)  # its parent: the job
     while (state := run.state().state) != "complete":
         assert state in ("running", "requeued")

@@ -1,7 +1,8 @@
 """What a dry run says of the runs that it would start."""
 
+from artnet.config import build
 from launch.cluster.resources import Resources
-from launch.sweep.disk import estimate
+from launch.sweep.disk import estimate, in_words, size
 from launch.sweep.folder import note_state
 from launch.sweep.state import State
 from launch.sweep.steps import steps
@@ -30,7 +31,24 @@ def test_a_dry_run_shows_resources_steps_and_disk(trainable, capsys):
     assert "on this machine, 2 at a time, for each run: processes: 1, GPUs: " in said
     assert "2 runs: 122 paintings / 16 = 7 steps an epoch, 7 in all: too few to learn" in said
     assert "about 20.0 MB of disk" in said
-    assert estimate([], 2) == estimate([done.path], 0) == ""
+
+
+def test_the_disk_of_complete_runs_and_that_of_runs_in_training_are_told_apart(trainable):
+    (done, *_), (run, *_) = trainable.plan(seeds=3), trainable.expand()
+    for name, count in {"last.pt": 3000, "previous.pt": 3000, "best.pt": 1000}.items():
+        done.checkpoints.mkdir(exist_ok=True)
+        (done.checkpoints / name).write_bytes(bytes(count))
+    rest = size(done.path) - 7000
+    best, everything = run.config, build({**run.config.model_dump(), "train": {"keep": "all"}})
+    meanwhile = ", and up to {} more for each run while it trains"
+    # SGD with an average: last.pt has three times the weights.
+    assert estimate([(best, done)], [best] * 2) == f"about {in_words(2 * (rest + 1000))} of disk" + meanwhile.format(
+        "9.0 kB"
+    )
+    assert estimate([(everything, done)], [everything]) == (
+        f"about {in_words(rest + 7000)} of disk" + meanwhile.format("3.0 kB")
+    )
+    assert estimate([], [best]) == estimate([(best, done)], []) == ""
 
 
 def test_options_that_come_too_late_for_submitted_runs_are_named(trainable, capsys):
