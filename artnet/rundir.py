@@ -15,7 +15,9 @@ Light to import (no torch): launchers and reports read hundreds of these.
 """
 
 import contextlib
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -23,11 +25,17 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shards.errors import UserError
-from shards.files import atomic_write, is_locked, locked, remove_leftovers
+from shards.files import atomic_write, is_locked, locked, open_regular, read_bounded, remove_leftovers
 
 from . import config as run_config
 from .errors import FolderGoneError
 from .formats import FORMAT, check_format
+
+# Far more than any of these files holds: what is larger is not ours, and would only take memory and time.
+MAX_JSON = 16_000_000  # bytes; run.json is the largest, with the uncommitted changes of the code
+MAX_MANIFEST = 100_000_000  # bytes, for 10,000 runs
+MAX_METRICS = 500_000_000  # bytes
+MAX_LINE = 100_000  # bytes of a line of metrics
 
 EXIT_STOPPED = 75  # how training ends when it was asked to stop: EX_TEMPFAIL of sysexits.h, run me again
 
@@ -198,21 +206,17 @@ class RunDir:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl`, in order, without broken ones, such as a line cut short by a crash."""
-        try:
-            lines = self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            return []
         found = []
-        for line in lines:
-            with contextlib.suppress(ValueError, RecursionError):
-                value = json.loads(line)
-                if isinstance(value, dict):
+        with contextlib.suppress(OSError), open_regular(self.metrics_file) as file:
+            while file.tell() < MAX_METRICS and (line := file.readline(MAX_LINE)):
+                if (value := parse_object(line)) is not None:
                     found.append(value)
         return found
 
     def epochs(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl` that close an epoch, in order."""
-        return [line for line in self.metrics() if line.get("kind") == "epoch"]
+        """The lines of `metrics.jsonl` that close an epoch, in order, as `numbers` of them."""
+        closed = [numbers(line) for line in self.metrics() if line.get("kind") == "epoch"]
+        return [line for line in closed if "epoch" in line]
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -230,9 +234,18 @@ class RunDir:
 
     def unreadable(self) -> OSError | None:
         """Why it cannot be known what is in this directory, such as missing permission; None if it can be read."""
-        for file in (self.state_file, self.result_file):
+        limits = {
+            self.state_file: MAX_JSON,
+            self.result_file: MAX_JSON,
+            self.run_file: MAX_JSON,
+            self.config_file: run_config.MAX_BYTES,
+            self.metrics_file: MAX_METRICS,
+        }
+        for file, limit in limits.items():
             try:
-                file.open("rb").close()
+                with open_regular(file) as opened:
+                    if (size := os.fstat(opened.fileno()).st_size) > limit:
+                        return OSError(errno.EFBIG, f"its {size:,} bytes are over the limit of {limit:,}", str(file))
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
@@ -244,13 +257,37 @@ class RunDir:
         return is_locked(self.lock_file)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object, or an empty one where there is no such file or it is broken."""
+def numbers(line: dict[str, Any]) -> dict[str, Any]:
+    """What of a line of metrics can be computed with: its `kind`, and the values that are numbers.
+
+    `epoch` and `step` are whole; `time`, `seconds` and they are finite and not negative.
+    """
+    found = {}
+    for key, value in line.items():
+        is_whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
+        is_good = is_whole or isinstance(value, float)
+        if key in ("epoch", "step", "time", "seconds"):
+            is_good = (is_whole or (key in ("time", "seconds") and isinstance(value, float))) and 0 <= value < 2**53
+        if is_good or (key == "kind" and isinstance(value, str)):
+            found[key] = value
+    return found
+
+
+def parse_object(text: bytes) -> dict[str, Any] | None:
+    """The JSON object that a text is; None if it is none."""
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def read_json(path: Path, limit: int = MAX_JSON) -> dict[str, Any]:
+    """A JSON object, or an empty one where there is no such file or it is broken, or over `limit` bytes."""
+    try:
+        return parse_object(read_bounded(path, limit)) or {}
+    except (OSError, ValueError):  # of a path that cannot be one
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,5 +1,6 @@
 """Engine 1: runs on this machine, as many at a time as fit."""
 
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -207,7 +208,7 @@ class Pool:
 
 
 def _epoch_line(epoch: Mapping[str, float]) -> str:
-    return f"epoch {epoch['epoch']} val top-1 {100 * epoch['val/top1']:.1f} %"
+    return f"epoch {epoch['epoch']} val top-1 {100 * epoch.get('val/top1', math.nan):.1f} %"
 
 
 def is_left_running(decision: Decision) -> bool:

@@ -1,4 +1,4 @@
-"""Atomic writes, locks between processes, and checksums of files."""
+"""Atomic writes, reads that a hostile file cannot stop, and checksums of files."""
 
 import contextlib
 import errno
@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from .errors import UserError
 
@@ -87,6 +87,28 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
         raise UserError(f"{path} is a link or a pipe, to which nothing is written; remove it")
     with os.fdopen(handle, "ab") as file:
         yield file
+
+
+@contextlib.contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """Open a file of which nothing is known for reading bytes.
+
+    Raises `OSError` if it is not a regular file: a pipe would be waited for, and a device has no end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with open(descriptor, "rb") as file:  # noqa: PTH123
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        yield file
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """The bytes of a regular file. Raises `OSError` if it is none, or if it has over `limit` bytes."""
+    with open_regular(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it is over {limit:,} bytes, too many for what it should hold", str(path))
+    return content
 
 
 def is_url(name: str | Path) -> bool:

@@ -23,11 +23,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .errors import UserError
-from .files import atomic_write
+from .files import atomic_write, open_regular
 from .labels import TASKS, UNLABELLED
 
 INDEX_NAME = "index.parquet"
 VERSION = 3
+MAX_PIXELS = 65_500  # of a side of an image: libjpeg's limit
 SCHEMA = pa.schema(
     [
         ("key", pa.string()),
@@ -116,7 +117,8 @@ def read_index(folder: Path) -> Index:
     if not file.is_file():
         raise UserError(f"{folder} holds no {INDEX_NAME}; give a folder made by `python -m shards.pack`")
     try:
-        table = pq.read_table(file)
+        with open_regular(file) as opened:
+            table = pq.read_table(opened)
         about = json.loads(table.schema.metadata[b"artnet"])
         if about["version"] > VERSION:
             raise UserError(
@@ -129,6 +131,20 @@ def read_index(folder: Path) -> Index:
         classes = {task: about["classes"][task] for task in TASKS}
         if _fingerprint(table, classes) != about["fingerprint"]:  # Parquet reads a flipped bit as another label
             raise ValueError("it has changed since it was written")
+        _check_places(table)
         return Index(folder, table, classes, about["fingerprint"], dict(about["checksums"]))
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file} is broken ({error}); pack the shards again") from None
+
+
+def _check_places(table: pa.Table) -> None:
+    """Raise `ValueError` unless each row has values that memory can be reserved for and a file can be read at."""
+    for name in SCHEMA.names:
+        if table[name].null_count:
+            raise ValueError(f"a row has no {name}")
+    limits = {"offset": (0, 2**62), "length": (0, 2**31 - 1), "width": (1, MAX_PIXELS), "height": (1, MAX_PIXELS)}
+    for name, (least, most) in limits.items():
+        values = table[name].to_numpy()
+        wrong = values[(values < least) | (values > most)]
+        if len(wrong):
+            raise ValueError(f"a row has the {name} {wrong[0]}, not {least} to {most}")

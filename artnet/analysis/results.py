@@ -8,10 +8,11 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from shards.errors import UserError
+from shards.files import read_bounded
 
 from .. import config as run_config
 from ..formats import FORMAT, NewerFormatError, check_format
-from ..rundir import Result, RunDir, TaskResult, read_json
+from ..rundir import MAX_MANIFEST, Result, RunDir, TaskResult, parse_object
 
 MANIFEST_NAME = "manifest.json"
 
@@ -132,8 +133,8 @@ def printable(value: object) -> str:
 def _read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
     try:
-        content = path.read_bytes()
-        check_format(path, read_json(path))
+        content = read_bounded(path, MAX_MANIFEST)
+        check_format(path, parse_object(content) or {})
         return Manifest.model_validate_json(content)
     except OSError as error:
         raise UserError(

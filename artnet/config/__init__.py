@@ -2,6 +2,7 @@
 
 from .flat import flatten, signature, unflatten
 from .run import (
+    MAX_BYTES,
     PATHS,
     TASKS,
     RunConfig,
@@ -16,6 +17,7 @@ from .run import (
 )
 
 __all__ = [
+    "MAX_BYTES",
     "PATHS",
     "TASKS",
     "RunConfig",

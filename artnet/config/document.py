@@ -5,6 +5,7 @@ expands nested aliases without limit.
 """
 
 import difflib
+import errno
 import reprlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,11 +15,13 @@ from typing import Any
 import yaml
 
 from shards.errors import UserError
+from shards.files import read_bounded
 from shards.numbers import is_plain
 
 MAX_BYTES = 1_000_000
 MAX_ENTRIES = 1_000
-MAX_VALUES = 100_000  # aliases of aliases make a small file hold billions
+MAX_VALUES = 100_000  # aliases of aliases, and merges of merges, make a small file hold billions
+MAX_DEPTH = 50
 
 Position = tuple[str | int, ...]
 
@@ -130,20 +133,21 @@ def _example(section: str, known: Iterable[str]) -> str:
     return next(key for key in known if key.startswith(f"{section}."))
 
 
-def read(path: Path, what: str) -> Document:
-    """Read a YAML file. Raises `UserError`, with the line, unless it is a mapping of plain values.
+def read(path: Path, what: str, limit: int = MAX_BYTES) -> Document:
+    """Read a YAML file of at most `limit` bytes.
+
+    Raises `UserError`, with the line, unless it is a mapping of plain values.
 
     `what` completes the errors: what to give instead, such as "a grid's YAML file".
     """
     try:
         if not path.is_file():
             raise UserError(f"{path} is not a file; give {what}")
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
+        raw = read_bounded(path, limit)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise UserError(f"{path}:1: too large (over {limit:,} bytes); give {what}") from None
         raise UserError(f"{path} cannot be read ({error.strerror}); give {what}") from None
-    if len(raw) > MAX_BYTES:
-        raise UserError(f"{path}:1: too large (over {MAX_BYTES:,} bytes); give {what}")
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
@@ -170,6 +174,7 @@ class _Reader:
         self.written: dict[Position, str] = {}
         self._at = at
         self._merged: dict[int, list[tuple[yaml.Node, yaml.Node]]] = {}
+        self._pairs_merged = 0
         try:
             self._loader = yaml.SafeLoader(text)
         except yaml.reader.ReaderError as error:
@@ -199,8 +204,10 @@ class _Reader:
 
     def _walk(self, node: yaml.Node, position: Position) -> Any:
         where = self._at(node.start_mark.line + 1)
-        if len(self.lines) > MAX_VALUES:
+        if len(self.lines) + self._pairs_merged > MAX_VALUES:
             raise UserError(f"{where}: over {MAX_VALUES:,} values once its aliases are followed; write fewer")
+        if len(position) > MAX_DEPTH:
+            raise UserError(f"{where}: nested too deeply; write it with fewer levels")
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             mapping = {}
             for key_node, value_node in self._pairs(node):
@@ -247,7 +254,15 @@ class _Reader:
         bases = node.value if isinstance(node, yaml.SequenceNode) else [node]
         if not all(isinstance(base, yaml.MappingNode) for base in bases):
             raise UserError(f"{self._at(line)}: `<<` merges mappings; write `<<: *NAME` of a mapping marked `&NAME`")
-        return [pair for base in bases for pair in self._pairs(base)]
+        found = []
+        for base in bases:
+            found += self._pairs(base)
+            self._pairs_merged += len(self._pairs(base))
+            if self._pairs_merged > MAX_VALUES:
+                raise UserError(
+                    f"{self._at(line)}: over {MAX_VALUES:,} values once its merges are followed; write fewer"
+                )
+        return found
 
 
 def _scalar(loader: yaml.SafeLoader, node: yaml.ScalarNode, where: str) -> Hashable:

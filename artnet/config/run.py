@@ -67,6 +67,7 @@ def _absolute(source: str | None) -> str | None:
 
 
 Source = Annotated[str | None, BeforeValidator(expanded), AfterValidator(_absolute)]
+MAX_BYTES = 100_000  # of a file, far more than all fields with their comments
 PATHS = ("data.shards", "pretrained", "init_from")
 
 
@@ -261,7 +262,7 @@ def load(path: Path) -> RunConfig:
 
     A relative path that does not exist in the working directory is looked for beside the file.
     """
-    document = read(path, "a run's YAML file, with `key: value` lines such as `task: style`")
+    document = read(path, "a run's YAML file, with `key: value` lines such as `task: style`", MAX_BYTES)
     check_format(path, document.values)
     if block := next((key for key in _GRID_BLOCKS if key in document.values), None):
         raise document.error((block,), f"this is a grid, with `{block}`; give it to launch/local.py --grid {path}")

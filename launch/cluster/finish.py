@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from artnet import report
-from artnet.rundir import read_json
+from artnet.rundir import MAX_MANIFEST, read_json
 from shards.errors import command
 
 from ..console import say
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("sweep", type=Path)
     sweep = SweepDir(parser.parse_args(argv).sweep)
     report.write(sweep.folder)
-    if words := read_json(sweep.folder / "manifest.json").get("on_end"):
+    if words := read_json(sweep.folder / "manifest.json", MAX_MANIFEST).get("on_end"):
         found = overview(sweep, functools.partial(observe.find, fresh=True))
         if problem := on_end.run(words, sweep, found.values()):
             say(f"warning: {problem}")

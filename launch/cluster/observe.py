@@ -91,7 +91,7 @@ def note(sweep: SweepDir, runs: Sequence[Run], observed: Observation) -> None:
         folder, now = sweep.run(run), observed.found[run.config.name]
         recorded = folder.state()
         is_settled = recorded.state not in {*LIVE, State.INTERRUPTED}  # the job has recorded its end meanwhile
-        if is_settled or now.state in (State.PLANNED, State.UNKNOWN):
+        if is_settled or now.state in (State.PLANNED, State.UNKNOWN, State.UNREADABLE):
             continue
         job = {"job": now.job} if now.job else {}
         if (recorded.state, recorded.reason, recorded.job) != (now.state, now.reason, now.job or recorded.job):
@@ -131,6 +131,8 @@ def is_running(number: str, job_name: str) -> bool:
 def _is_unsettled(folder: RunDir, run: Run) -> bool:
     """Whether the run has or had a job whose end its folder does not show."""
     recorded = folder.state()
+    if folder.unreadable():
+        return False
     may_go_on = recorded.launcher == "slurm" and recorded.state in {*LIVE, State.INTERRUPTED}
     return may_go_on and recorded.job_name is not None and folder.result(run.config.signature) is None
 

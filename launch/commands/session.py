@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from artnet.formats import check_format
-from artnet.rundir import read_json
+from artnet.rundir import MAX_MANIFEST, read_json
 from shards.errors import UserError
 
 from .. import grid
@@ -50,7 +50,7 @@ def open_session(options: Options, engines: Engines) -> Session:
     everything = sweep.as_begun(engines.own.expand(loaded, options.sets, ()))
     part = sweep.as_begun(engines.own.expand(loaded, options.sets, options.only)) if options.only else everything
     manifest = sweep.folder / "manifest.json"
-    check_format(manifest, read_json(manifest))
+    check_format(manifest, read_json(manifest, MAX_MANIFEST))
     return Session(options, loaded, everything, selection.by_id(part, options.ids), sweep, engines)
 
 

@@ -1,6 +1,5 @@
 """The status of the runs of a grid: one row each, from how they were found and the last lines of their metrics."""
 
-import json
 import os
 import time
 from collections import Counter
@@ -13,8 +12,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from artnet.rundir import RunDir
-from shards.files import LockError, is_locked
+from artnet.rundir import MAX_LINE, RunDir, numbers, parse_object
+from shards.files import LockError, is_locked, open_regular
 from shards.streams import reader_has_gone
 
 from ..grid import Run
@@ -147,7 +146,7 @@ def tail(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Only the end of the file is read.
     """
     try:
-        with file.open("rb") as metrics:
+        with open_regular(file) as metrics:
             end = os.fstat(metrics.fileno()).st_size
             size = _FIRST_TAIL
             while True:
@@ -166,11 +165,8 @@ def tail(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _last(lines: Sequence[bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
     last: dict[str, Any] = {}
     for line in reversed(lines):
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict) and {"epoch", "time"} <= value.keys():
+        value = numbers(parse_object(line[:MAX_LINE]) or {})
+        if {"epoch", "time"} <= value.keys():
             last = last or value
             if value.get("kind") == "epoch" and "seconds" in value:
                 return last, value

@@ -129,7 +129,7 @@ def _percent(share: float) -> str:
 
 def duration(seconds: float | None) -> str:
     """Seconds as `2:10:00`, or `1 day, 2:10:00`; nothing for None."""
-    return "" if seconds is None else str(timedelta(seconds=round(seconds)))
+    return "" if seconds is None else str(timedelta(seconds=round(min(seconds, 1e9))))
 
 
 def ago(seconds: float | None) -> str:

@@ -10,7 +10,7 @@ from artnet import config
 from artnet.config.document import Document
 from artnet.config.paths import beside, expanded
 from artnet.formats import check_format
-from artnet.rundir import RunDir, read_json
+from artnet.rundir import MAX_MANIFEST, RunDir, read_json
 from shards.errors import UserError
 
 _SHOWN = 5  # keys in an error
@@ -21,7 +21,7 @@ def runs_of(sweep: Path) -> dict[RunDir, str]:
 
     Raises `UserError` unless the folder is that of a sweep.
     """
-    manifest = read_json(sweep / "manifest.json")
+    manifest = read_json(sweep / "manifest.json", MAX_MANIFEST)
     check_format(sweep / "manifest.json", manifest)
     try:
         return {RunDir(sweep / run["name"]): str(run["signature"]) for run in manifest["runs"]}

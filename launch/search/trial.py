@@ -53,7 +53,7 @@ class Trial:
                 self.reported += 1
                 return {
                     "epoch": epoch["epoch"],
-                    "metric": epoch[self.metric],
+                    "metric": epoch.get(self.metric, self.worst),
                     "done": over and self.reported == len(epochs),
                 }
             if not over and not self._keep_training():

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from artnet.rundir import read_json
+from artnet.rundir import MAX_MANIFEST, read_json
 from shards.errors import UserError
 
 from ..grid import Grid
@@ -70,6 +70,6 @@ def _advice(sweep: SweepDir, engines: Engines, missing: dict[Path, Found]) -> st
     if not waiting:
         return "wait until they have ended, then run this again"
     engine = next((now.engine for now in waiting if now.engine), engines.own.name)
-    grid = read_json(sweep.folder / "manifest.json").get("grid", "FILE")
+    grid = read_json(sweep.folder / "manifest.json", MAX_MANIFEST).get("grid", "FILE")
     retry = " --retry" if any(now.state in ENDED_BADLY for now in waiting) else ""
     return f"run python launch/{engine}.py --grid {grid}{retry} first"

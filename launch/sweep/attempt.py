@@ -16,7 +16,7 @@ from typing import Any, Self
 from artnet.provenance import process_start
 from artnet.rundir import RunDir
 from shards.errors import UserError
-from shards.files import open_log
+from shards.files import open_log, open_regular
 
 from ..host.cpus import bound_to
 from .state import State, after_exit
@@ -119,9 +119,9 @@ def last_line(file: Path) -> str:
 def last_lines(file: Path) -> list[str]:
     """The last non-empty lines of a log, each cut to 500 characters; none if it cannot be read."""
     try:
-        with file.open("rb") as log:
+        with open_regular(file) as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - 8192))
-            lines = log.read().decode(errors="replace").split("\n")
+            lines = log.read(8192).decode(errors="replace").split("\n")
     except OSError:
         return []
     return [line.strip()[:500] for line in lines if line.strip()]

@@ -11,7 +11,15 @@ from artnet.formats import FORMAT
 from artnet.rundir import RunDir, RunState, write_json
 from artnet.weights import as_begun
 from shards.errors import UserError
-from shards.files import LockError, atomic_write, is_locked, locked, locked_patiently, open_log
+from shards.files import (
+    LockError,
+    atomic_write,
+    is_locked,
+    locked,
+    locked_patiently,
+    open_log,
+    read_bounded,
+)  # fmt: skip
 
 from ..grid import Expansion, Grid, Run
 from .state import LIVE, Found, State, on_this_machine
@@ -56,7 +64,7 @@ class SweepDir:
         if not is_locked(self.lock):
             return None
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            return self.lock.read_text()
+            return read_bounded(self.lock, 1000).decode()
         return ""
 
     def commit(self, grid: Grid, expansion: Expansion, everything: Sequence[Run]) -> None:
