@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shards.errors import UserError
 from shards.files import atomic_write, is_locked, locked, open_regular, read_bounded, remove_leftovers
+from shards.streams import harmless
 
 from . import config as run_config
 from .errors import FolderGoneError
@@ -123,7 +124,9 @@ class RunState(BaseModel):
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read the file; a broken value in it counts as absent. Raises `UserError` if it is of a newer format."""
-        content = read_json(path)
+        content = {
+            name: harmless(value) if isinstance(value, str) else value for name, value in read_json(path).items()
+        }
         check_format(path, content)
         try:
             return cls.model_validate(content)

@@ -5,6 +5,7 @@ import sys
 from rich.console import Console
 
 from shards.errors import UserError
+from shards.streams import harmless
 
 
 def console() -> Console:
@@ -15,7 +16,7 @@ def console() -> Console:
 
 def say(message: str) -> None:
     """Print a line about progress to stderr."""
-    print(message, file=sys.stderr, flush=True)
+    print(harmless(message), file=sys.stderr, flush=True)
 
 
 def ask(question: str, yes: bool) -> bool:

@@ -19,7 +19,7 @@ class UserError(Exception):
 
 
 def _print(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+    print(streams.harmless(sentence), file=sys.stderr, flush=True)
 
 
 def command(main: Main, report: Callable[[str], None] = _print) -> Main:

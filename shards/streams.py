@@ -4,10 +4,14 @@ import codecs
 import errno
 import io
 import os
+import re
 import select
 import sys
 from pathlib import Path
 from typing import Any
+
+# Escape sequences write the clipboard, the title and what stands above.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
 
 # What an ASCII terminal shows in place of what we print; other characters are shown as `\xe9`.
 _ASCII = {"±": "+-", "×": "x", "…": ".", "–": "-", "—": "-", "’": "'", "━": "-", "╸": "-", "╺": "-"}
@@ -90,3 +94,8 @@ def _in_ascii(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error("artnet.ascii", _in_ascii)
+
+
+def harmless(text: str) -> str:
+    """Text from files of others, without the characters by which it could steer a terminal: each is a `?`."""
+    return _CONTROL.sub("?", text)

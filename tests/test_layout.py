@@ -25,7 +25,7 @@ ROOMS = {
     "launch.grid": (
         "artnet.config", "artnet.formats", "artnet.rundir", "artnet.weights", "shards.errors", "shards.numbers",
     ),
-    "launch.console": ("shards.errors",),
+    "launch.console": ("shards.errors", "shards.streams"),
     "artnet.train": ("artnet", "shards"),
     "artnet.report": ("artnet", "shards"),
     "artnet.training": ("artnet.inference", "artnet.data", "artnet.models", *(CORE := (
@@ -47,7 +47,9 @@ ROOMS = {
     "artnet.processes": ("artnet.rundir", "artnet.stop", "shards.workers"),
     "artnet.provenance": ("artnet.private",),
     "artnet.stop": ("artnet.rundir",),
-    "artnet.rundir": ("artnet.config", "artnet.errors", "artnet.formats", "shards.errors", "shards.files"),
+    "artnet.rundir": (
+        "artnet.config", "artnet.errors", "artnet.formats", "shards.errors", "shards.files", "shards.streams",
+    ),
     "artnet.config": ("artnet.formats", "shards.errors", "shards.files", "shards.numbers"),
     "artnet.formats": ("shards.errors",),
     "shards.demo": ("shards",),

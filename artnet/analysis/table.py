@@ -75,8 +75,14 @@ def results_csv(sweep: Sweep) -> str:
         if run.result:
             known |= run.result.model_dump(include=set(_MADE))
         # A run with unknown tasks has a line too.
-        writer.writerows(known | {"task": task} | _scores(run, task) for task in run.tasks or ("",))
+        lines = (known | {"task": task} | _scores(run, task) for task in run.tasks or ("",))
+        writer.writerows({name: _cell(value) for name, value in line.items()} for line in lines)
     return file.getvalue()
+
+
+def _cell(value: object) -> object:
+    """A value for a spreadsheet program, which would compute a text that begins like a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def _scores(run: Run, task: str) -> dict[str, float]:

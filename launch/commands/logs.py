@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from artnet.rundir import RunDir
-from shards.streams import reader_has_gone
+from shards.streams import harmless, reader_has_gone
 
 from ..console import say
 from ..grid import selection
@@ -84,7 +84,8 @@ class Reader:
                     if not (line.endswith(b"\n") or to_the_end):
                         break
                     self._places[file] = self._places.get(file, 0) + len(line)
-                    self.out.write(start + line.removesuffix(b"\n") + b"\n")
+                    text = line.removesuffix(b"\n").decode(errors="surrogateescape")
+                    self.out.write(start + harmless(text).encode(errors="surrogateescape") + b"\n")
         self.out.flush()
 
     def follow(self, is_alive: Callable[[], bool]) -> None:

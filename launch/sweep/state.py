@@ -87,6 +87,8 @@ def after_exit(code: int, outcome: str, last_line: str) -> tuple[State, str]:
     number = int(match[1]) if match else -code if code < 0 else code - 128
     if number in FROM_OUTSIDE:
         return State.INTERRUPTED, f"killed by {signal.Signals(number).name}"
+    if number == signal.SIGBUS:
+        return State.FAILED, "killed by SIGBUS: a shard was cut short while it was read; replace it, never overwrite it"
     reason = outcome.removeprefix("failed: ") or last_line or f"exit code {code}"
     if reason.startswith("PeerGoneError: "):
         return State.INTERRUPTED, reason.removeprefix("PeerGoneError: ")

@@ -21,7 +21,7 @@ from artnet.analysis import figures
 from artnet.analysis.results import read_sweep
 from artnet.analysis.summary import summarise
 from artnet.config import RunConfig, build, unflatten
-from artnet.rundir import Result, RunDir, Scores, TaskResult, read_json, write_json
+from artnet.rundir import Result, RunDir, RunState, Scores, TaskResult, read_json, write_json
 
 PLAIN = {"model.attention": "none"}
 SE = {"model.attention": "se"}
@@ -178,6 +178,15 @@ def test_csv_traces_every_score_to_its_run(tmp_path: Path) -> None:
         "best_epoch": "7", "parameters": "25000000", "seconds": "120.0",
     }  # fmt: skip
     assert rows_of(tmp_path) == [{**row, "task": "artist"}, row]
+
+
+def test_no_text_in_the_csv_is_a_formula(tmp_path: Path) -> None:
+    runs = make_sweep(tmp_path, seeds(SE, [0.5, 0.6]))
+    runs[1].result_file.unlink()
+    for start in "=+-@":
+        RunState(state="failed", reason=f"{start}cmd|' /C calc'!A0").write(runs[1].state_file)
+        write(tmp_path)
+        assert rows_of(tmp_path)[1]["reason"] == f"'{start}cmd|' /C calc'!A0"
 
 
 def test_a_result_with_another_signature_is_ignored(tmp_path: Path) -> None:

@@ -40,6 +40,19 @@ def test_logs_are_those_of_the_last_attempt_of_every_rank(tiny, capfdbinary):
     assert [file.name for file in files(folder, ENGINES)] == ["7_0.log"]
 
 
+def test_nothing_in_a_sweep_steers_the_terminal(tiny, capfdbinary):
+    folder, *_ = tiny.plan()
+    attack = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\x9b1A\x08"  # the clipboard, the screen, the line above
+    note_state(folder, State.FAILED, f"bad {attack}luck", launcher="local")
+    (attempt_folder(folder, 1) / "stderr").write_text(f"a\t{attack}b\n")
+    assert tiny.call("local", "--logs", folder.name) == 0
+    assert b"a\t?]52;c;ZXZpbA==??[2J?1A?b" in capfdbinary.readouterr().out
+    tiny.call("local", "--status")
+    tiny.call("local", "--only", f"seed={attack}")
+    printed = b"".join(capfdbinary.readouterr())
+    assert b"luck" in printed and not set(printed) & {0x07, 0x08, 0x1B} and b"\xc2\x9b" not in printed
+
+
 def test_following_a_log_goes_on_into_the_next_attempt_until_the_run_ends(tiny):
     folder, *_ = tiny.plan()
     first = attempt_folder(folder, 1) / "stdout"

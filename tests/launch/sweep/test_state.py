@@ -7,6 +7,7 @@ import pytest
 from artnet.rundir import EXIT_STOPPED
 from launch.sweep.state import Observation, State, after_exit, on_this_machine
 
+SIGBUS = "killed by SIGBUS: a shard was cut short while it was read; replace it, never overwrite it"
 TORCHRUN = "torch.distributed.elastic.multiprocessing.api.SignalException: Process 42 got signal: {}"
 
 
@@ -20,6 +21,8 @@ TORCHRUN = "torch.distributed.elastic.multiprocessing.api.SignalException: Proce
         (1, "", TORCHRUN.format(15), State.INTERRUPTED, "killed by SIGTERM"),
         (1, "", TORCHRUN.format(11), State.FAILED, TORCHRUN.format(11)),
         (-signal.SIGSEGV, "", "", State.FAILED, "exit code -11"),
+        (128 + signal.SIGBUS, "", "", State.FAILED, SIGBUS),
+        (-signal.SIGBUS, "", "x", State.FAILED, SIGBUS),
         (signal.SIGINT, "", "data is missing", State.FAILED, "data is missing"),  # 2: wrong input, not a signal
         (1, "failed: PeerGoneError: rank 1 is gone", "x", State.INTERRUPTED, "rank 1 is gone"),
         (1, "failed: OutOfMemoryError: CUDA", "x", State.OUT_OF_MEMORY, "OutOfMemoryError: CUDA"),
