@@ -149,7 +149,8 @@ def locked(file: Path, wait_s: float) -> Iterator[None]:
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)  # NFS locks only what is open for writing
+        # NFS locks only what is open for writing. A link, as somebody may plant, would create a file elsewhere.
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o664)
     except OSError as error:
         raise LockError(file, error) from None
     try:
@@ -172,8 +173,9 @@ def locked(file: Path, wait_s: float) -> Iterator[None]:
 def is_locked(file: Path) -> bool:
     """Whether a process on this machine holds the lock `file`. Raises `LockError` if that cannot be known."""
     try:
-        # Shared: two that look at the same moment do not see one another, and it needs no permission to write.
-        with file.open("rb") as handle:
+        # Shared: two that look at the same moment do not see one another, and it needs no permission to write, on NFS
+        # either.
+        with open_regular(file) as handle:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -53,7 +53,7 @@ class SweepDir:
                 stack.enter_context(hold)
             except BlockingIOError:
                 raise UserError(f"{busy}; wait for it or stop it, then run this again") from None
-            # On a full disk, other launchers cannot name this engine. What a link leads to is left as it is.
+            # On a full disk, other launchers cannot name this engine.
             with contextlib.suppress(OSError, UserError), open_log(self.lock) as lock:
                 lock.truncate(0)
                 lock.write(engine.encode())
@@ -113,7 +113,12 @@ class SweepDir:
         return gone
 
     def set_aside(self, folder: RunDir) -> Path:
-        """Move a run's folder to `replaced/`, so that the run starts from scratch and nothing is lost."""
+        """Move a run's folder to `replaced/`, so that the run starts from scratch and nothing is lost.
+
+        Raises `UserError` if a process trains it, and `LockError` if that cannot be known.
+        """
+        if folder.is_locked():
+            raise UserError(f"{folder.path} is still being trained; wait for its process to end, then run this again")
         for number in itertools.count(1):
             place = self.replaced / f"{folder.name}.{number}"
             if not place.exists():

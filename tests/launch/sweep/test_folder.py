@@ -12,6 +12,7 @@ from launch.sweep.attempt import TrainingProcess, attempt_folder
 from launch.sweep.folder import find_run, note_state
 from launch.sweep.state import Found, State
 from shards.errors import UserError
+from shards.files import LockError
 
 
 @pytest.mark.parametrize(
@@ -58,9 +59,9 @@ def test_nothing_is_written_through_what_lies_in_the_place_of_a_log(tiny, tmp_pa
         local.start(jobs / "artnet-tiny-00000000.json", tmp_path, Resources(), 1)
     if plant != "pipe":
         put(tiny.sweep.lock)
-        with tiny.sweep.locked("attack", wait=False):
+        with pytest.raises(LockError), tiny.sweep.locked("attack", wait=False):
             pass
-    assert (foreign.read_text() if foreign.exists() else "") == ("mine\n" if plant == "link" else "")
+    assert foreign.read_text() == "mine\n" if plant == "link" else not foreign.exists()
 
 
 def test_a_script_replaces_a_link_in_its_place(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import subprocess
+from unittest import mock
 
 import pytest
 
@@ -11,6 +12,7 @@ from artnet.rundir import RunDir
 from launch.sweep.folder import find_run, note_state
 from launch.sweep.plan import Action, Policy, decide
 from launch.sweep.state import Found, State
+from shards.errors import UserError
 from shards.files import LockError, locked
 from tests.conftest import ROOT, environment
 
@@ -45,6 +47,49 @@ def test_a_lock_that_cannot_be_opened_is_unknown(tmp_path):
     assert (found.state, str(tmp_path / ".lock") in found.reason) == (State.UNKNOWN, True)
     with pytest.raises(LockError, match="the lock"), locked(tmp_path / ".lock", 0):
         pass
+
+
+@pytest.fixture
+def nfs(monkeypatch):
+    """`flock` as on NFS, where an exclusive lock needs a file that is open for writing, a shared one for reading."""
+    flock = fcntl.flock
+
+    def on_nfs(handle, operation):
+        access = fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE
+        if access == (os.O_RDONLY if operation & fcntl.LOCK_EX else os.O_WRONLY):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", on_nfs)
+
+
+def test_a_run_that_is_trained_on_nfs_is_alive_and_never_moved(tiny, nfs):
+    folder, *_ = tiny.plan()
+    assert not folder.is_locked()
+    with folder.locked():
+        assert find_run(folder, folder.config().signature).state is State.RUNNING
+        with pytest.raises(UserError, match="still being trained"):
+            tiny.sweep.set_aside(folder)
+    assert tiny.sweep.set_aside(folder).exists()
+
+
+def test_a_run_whose_lock_cannot_be_asked_is_not_moved(tiny, monkeypatch):
+    folder, *_ = tiny.plan()
+    folder.lock_file.touch()
+    monkeypatch.setattr(fcntl, "flock", mock.Mock(side_effect=OSError(errno.EIO, "Input/output error")))
+    with pytest.raises(LockError):
+        tiny.sweep.set_aside(folder)
+    assert folder.config_file.exists()
+
+
+def test_a_pipe_or_a_link_in_place_of_a_lock_is_not_waited_for_or_followed(tiny, tmp_path):
+    folder, other, *_ = tiny.plan()
+    os.mkfifo(folder.lock_file)
+    assert find_run(folder, folder.config().signature).state is State.UNKNOWN
+    other.lock_file.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LockError), other.locked():
+        pass
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_run_that_cannot_be_read_is_left_alone(trainable):
