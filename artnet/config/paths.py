@@ -44,7 +44,7 @@ def beside(source: object, folder: Path) -> object:
         path = expanded(source)
     except ValueError:
         return source  # its field says what is wrong
-    if not isinstance(path, str) or not path or is_url(path) or Path(path).exists():
+    if not isinstance(path, str) or not path or is_url(path) or os.path.lexists(path):
         return source
     there = folder / path
-    return str(there.resolve()) if there.exists() else source
+    return str(there.resolve()) if os.path.lexists(there) else source
