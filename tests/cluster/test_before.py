@@ -57,15 +57,24 @@ def wait_for(what, seconds: float = 240):
     [
         ({"partition": "nosuch"}, (), ["grid.yaml:{0}: no partition 'nosuch'; this cluster has high, low, main"]),
         (
-            {"nodes": 99, "gpus_per_node": 9},
+            {"nodes": 16, "mem": "64G"},
             ("--time", "2-00:00:00"),
             [
                 "--time: time 2-00:00:00 is more than partition main allows, 1-00:00:00",
-                "grid.yaml:{0}: nodes 99 is more than partition main gives a job, 4",
-                "grid.yaml:{1}: gpus_per_node 9 is more than any node of partition main has, 2",
+                "grid.yaml:{0}: nodes 16 is more than partition main gives a job, 4",
+                "grid.yaml:{1}: 64 GiB of memory is more than any node of partition main has, 62.5 GiB",
             ],
         ),
-        ({"mem": "64G"}, (), ["grid.yaml:{0}: 64 GiB of memory is more than any node of partition main has, 62.5 GiB"]),
+        (
+            {"gpus_per_node": 4},
+            (),
+            ["grid.yaml:{0}: gpus_per_node 4 is more than any node of partition main has, 2"],
+        ),
+        (
+            {"nodes": 99, "gpus_per_node": 9},
+            (),
+            ["grid.yaml:10: train.batch_size 16 cannot be divided among 891 ranks with train.accumulate 1"],
+        ),
         ({"account": "nosuch"}, (), ["grid.yaml:{0}: no account 'nosuch'; those that you may use are root"]),
         ({"qos": "nosuch"}, (), ["grid.yaml:{0}: no QOS 'nosuch'; those that you may use are normal"]),
         ({"constraint": "a100"}, (), ["grid.yaml:{0}: SLURM refuses these resources: Invalid feature specification"]),
