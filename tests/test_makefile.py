@@ -1,5 +1,6 @@
 """The commands of the Makefile, as `make -n` lists them."""
 
+import os
 import shutil
 import subprocess
 
@@ -14,7 +15,9 @@ pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="there is no ma
 
 def commands(target: str) -> list[str]:
     listed = ["make", "-n", "-o", ".venv/.installed", target]  # as if it were installed
-    return subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    # The tests may run under make itself, whose variables would reach this one: it would print its directory.
+    env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    return subprocess.run(listed, cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
 def test_the_demo_trains_on_what_demo_data_paints_and_packs():
