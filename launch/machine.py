@@ -25,7 +25,7 @@ from .sweep.attempt import TrainingProcess, attempt_folder, end_processes, next_
 from .sweep.backend import Launch, Leftovers
 from .sweep.folder import SweepDir, cancelled_since, find_run, note_state
 from .sweep.plan import Decision, to_start
-from .sweep.state import Found, Observation, State
+from .sweep.state import ENDED_WELL, Found, Observation, State
 
 POLL_S = 0.2
 HERE = ("local", "tune")  # the engines that train on this machine themselves
@@ -235,7 +235,7 @@ class MachineBackend:
             where = self._where(grid, "runs_per_gpu")
             raise UserError(f"{where}: local.runs_per_gpu is for runs of one process; leave it out, or processes")
 
-    def expand(self, grid: Grid, sets: Sequence[str], only: Sequence[str]) -> Expansion:
+    def expand(self, sweep: SweepDir, grid: Grid, sets: Sequence[str], only: Sequence[str]) -> Expansion:
         """The runs of a grid."""
         return expand(grid, sets, only)
 
@@ -297,7 +297,7 @@ class MachineBackend:
         """Returns the exit code: 0 if all runs are complete, 1 if not."""
         runs = [decision.run for decision in launch.decisions]
         found = self.find(launch.sweep, runs, fresh=True).found.values()
-        return 0 if all(now.state is State.COMPLETE for now in found) else 1
+        return 0 if all(now.state in ENDED_WELL for now in found) else 1
 
     def find(self, sweep: SweepDir, runs: Sequence[Run], fresh: bool) -> Observation:
         """How runs are found, by their folders alone."""

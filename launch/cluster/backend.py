@@ -64,7 +64,7 @@ class ClusterBackend:
         """The different resources of these runs, each with the first run that has them."""
         return {self._wanted[run.config.name]: run for run in reversed(runs)}
 
-    def expand(self, grid: Grid, sets: Sequence[str], only: Sequence[str]) -> Expansion:
+    def expand(self, sweep: SweepDir, grid: Grid, sets: Sequence[str], only: Sequence[str]) -> Expansion:
         """The runs of a grid."""
         return expand(grid, sets, only)
 

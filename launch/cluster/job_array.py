@@ -78,7 +78,7 @@ def _prefix(sweep: Path) -> str:
 
 def unneeded_files(sweep: Path, folders: Sequence[RunDir], found: Mapping[str, Found]) -> list[Path]:
     """The files of jobs in a sweep's folder that only complete runs needed; `folders` are all its runs."""
-    over = (State.COMPLETE, State.PLANNED)
+    over = (State.COMPLETE, State.STOPPED_EARLY, State.PLANNED)
     recorded = [folder.state() for folder in folders if found[folder.name].state not in over]
     needed = {str(state.job).partition("_")[0] for state in recorded} | {str(state.job_name) for state in recorded}
     owners = {file: _owner(sweep, file.name) for file in sorted((sweep / "slurm").glob("*"))}

@@ -62,7 +62,7 @@ def launch(session: Session, console: Console) -> int:
             say(line)
         decisions = clear(session.engines, sweep, decisions, observed.found)
         sweep.commit(session.grid, expansion, everything)
-        started = Launch(session.grid, everything, sweep, decisions, waited.jobs)
+        started = Launch(session.grid, everything, sweep, decisions, waited.jobs, _more(session, decisions))
         finished = engine.start(started)
         from artnet import report  # scipy takes a while
 
@@ -75,6 +75,14 @@ def launch(session: Session, console: Console) -> int:
         _end(session, decisions)
     code = engine.conclude(started, console)
     return code or int(any(decision.state is State.UNREADABLE for decision in decisions))
+
+
+def _more(session: Session, decisions: Sequence[Decision]) -> int | None:
+    """How many runs a search may start beside those of the plan; None: as many as it asks for."""
+    limit = session.options.policy.limit
+    if session.options.selects:
+        return 0
+    return None if limit is None else max(0, limit - len(to_start(decisions)))
 
 
 def _check_on_end(grid: Grid) -> None:

@@ -47,8 +47,8 @@ def open_session(options: Options, engines: Engines) -> Session:
     """
     loaded = grid.load(options.grid)
     sweep = SweepDir(options.sweep_root / loaded.name)
-    everything = sweep.as_begun(engines.own.expand(loaded, options.sets, ()))
-    part = sweep.as_begun(engines.own.expand(loaded, options.sets, options.only)) if options.only else everything
+    everything = sweep.as_begun(engines.own.expand(sweep, loaded, options.sets, ()))
+    part = sweep.as_begun(engines.own.expand(sweep, loaded, options.sets, options.only)) if options.only else everything
     manifest = sweep.folder / "manifest.json"
     check_format(manifest, read_json(manifest, MAX_MANIFEST))
     return Session(options, loaded, everything, selection.by_id(part, options.ids), sweep, engines)

@@ -25,6 +25,7 @@ _STYLES = {
     State.PENDING: "cyan",
     State.PLANNED: "dim",
     State.COMPLETE: "blue",
+    State.STOPPED_EARLY: "blue",
 }
 
 _LEFT = ("run", "state", "node", "reason")

@@ -1,6 +1,6 @@
 """Load a grid file and expand it into runs."""
 
-from .expand import expand, sample, sources
+from .expand import expand, sources
 from .schema import Expansion, Grid, Run, load
 
-__all__ = ["Expansion", "Grid", "Run", "expand", "load", "sample", "sources"]
+__all__ = ["Expansion", "Grid", "Run", "expand", "load", "sources"]

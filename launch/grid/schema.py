@@ -189,7 +189,7 @@ def _has_dotted_keys(position: Position) -> bool:
     match position:
         case ("fixed" | "parameters",) | ("zip" | "exclude" | "include", int()):
             return True
-        case ("conditional", int(), "when" | "parameters") | ("reference", int(), "when"):
+        case ("conditional", int(), "when" | "parameters") | ("reference", int(), "when") | ("tune", "first", int()):
             return True
         case ("slurm", "overrides", int(), "when") | (*_, "init_from", "when") | (*_, "init_from", int(), "when"):
             return True

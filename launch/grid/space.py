@@ -1,11 +1,8 @@
 """The space that a grid covers: axes that are multiplied out, and distributions that a search draws from."""
 
-import math
 import reprlib
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
-
-import numpy as np
 
 from artnet import config
 from artnet.config.document import Document, Position
@@ -13,35 +10,20 @@ from artnet.config.paths import beside
 from shards.errors import UserError
 
 from . import ranges
+from .distributions import Distribution, Kind
 from .earlier import RunOf, sweep_folder
 
 MAX_AXIS = 1_000
+TWO = "two bounds, the lower one first"
+BOUNDS = {
+    "uniform": TWO,
+    "loguniform": TWO,
+    "randint": f"{TWO}, both of which count",
+    "quantized": f"{TWO}, and a step",
+}
 
-Kind = Literal["uniform", "loguniform", "choice"]
 Values = dict[str, Any]  # dotted path -> canonical value
 Axis = tuple[Values, ...]  # the points of an axis; those of a zip have several keys
-
-
-@dataclass(frozen=True)
-class Distribution:
-    """The distribution of a key's values in a search: two bounds, or the values to choose from."""
-
-    key: str
-    kind: Kind
-    values: tuple[Any, ...]
-
-    def draw(self, rng: np.random.Generator) -> Any:
-        """Draw one value; for an integer field, rounded to the nearest integer."""
-        if self.kind == "choice":
-            return self.values[rng.integers(len(self.values))]
-        low, high = self.values
-        if self.kind == "uniform":
-            drawn = rng.uniform(low, high)
-        else:
-            # Rounding in log and exp can leave the bounds.
-            drawn = min(max(math.exp(rng.uniform(math.log(low), math.log(high))), low), high)
-        # Four significant digits are enough for a search, and readable.
-        return round(drawn) if isinstance(low, int) else min(max(float(f"{drawn:.4g}"), low), high)
 
 
 @dataclass(frozen=True)
@@ -127,13 +109,14 @@ def parameters(document: Document, position: Position, given: dict[str, Any]) ->
             if next(iter(value)) not in ranges.KINDS:
                 [(kind, value)] = value.items()
                 at = (*at, kind)
-        if kind in ("uniform", "loguniform") and not isinstance(value, list):
-            raise document.error(at, f"{kind} needs two bounds, the lower one first, not {reprlib.repr(value)}")
-        values = _list(document, at, key, value)
-        if kind in ("values", "choice"):
-            _check_distinct(document, at, values)
-        else:
+        if kind in BOUNDS and not isinstance(value, list):
+            raise document.error(at, f"{kind} needs {BOUNDS[kind]}, not {reprlib.repr(value)}")
+        step = [value[2]] if kind == "quantized" and len(value) == 3 else []  # no value of the key
+        values = [*_list(document, at, key, value[:2] if step else value), *step]
+        if kind in BOUNDS:
             _check_bounds(document, at, key, kind, values)
+        else:
+            _check_distinct(document, at, values)
         if kind == "values":
             axes.append(tuple({key: value} for value in values))
         else:
@@ -144,10 +127,14 @@ def parameters(document: Document, position: Position, given: dict[str, Any]) ->
 def _check_bounds(document: Document, position: Position, key: str, kind: str, bounds: list[Any]) -> None:
     if any(not isinstance(bound, int | float) or isinstance(bound, bool) for bound in bounds):
         raise document.error(position, f"{key} is not a number; draw it from a `choice: [...]`")
-    if len(bounds) != 2 or not bounds[0] < bounds[1]:
-        raise document.error(position, f"{kind} needs two bounds, the lower one first, not {shown(bounds)}")
+    if len(bounds) != (3 if kind == "quantized" else 2) or not bounds[0] < bounds[1]:
+        raise document.error(position, f"{kind} needs {BOUNDS[kind]}, not {shown(bounds)}")
     if kind == "loguniform" and bounds[0] <= 0:
         raise document.error(position, f"loguniform needs bounds above 0, not {shown(bounds)}; use uniform")
+    if kind == "quantized" and not 0 < bounds[2] <= bounds[1] - bounds[0]:
+        raise document.error(position, f"the step of quantized must be above 0 and within the bounds: {shown(bounds)}")
+    if kind == "randint" and any(bound % 1 for bound in bounds):
+        raise document.error(position, f"randint needs whole bounds, not {shown(bounds)}; use uniform or quantized")
 
 
 def zipped(document: Document, position: Position, given: Any) -> Axis:

@@ -1,44 +1,59 @@
 """Ray on this machine, for this user alone: it joins no other cluster, and nobody joins it without its token."""
 
 import contextlib
+import fcntl
 import logging
 import os
 import secrets
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from shards.workers import cores
 
 LONGEST = 20  # characters of the path of temporary files: the sockets in Ray's folder may have 107
+PREFIX = "artnet-ray-"
+LOCK = "lock"
+# Of another cluster, if they are set: of the job or the shell that this is started from.
+FOREIGN = ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_NAMESPACE", "RAY_TMPDIR")
 
 
 @contextlib.contextmanager
 def private_folder() -> Iterator[Path]:
-    """A folder for Ray that only this user can open. Also sets Ray's variables for `start`.
+    """A folder for Ray that only this user can open, with the token of its dashboard; removed at the end.
 
-    It holds the token, so that Ray does not make one that others can read.
+    Those that killed launchers have left behind are removed too.
     """
-    parent = tempfile.gettempdir() if len(tempfile.gettempdir()) <= LONGEST else "/tmp"  # noqa: S108  # mkdtemp is safe
-    with tempfile.TemporaryDirectory(prefix="artnet-ray-", dir=parent, ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    parent = Path(tempfile.gettempdir())
+    if len(str(parent)) > LONGEST:
+        parent = Path("/tmp")  # noqa: S108  # mkdtemp is safe
+    _remove_left_behind(parent)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         token = os.open(token_file(folder), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(token, "w") as file:
             file.write(secrets.token_hex(32))
-        settings = {
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN_PATH": str(token_file(folder)),
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_AIR_NEW_OUTPUT": "0",  # which would point to a folder of Ray's that is gone when it ends
-            "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the run directories hold the curves already
-        }
-        # Of another cluster, if it is set: of the job or the shell that this is started from.
-        foreign = ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_NAMESPACE", "RAY_TMPDIR")
-        os.environ |= settings  # Ray reads some of them when it is imported
-        for variable in foreign:
-            os.environ.pop(variable, None)
         yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _remove_left_behind(parent: Path) -> None:
+    for folder in parent.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+                continue
+            lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def token_file(folder: Path) -> Path:
@@ -46,15 +61,36 @@ def token_file(folder: Path) -> Path:
     return folder / "token"
 
 
-def start(folder: Path, gpus: int) -> str:
-    """Start Ray with all CPUs and so many GPUs of this machine, and return the address of its dashboard."""
+def environment(folder: Path, around: Mapping[str, str], joins: bool) -> dict[str, str]:
+    """The variables of a process that starts Ray in this folder, or with `joins` of one that joins another cluster."""
+    kept = around if joins else {name: value for name, value in around.items() if name not in FOREIGN}
+    token = {} if joins else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_file(folder))}
+    return {
+        **kept,
+        **token,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",  # which would point to a folder of Ray's that is gone when it ends
+        "RAY_worker_niceness": "0",  # trainings inherit it
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the run directories hold the curves already
+        "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the sweep's folder is the state, not Ray's notes
+    }
+
+
+def start(folder: Path, gpus: int, address: str | None = None) -> str:
+    """Start Ray with all CPUs and so many GPUs of this machine, or join the cluster at `address`.
+
+    Returns the URL of its dashboard.
+    """
     import ray
 
     with contextlib.chdir(folder):  # Ray's workers would import from the working directory first
-        context: Any = ray.init(
-            # Ray lets everybody write there.
-            address="local", _temp_dir=str(folder / "r"), _node_ip_address="127.0.0.1", include_dashboard=True,
-            dashboard_host="127.0.0.1", log_to_driver=False, logging_level=logging.ERROR, num_cpus=cores(),
-            num_gpus=gpus,
-        )  # fmt: skip
-    return f"http://{context.dashboard_url}"
+        if address:
+            context: Any = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            context = ray.init(
+                # In a folder of its own: Ray lets everybody write there.
+                address="local", _temp_dir=str(folder / "r"), _node_ip_address="127.0.0.1", include_dashboard=True,
+                dashboard_host="127.0.0.1", log_to_driver=False, logging_level=logging.ERROR, num_cpus=cores(),
+                num_gpus=gpus,
+            )  # fmt: skip
+    return f"http://{context.dashboard_url}" if context.dashboard_url else ""

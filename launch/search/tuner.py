@@ -1,147 +1,189 @@
-"""Engine 3: a search with Ray Tune, on this machine.
+"""Engine 3: a search with Ray Tune, on this machine. Each trial is an ordinary run in an ordinary run directory."""
 
-The configurations are drawn here, from the seed, so that a dry run shows them and a second launch knows them: a run
-that is complete is read, not trained again. Each is an ordinary run in an ordinary run directory.
-"""
-
-import contextlib
-import dataclasses
-import math
-import signal
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 
 from artnet import config as run_config
+from artnet.rundir import RunDir
 from shards.errors import UserError
 from shards.files import atomic_write
 from shards.workers import cores
 
-from ..console import say
-from ..grid import Expansion, Grid, Run, sample
+from ..grid import Expansion, Grid, Run
+from ..grid.selection import nothing_selected, selects, terms_of
 from ..grid.space import shown
-from ..host.cpus import divide, own_cpus
-from ..host.gpus import near_cpus, visible_gpus
-from ..host.signals import handled
+from ..host.gpus import visible_gpus
 from ..machine import MachineBackend, is_left_running
 from ..sweep.backend import Launch
 from ..sweep.folder import SweepDir, note_state
-from ..sweep.plan import STARTS, Action, Decision, to_start
-from ..sweep.state import State
-from . import ray_cluster
-from .trial import Trial
-
-REQUESTS = (signal.SIGTERM, signal.SIGHUP)
-
-
-class TuneBlock(BaseModel):
-    """The grid's `tune:` block."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    samples: int = Field(10, ge=1, le=100_000, description="configurations drawn at each point of the grid's lists")
-    seed: int = Field(0, ge=0, description="of the drawing")
-    max_parallel: int | None = Field(None, ge=1, description="runs at a time; default: as many as the resources allow")
-    cpus_per_run: float | None = Field(None, gt=0, description="default: with GPUs an equal share of the CPUs, else 1")
-    gpus_per_run: float | None = Field(
-        None, ge=0, description="default: 1 with GPUs, else 0; 0.5: two runs on a GPU; 0: on CPUs"
-    )
-    grace_epochs: int = Field(1, ge=1, description="epochs before ASHA may stop a run")
-    reduction_factor: int = Field(3, ge=2, description="ASHA keeps one of so many at each rung")
-
-
-@dataclass(frozen=True)
-class Share:
-    """The CPUs and GPUs of each run of a search."""
-
-    cpus: float
-    gpus: float
-
-    def parts(self) -> list[list[int]]:
-        """The CPUs for each of the runs that fit at a time. Empty where the system has no CPU affinity."""
-        own = own_cpus()
-        count = max(1, math.floor(len(own) / self.cpus))
-        # Whole CPUs in the order of cores: a run gets no more than its share.
-        parts = divide(own, [()] * count) if own else []
-        return [sorted(part, key=lambda cpu: (own[cpu], cpu))[: math.ceil(self.cpus)] for part in parts]
-
-
-def share(block: TuneBlock, cpus: int, gpus: int) -> Share:
-    """What each run gets on a machine with so many CPUs and GPUs: what the block says, else an equal share."""
-    gpus_each = block.gpus_per_run if block.gpus_per_run is not None else float(gpus > 0)
-    runs = math.floor(gpus / gpus_each) if gpus_each else cpus
-    if block.max_parallel:
-        runs = min(runs, block.max_parallel)
-    equal = max(1, cpus // max(1, runs)) if gpus_each else 1
-    return Share(block.cpus_per_run or equal, gpus_each)
+from ..sweep.plan import STARTS
+from ..sweep.state import ENDED_BADLY, State
+from .block import TuneBlock
+from .board import Board
+from .description import described
+from .driver import Order
+from .history import History
+from .share import share
+from .study import Study
+from .supervisor import Supervisor
+from .trials import Outcome
 
 
 class SearchBackend(MachineBackend):
-    """Trains runs on this machine under Ray Tune, ASHA stopping what falls behind."""
+    """Trains the runs of a search on this machine under Ray Tune."""
 
     name = "tune"
-    draws = True  # another number of samples or another seed draws other runs
+    draws = True  # another space draws other runs
+
+    def __init__(
+        self, overrides: Mapping[str, int | None] | None = None, address: str | None = None, promote: Sequence[str] = ()
+    ) -> None:
+        """`address` is that of a Ray cluster to join, `promote` are prefixes of runs that go on after an early stop."""
+        super().__init__(overrides)
+        self._address = address
+        self._promote = promote
 
     def configure(self, grid: Grid, everything: Sequence[Run], sets: Sequence[str]) -> None:
-        """Make sure that every run reports the grid's metric. Raises `UserError`."""
+        """Check the rest of the grid's `tune:` block. Raises `UserError`."""
         check_metric(grid, everything)
+        block, space = self._study.block, self._study.space
+        for index, values in enumerate(block.first):
+            try:
+                space.given(values)
+            except UserError as error:
+                raise UserError(f"{grid.where('tune', 'first', index)}: tune.first: {error}") from None
+        if block.confirm:
+            where = grid.where("tune", "confirm")
+            if any("seed" in run.values for run in everything):
+                raise UserError(f"{where}: tune.confirm trains other seeds, and the grid varies the seed; fix it")
+            if used := {run.config.seed for run in everything}.intersection(block.confirm.seeds):
+                raise UserError(f"{where}: tune.confirm: seed {min(used)} is that of the search; give others")
 
-    def expand(self, grid: Grid, sets: Sequence[str], only: Sequence[str]) -> Expansion:
-        """The runs of a grid, drawn. Raises `UserError` also for what is wrong in the `tune:` block."""
-        self._search = grid.read_block(TuneBlock, "tune", grid.tune, self._overrides)
-        return sample(grid, self._search.samples, self._search.seed, sets, only)
+    def expand(self, sweep: SweepDir, grid: Grid, sets: Sequence[str], only: Sequence[str]) -> Expansion:
+        """The runs that were asked for, and those that will be, as far as they depend on no result."""
+        # How many are asked for on the command line replaces what the grid says of it.
+        ends = ("trials", "samples", "budget") if any(self._overrides.get(key) for key in ("trials", "samples")) else ()
+        given = {key: value for key, value in grid.tune.items() if key not in ends}
+        block = grid.read_block(TuneBlock, "tune", given, self._overrides)
+        self._study = study = Study(sweep, grid, block, sets)
+        self._sets = sets
+        history = study.history()
+        upcoming = study.upcoming(history)
+        self._unasked = [run.config.name for run in upcoming]
+        runs = [*study.runs(history), *upcoming]
+        if not runs:
+            raise UserError(f"{grid.where('exclude')}: the excludes leave no run; remove one of them")
+        chosen = runs
+        if only:
+            terms = [terms_of(text) for text in only]
+            flats = [run_config.flatten(run.config) for run in runs]
+            chosen = [run for run, flat in zip(runs, flats, strict=True) if any(selects(one, flat) for one in terms)]
+            if not chosen:
+                raise UserError(nothing_selected(only, terms, flats))
+        return Expansion(chosen, self._arithmetic(history, len(runs)))
+
+    def _arithmetic(self, history: History, known: int) -> str:
+        """The size of the search in words."""
+        study, points = self._study, len(self._study.space.points)
+        per_point = f"{points} points of the lists, " if points > 1 else ""
+        if study.count is None:
+            budget = study.block.budget
+            limit = (
+                f"{budget.epochs:,} epochs" if budget and budget.epochs else f"{budget.hours:g} hours" if budget else ""
+            )
+            return f"{per_point}configurations until {limit} are trained; {len(history.trials)} asked for so far"
+        later = study.count + sum(map(len, history.confirming.values())) + len(study.grid.include) - known
+        rest = f", of which {later} depend on results or do not exist" if later > 0 else ""
+        each = f" ({study.count // points} each, in turn)" if points > 1 and study.count % points == 0 else ""
+        return f"{per_point}{study.count} configurations{each}{rest}"
 
     def ranks(self, run: Run) -> int:
-        """One: a run of a search is one process."""
-        return 1
+        """One for each GPU of a run that gets several."""
+        return share(self._study.block, cores(), len(visible_gpus())).processes
 
     def check(self, launch: Launch, dry_run: bool) -> None:
         """Check that a run's share of this machine is no more than all of it. Raises `UserError`."""
-        has = {"cpus_per_run": cores(), "gpus_per_run": len(visible_gpus())}
-        for key, most in has.items():
-            asked = getattr(self._search, key)
-            if asked is not None and asked > most:
-                where = launch.grid.where("tune", key)
-                raise UserError(f"{where}: tune.{key} {asked:g} is more than this machine shows, {most}; give less")
-        if (self._search.gpus_per_run or 0) > 1:
-            where = launch.grid.where("tune", "gpus_per_run")
-            say(f"warning: {where}: a run of a search is one process, which uses one GPU; the others would be idle")
+        block = self._study.block
+        if not self._address:
+            has = {"cpus_per_run": cores(), "gpus_per_run": len(visible_gpus())}
+            for key, most in has.items():
+                asked = getattr(block, key)
+                if asked is not None and asked > most:
+                    where = launch.grid.where("tune", key)
+                    raise UserError(f"{where}: tune.{key} {asked:g} is more than this machine shows, {most}; give less")
+        self._promoted(launch.sweep)
 
     def describe(self, launch: Launch) -> list[str]:
-        """The share of this machine that each run gets."""
-        if not to_start(launch.decisions):
-            return []
-        each = share(self._search, cores(), len(visible_gpus()))
-        return [f"on this machine, for each run: CPUs: {each.cpus:g}, GPUs: {each.gpus:g}"]
+        """How the search goes on, and the share of this machine that each run gets."""
+        each = share(self._study.block, cores(), len(visible_gpus()))
+        where = f"on the cluster at {self._address}" if self._address else "on this machine"
+        resources = f"{where}, {each.runs} at a time, for each run: CPUs: {each.cpus:g}, GPUs: {each.gpus:g}"
+        return [*described(self._study), resources]
 
     def start(self, launch: Launch) -> bool:
-        """Let Ray Tune train the runs of the plan, and wait for those left running. False after Ctrl-C."""
-        decisions = [
-            # It is reported like any other run; should it end without a result, it is resumed.
-            dataclasses.replace(decision, action=Action.RESUME) if is_left_running(decision) else decision
-            for decision in launch.decisions
-        ]
-        if not any(decision.action in STARTS for decision in decisions):
-            return True
-        return search(launch.sweep, self._search, launch.grid.metric, decisions)
+        """Train the runs of the plan and those that the search asks for. False after Ctrl-C."""
+        study, gpus = self._study, visible_gpus()
+        promoted = self._promoted(launch.sweep)
+        for folder in promoted:
+            note_state(folder, State.INTERRUPTED, "promoted", promoted=True)
+        planned = [one for one in launch.decisions if one.action in STARTS or is_left_running(one)]
+        wanted = [*promoted, *(launch.sweep.run(one.run) for one in planned)]
+        asked_before = len(study.reader.asked())
+
+        def order_in(folder: Path, again: bool) -> Order | None:
+            history = study.history()
+            queue = [one for one in wanted if not again or _goes_on(one)]
+            if again:
+                queue += [trial.folder for trial in history.all_open if trial.folder not in queue]
+            more = None if launch.more is None else max(0, launch.more + asked_before - len(study.reader.asked()))
+            # Those of the plan are written down in their turn, as they are asked for.
+            names = [one.name for one in queue if one.name not in set(self._unasked)]
+            more = None if more is None else more + len(queue) - len(names)
+            if not names and (more == 0 or not study.has_more(history)):
+                return None
+            return Order(
+                grid=launch.grid.file, sets=list(self._sets), block=study.block, sweep=launch.sweep.folder.resolve(),
+                queue=names, more=more, share=share(study.block, cores(), len(gpus)), gpus=list(gpus), folder=folder,
+                address=self._address,
+            )  # fmt: skip
+
+        board = Board(study, launch.sweep.folder)
+        supervisor = Supervisor(launch.sweep.folder / "ray.log", board.show, board.refresh)
+        with board:
+            finished = supervisor.carry_out(order_in, lambda: [trial.folder for trial in study.history().all_open])
+        history = study.history()
+        launch.sweep.commit(launch.grid, Expansion([], self._arithmetic(history, 0)), study.runs(history))
+        return finished
+
+    def _promoted(self, sweep: SweepDir) -> list[RunDir]:
+        """The runs that `--promote` names. Raises `UserError` unless each is one that was stopped early."""
+        stopped = [trial.folder for trial in self._study.history().trials if trial.outcome is Outcome.STOPPED_EARLY]
+        found = []
+        for prefix in self._promote:
+            chosen = [folder for folder in stopped if folder.name.startswith(prefix)]
+            if len(chosen) != 1:
+                count = "no run that was stopped early begins" if not chosen else f"{len(chosen)} such runs begin"
+                raise UserError(f"--promote {prefix}: {count} with it; --status shows them")
+            found += chosen
+        return found
 
     def conclude(self, launch: Launch, console: Console) -> int:
         """Print which run is the best and write its configuration. Raises `UserError` if no run is complete."""
-        sweep, metric = launch.sweep, launch.grid.metric
-        winner = best(sweep, metric, launch.everything)
-        if winner is None:
+        sweep, metric, study = launch.sweep, launch.grid.metric["name"], self._study
+        history = study.history()
+        ranked = study.ranked(history.trials)
+        if not ranked:
             raise UserError(f"no run of {sweep.folder} is complete; its runs' attempts/*/stderr say why")
-        run, value = winner
-        atomic_write(sweep.folder / "best.yaml", run_config.dump(run.config))
-        values = ", ".join(f"{key}={shown(value)}" for key, value in run.values.items())
-        console.print(f"best: {run.config.name}, {metric['name']} {value:.4f}: {values}", highlight=False)
+        best, score = ranked[0], study.scheduler(history.trials).score(ranked[0].curve)
+        atomic_write(sweep.folder / "best.yaml", run_config.dump(best.run.config))
+        values = ", ".join(f"{key}={shown(value)}" for key, value in best.run.values.items())
+        console.print(f"best: {best.folder.name}, {metric} {score:.4f}: {values}", highlight=False)
         console.print(f"its configuration: {sweep.folder / 'best.yaml'}", highlight=False)
+        bad = sum(trial.outcome in (Outcome.FAILED, Outcome.UNTRAINABLE) for trial in history.trials)
+        if bad:
+            console.print(f"{bad} failed or cancelled (--retry resumes them; --status says why)", highlight=False)
         return 0
 
 
@@ -158,130 +200,8 @@ def check_metric(loaded: Grid, runs: Sequence[Run]) -> None:
             )
 
 
-def search(sweep: SweepDir, block: TuneBlock, metric: Mapping[str, str], decisions: Sequence[Decision]) -> bool:
-    """Let Ray Tune run the plan. What is left as it is takes part with what it reported, so that ASHA can compare.
-
-    Returns whether every run came to its end, its own or ASHA's: not so after Ctrl-C.
-    """
-    ended: set[str] = set()
-    known = [d for d in decisions if d.action not in STARTS and sweep.run(d.run).epochs()]
-    wanted = [d for d in decisions if d.action in STARTS]
-    gpus = visible_gpus()
-    each = share(block, cores(), len(gpus))
-    with contextlib.ExitStack() as stack:
-        private = stack.enter_context(ray_cluster.private_folder())
-        import ray
-
-        storage = str(private / "notes")  # Ray's own; ours are in the run directories
-        Path(storage).mkdir()
-        common = _common_config(metric, each, gpus, storage)
-        space = [{**common, **_trial_config(sweep, decision)} for decision in [*known, *wanted]]
-        stack.callback(ray.shutdown)
-        stack.enter_context(handled(_interrupt, REQUESTS))
-        try:
-            dashboard = ray_cluster.start(private, len(gpus))
-        except (KeyboardInterrupt, SystemExit):  # Ray's own handler of SIGTERM exits
-            return False
-        stack.enter_context(handled(_interrupt, REQUESTS))  # Ray has replaced the handlers
-        say(f"Ray dashboard: {dashboard}   its token: {ray_cluster.token_file(private)}")
-        say(f"curves: tensorboard --logdir {sweep.folder}")
-        epochs = max(decision.run.config.train.epochs for decision in decisions)
-        _tuner(block, metric, each, epochs, space, storage, _progress(metric["name"], ended)).fit()
-    cut_off = [folder for d in wanted if (folder := sweep.run(d.run)).name not in ended]
-    for folder in cut_off:
-        note_state(folder, State.INTERRUPTED, "stopped on request")
-    return not cut_off
-
-
-def _tuner(
-    block: TuneBlock,
-    metric: Mapping[str, str],
-    each: Share,
-    epochs: int,
-    space: Sequence[Mapping[str, Any]],
-    storage: str,
-    progress: Any,
-) -> Any:
-    """Ray's tuner of the trials in `space`, of at most so many `epochs`."""
-    from ray import tune
-
-    class RayTrial(Trial, tune.Trainable):  # type: ignore[misc]
-        pass
-
-    scheduler = tune.schedulers.ASHAScheduler(
-        time_attr="epoch",
-        max_t=epochs,
-        grace_period=block.grace_epochs,
-        reduction_factor=block.reduction_factor,
-    )
-    return tune.Tuner(
-        tune.with_resources(RayTrial, {"cpu": each.cpus, "gpu": each.gpus}),
-        param_space={"run": tune.grid_search(space)},
-        tune_config=tune.TuneConfig(
-            metric="metric",
-            mode="max" if metric["goal"] == "maximize" else "min",
-            scheduler=scheduler,
-            max_concurrent_trials=block.max_parallel,
-            trial_dirname_creator=lambda trial: trial.trial_id,
-        ),
-        run_config=tune.RunConfig(storage_path=storage, callbacks=[progress], verbose=0),
-    )
-
-
-def _progress(metric: str, ended: set[str]) -> Any:
-    """A callback of Ray's that prints a line for each epoch, and adds runs that come to their end to `ended`."""
-    from ray import tune
-
-    class Progress(tune.Callback):
-        def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
-            name = Path(trial.config["run"]["folder"]).name
-            say(f"{name} epoch {result['epoch']} {metric} {result['metric']:.4f}")
-
-        def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-            ended.add(Path(trial.config["run"]["folder"]).name)
-
-    return Progress()
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Handle a request to stop as Ctrl-C, which Ray Tune handles itself: it lets the runs save a checkpoint."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background, before Ray Tune handles it
-        raise KeyboardInterrupt
-    signal.raise_signal(signal.SIGINT)
-
-
-def _common_config(metric: Mapping[str, str], each: Share, gpus: Sequence[str], locks: str) -> dict[str, Any]:
-    """What `Trial.setup` gets of every run."""
-    return {
-        "metric": metric["name"],
-        "worst": -math.inf if metric["goal"] == "maximize" else math.inf,
-        "threads": max(1, int(each.cpus)),
-        "gpus": each.gpus,
-        "parts": each.parts(),
-        "near": {gpu: sorted(cpus) for gpu, cpus in near_cpus(gpus).items()},
-        "locks": locks,
-    }
-
-
-def _trial_config(sweep: SweepDir, decision: Decision) -> dict[str, Any]:
-    """What `Trial.setup` gets of a run alone."""
-    return {
-        "folder": str(sweep.run(decision.run).path.resolve()),
-        "train": decision.action in STARTS,
-        "began": time.time(),
-    }
-
-
-def best(sweep: SweepDir, metric: Mapping[str, str], runs: Sequence[Run]) -> tuple[Run, float] | None:
-    """The complete run with the best metric, and that; None if no run is complete."""
-    better = max if metric["goal"] == "maximize" else min
-    scored = []
-    for run in runs:
-        folder = sweep.run(run)
-        values = [epoch[metric["name"]] for epoch in folder.epochs() if metric["name"] in epoch]
-        if folder.result(run.config.signature) and values:
-            scored.append((better(values) if metric["scope"] == "best" else values[-1], run))
-    if not scored:
-        return None
-    value, run = better(scored, key=lambda pair: pair[0])
-    return run, value
+def _goes_on(folder: RunDir) -> bool:
+    """Whether a run of an order that was cut off has not come to its end."""
+    state = folder.state()
+    is_stopped = state.stopped_epoch is not None and not state.promoted
+    return folder.result() is None and not is_stopped and state.state not in ENDED_BADLY

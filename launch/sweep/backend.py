@@ -22,7 +22,8 @@ Leftovers = dict[str, list[Path]]  # a description of files -> their paths
 class Launch:
     """A launch: the `decisions` about the selected runs of a grid; `everything` is the whole grid.
 
-    `after` are the jobs of SLURM that the runs wait for, by id.
+    `after` are the jobs of SLURM that the runs wait for, by id. `more` is how many runs may be started beside those of
+    the decisions, by an engine that chooses runs by itself; None: as many as it wants.
     """
 
     grid: Grid
@@ -30,6 +31,7 @@ class Launch:
     sweep: SweepDir
     decisions: Sequence[Decision]
     after: Sequence[str] = ()
+    more: int | None = None
 
 
 class Backend(Protocol):
@@ -46,8 +48,8 @@ class Backend(Protocol):
     def configure(self, grid: Grid, everything: Sequence[Run], sets: Sequence[str]) -> None:
         """Read this engine's block of the grid. Raises `UserError` for what is wrong in it."""
 
-    def expand(self, grid: Grid, sets: Sequence[str], only: Sequence[str]) -> Expansion:
-        """The runs of a grid."""
+    def expand(self, sweep: SweepDir, grid: Grid, sets: Sequence[str], only: Sequence[str]) -> Expansion:
+        """The runs of a grid; those of a search as far as they are known."""
 
     def ranks(self, run: Run) -> int:
         """The number of processes that train a run together."""

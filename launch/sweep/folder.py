@@ -40,8 +40,11 @@ class SweepDir:
 
     def as_begun(self, expansion: Expansion) -> Expansion:
         """The same runs, each with the signature under which it was begun here: see `artnet/weights.py`."""
-        runs = [Run(as_begun(run.config, self.folder), run.values) for run in expansion.runs]
-        return Expansion(runs, expansion.arithmetic)
+        return Expansion([self.begun(run) for run in expansion.runs], expansion.arithmetic)
+
+    def begun(self, run: Run) -> Run:
+        """The same run, with the signature under which it was begun here."""
+        return Run(as_begun(run.config, self.folder), run.values)
 
     @contextlib.contextmanager
     def locked(self, engine: str, wait: bool) -> Iterator[None]:
@@ -157,7 +160,8 @@ def note_state(folder: RunDir, state: State, reason: str = "", **details: Any) -
         return
     recorded = folder.state()
     if details.get("launcher", recorded.launcher) != recorded.launcher:
-        recorded = RunState(cancelled=recorded.cancelled, exit_code=recorded.exit_code)
+        kept = ("cancelled", "exit_code", "judged_epoch", "stopped_epoch", "promoted")
+        recorded = RunState(**{name: getattr(recorded, name) for name in kept})
     recorded.model_copy(update={"state": state, "reason": reason, **details}).write(folder.state_file)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from ..grid import Run
 from ..grid.earlier import runs_of
 from .folder import SweepDir
-from .state import Found, Observation, State
+from .state import ENDED_WELL, Found, Observation, State
 
 Find = Callable[[SweepDir, Sequence[Run]], Observation]
 
@@ -24,4 +24,4 @@ def overview(sweep: SweepDir, find: Find) -> dict[Path, Found]:
 
 def is_well(now: Found) -> bool:
     """Whether a run has ended well: it is complete, or its search has stopped it early."""
-    return now.state is State.COMPLETE or now.reason.startswith("stopped by ASHA")
+    return now.state in ENDED_WELL or now.reason.startswith("stopped by ASHA")  # as earlier versions wrote

@@ -6,7 +6,7 @@
 | submitting, pending, running, requeued, unknown | leave | leave | cancel, start from scratch |
 | interrupted | resume | resume | start from scratch |
 | failed, out of memory, timed out, node failed, cancelled | leave | resume | start from scratch |
-| complete | leave | leave | start from scratch |
+| complete, stopped early | leave | leave | start from scratch |
 | cannot be read | leave | leave | leave |
 
 A run that is no longer in the grid is left; with `--prune` it is dropped: cancelled if alive, and marked as pruned.

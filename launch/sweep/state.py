@@ -5,6 +5,7 @@ running -> requeued -> pending              preempted, or out of time with budge
 running -> interrupted                      stopped on request or killed with its machine: a launch resumes it
 running -> failed | out_of_memory | timed_out | node_failed
 pending, running -> cancelled
+running -> stopped_early                    by its search: a good end
 any live state -> unknown -> any            the scheduler or the run's lock cannot be asked
 any state -> unreadable -> any              its folder cannot be read; it is left alone
 """
@@ -28,6 +29,7 @@ class State(StrEnum):
     REQUEUED = "requeued"
     INTERRUPTED = "interrupted"
     COMPLETE = "complete"
+    STOPPED_EARLY = "stopped_early"
     FAILED = "failed"
     OUT_OF_MEMORY = "out_of_memory"
     TIMED_OUT = "timed_out"
@@ -39,6 +41,8 @@ class State(StrEnum):
 
 LIVE = frozenset({State.SUBMITTING, State.PENDING, State.RUNNING, State.REQUEUED, State.UNKNOWN})
 ENDED_BADLY = frozenset({State.FAILED, State.OUT_OF_MEMORY, State.TIMED_OUT, State.NODE_FAILED, State.CANCELLED})
+
+ENDED_WELL = frozenset({State.COMPLETE, State.STOPPED_EARLY})
 
 # Signals sent from outside the program: they are no failure of the run.
 FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2}

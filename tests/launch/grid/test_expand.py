@@ -7,7 +7,8 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, BeforeValidator
 
-from launch.grid import expand, load, sample
+from launch.grid import expand, load
+from launch.grid.search_space import SearchSpace
 from tests.conftest import ROOT
 from tests.launch.grid.files import BASE, fails, grid
 
@@ -211,7 +212,8 @@ conditional: [{when: {seed: 0}, parameters: {train.epochs: {range: [7, 9]}}}]
     ]
     assert {run["train.epochs"] for run in runs if run["seed"] == 0} == {7, 8}
     drawn = "name: r\nfixed: {task: style}\nparameters: {seed: {choice: {range: [3, 5]}}}"
-    assert {run.config.seed for run in sample(grid(tmp_path, drawn), 20, 0).runs} == {3, 4}
+    space = SearchSpace(grid(tmp_path, drawn))
+    assert {space.random(0, number, seed=0)["seed"] for number in range(20)} == {3, 4}
 
 
 def test_paths_are_expanded_and_found_beside_the_grid_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
