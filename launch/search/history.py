@@ -104,7 +104,7 @@ class Reader:
 
     def asked(self) -> list[Asked]:
         """The lines of `search.jsonl`; before there is such a file, the runs that an earlier version has drawn."""
-        return log.read(self.file) or self._drawn_earlier()
+        return log.read(self.file) if self.file.exists() else self._drawn_earlier()
 
     def _drawn_earlier(self) -> list[Asked]:
         try:

@@ -160,13 +160,13 @@ class Study:
         line = _line(
             history.next_n, proposal.candidate, proposal.run, proposal.searcher, self.block.seed, proposal.values
         )
-        self.write([line])
+        log.append(self.reader.file, [line])
         return self.history().by_name[proposal.run.config.name]
 
-    def write(self, lines: Sequence[Asked]) -> None:
-        """Write down what is asked for, and before it what an earlier version had drawn."""
-        earlier = [] if log.read(self.reader.file) else self.reader.asked()
-        log.append(self.reader.file, [*earlier, *lines])
+    def begin(self) -> None:
+        """Write down what an earlier version has drawn, before the manifest names what is asked for now."""
+        if not self.reader.file.exists():
+            log.append(self.reader.file, self.reader.asked())
 
     def judge(self, name: str, epoch: int) -> bool:
         """Whether the run of this name is stopped after an `epoch`. It is recorded; each epoch is judged once."""
@@ -200,6 +200,14 @@ class Study:
         scored = [(scheduler.score(trial.curve), trial) for trial in complete]
         known = [(score, trial) for score, trial in scored if score == score]
         return [trial for _, trial in sorted(known, key=lambda pair: -pair[0] if scheduler.maximize else pair[0])]
+
+    def ask_again(self, history: History) -> list[Trial]:
+        """Ask for the runs that confirm the best configurations, all of which have ended. The lock must be held."""
+        lines = self.confirm(history)
+        log.append(self.reader.file, lines)
+        names = {line.name for line in lines}
+        confirming = self.history().confirming.values()
+        return [trial for group in confirming for trial in group if trial.folder.name in names]
 
     def confirm(self, history: History) -> list[Asked]:
         """The lines of the runs that confirm the best configurations and were not asked for yet."""

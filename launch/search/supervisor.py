@@ -91,7 +91,8 @@ class Supervisor:
                     self._refuse(order)
                 if is_ready and not order.address and time.monotonic() - looked > 1:
                     looked = time.monotonic()
-                    if "raylet" not in processes_of(driver.pid).values() and Path("/proc/self").exists():
+                    names = processes_of(driver.pid).values()
+                    if Path("/proc/self").exists() and driver.poll() is None and "raylet" not in names:
                         say("a process of Ray was killed; Ray is started again, and the runs go on")
                         return False
                 self.idle()

@@ -55,11 +55,8 @@ class StudySearcher(Searcher):
                 self.more = None if self.more is None else self.more - 1
                 self._add([trial])
                 return True
-            if not self.live and (lines := self.study.confirm(history)):
-                self.study.write(lines)
-                confirming = self.study.history().confirming.values()
-                names = {line.name for line in lines}
-                self._add([trial for group in confirming for trial in group if trial.folder.name in names])
+            if not self.live and (trials := self.study.ask_again(history)):
+                self._add(trials)
                 return True
         return False
 
@@ -75,11 +72,15 @@ class StudySearcher(Searcher):
         if folder is not None and error:
             note_state(folder, State.FAILED, "the Ray process that trained it was killed again and again")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing is pickled: the sweep's folder is the state."""
+        return {}
+
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the sweep's folder is the state."""
+        """Nothing, as above."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing."""
+        """Nothing, as above."""
 
 
 class StudyScheduler(FIFOScheduler):
@@ -89,6 +90,10 @@ class StudyScheduler(FIFOScheduler):
         super().__init__()
         self.study = study
         self.say = say
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing is pickled: the sweep's folder is the state."""
+        return {}
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Whether the run goes on."""

@@ -114,6 +114,9 @@ class SearchBackend(MachineBackend):
                     where = launch.grid.where("tune", key)
                     raise UserError(f"{where}: tune.{key} {asked:g} is more than this machine shows, {most}; give less")
         self._promoted(launch.sweep)
+        if not dry_run:
+            launch.sweep.folder.mkdir(parents=True, exist_ok=True)
+            self._study.begin()
 
     def describe(self, launch: Launch) -> list[str]:
         """How the search goes on, and the share of this machine that each run gets."""
@@ -154,7 +157,8 @@ class SearchBackend(MachineBackend):
         with board:
             finished = supervisor.carry_out(order_in, lambda: [trial.folder for trial in study.history().all_open])
         history = study.history()
-        launch.sweep.commit(launch.grid, Expansion([], self._arithmetic(history, 0)), study.runs(history))
+        runs = study.runs(history) or launch.everything
+        launch.sweep.commit(launch.grid, Expansion([], self._arithmetic(history, len(runs))), runs)
         return finished
 
     def _promoted(self, sweep: SweepDir) -> list[RunDir]:
