@@ -104,7 +104,7 @@ class Grid:
                 message = f"unknown key {key!r} in {name}; the keys are {', '.join(model.model_fields)}"
             else:
                 written = None if key in given else self.document.written.get((name, key))
-                message = f"{name}.{config.explain(error, written=written)}"
+                message = f"{name}{'.' if key else ': '}{config.explain(error, written=written)}"
             where = f"--{key.replace('_', '-')}" if key in given else self.where(name, *([key] if key else []))
             raise UserError(f"{where}: {message}") from None
 

@@ -9,12 +9,15 @@ import os
 import shutil
 import sys
 import threading
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from artnet.rundir import RunDir
+from shards.errors import UserError
 
 from ..grid import load
 from ..host.gpus import near_cpus
@@ -64,6 +67,20 @@ def main() -> None:
     def emit(**event: Any) -> None:
         events.write(json.dumps(event) + "\n")
 
+    try:
+        drive(order, emit)
+    except UserError as error:
+        emit(refused=str(error))
+        raise SystemExit(2) from None
+    except Exception as error:  # of Ray, whatever it is: the launcher starts it again
+        traceback.print_exc()
+        emit(failed=f"{type(error).__name__}: {error}"[:300])
+        raise SystemExit(1) from None
+    emit(done=True)
+
+
+def drive(order: Order, emit: Callable[..., None]) -> None:
+    """Start Ray and let it train the runs."""
     sweep, loaded = SweepDir(order.sweep), load(order.grid)
     study = Study(sweep, loaded, order.block, order.sets)
     token = "" if order.address else str(ray_cluster.token_file(order.folder))
@@ -75,7 +92,6 @@ def main() -> None:
     notes = order.folder / "notes"  # Ray's own; ours are in the run directories
     notes.mkdir(exist_ok=True)
     tune_runs(study, queue, order.more, order.share.runs, common, notes, lambda text, **more: emit(say=text, **more))
-    emit(done=True)
 
 
 def _end_with_launcher(folder: Path) -> None:

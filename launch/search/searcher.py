@@ -192,7 +192,8 @@ def _qmc(question: Question) -> Values:
     if not first:
         return drawn
     sequence = qmc.Sobol(len(first), rng=np.random.default_rng([question.seed, question.point]))
-    sequence.fast_forward(question.covered)
+    if question.covered:
+        sequence.fast_forward(question.covered)
     return _filled(question, first, sequence.random(1)[0])
 
 

@@ -84,6 +84,11 @@ class Supervisor:
                     return False
                 if "done" in event:
                     return True
+                if "refused" in event:
+                    raise UserError(event["refused"])
+                if "failed" in event:
+                    say(f"Ray failed ({event['failed']}); it is started again, and the runs go on")
+                    return False
                 is_ready = is_ready or "dashboard" in event
                 if event:
                     self.show(event)

@@ -1,5 +1,6 @@
 """Ray Tune's interfaces over a study: its searcher asks, its scheduler judges, and neither keeps a state."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -97,12 +98,21 @@ class StudyScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Whether the run goes on."""
-        name, epoch = Path(trial.config["run"]["folder"]).name, int(result["epoch"])
-        self.say(f"{name} epoch {epoch} {self.study.grid.metric['name']} {result['metric']:.4f}", epoch=epoch)
-        if not result.get("done") and self.study.judge(name, epoch):
+        name, epoch = self._say(trial, result)
+        if self.study.judge(name, epoch):
             self.say(f"{name}: stopped early after epoch {epoch}")
             return str(TrialScheduler.STOP)
         return str(TrialScheduler.CONTINUE)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """The last epoch of a run, which is not judged any more."""
+        self._say(trial, result)
+
+    def _say(self, trial: Any, result: dict[str, Any]) -> tuple[str, int]:
+        name, epoch = Path(trial.config["run"]["folder"]).name, int(result["epoch"])
+        if math.isfinite(result["metric"]):  # else it has ended without an epoch more
+            self.say(f"{name} epoch {epoch} {self.study.grid.metric['name']} {result['metric']:.4f}", epoch=epoch)
+        return name, epoch
 
 
 def tune_runs(

@@ -142,7 +142,8 @@ class SearchBackend(MachineBackend):
                 queue += [trial.folder for trial in history.all_open if trial.folder not in queue]
             more = None if launch.more is None else max(0, launch.more + asked_before - len(study.reader.asked()))
             # Those of the plan are written down in their turn, as they are asked for.
-            names = [one.name for one in queue if one.name not in set(self._unasked)]
+            unasked = set(self._unasked).difference(line.name for line in study.reader.asked())
+            names = [one.name for one in queue if one.name not in unasked]
             more = None if more is None else more + len(queue) - len(names)
             if not names and (more == 0 or not study.has_more(history)):
                 return None
