@@ -3,19 +3,16 @@
 import contextlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from artnet.config import flatten
 from artnet.rundir import RunDir
-from artnet.weights import as_begun
 from shards.errors import UserError
 
-from ..grid import Run
 from ..grid.earlier import runs_of
 from ..grid.search_space import SearchSpace
-from ..grid.space import Values
 from ..sweep.folder import SweepDir
 from ..sweep.state import ENDED_BADLY, State
 from . import log
@@ -82,7 +79,7 @@ class Reader:
         self.file = sweep.folder / "search.jsonl"
         self._known_sweeps = known
         self._curves: dict[Path, tuple[tuple[int, int], Curve, float]] = {}
-        self._runs: dict[str, tuple[int, Values, Run] | None] = {}
+        self._placed: dict[str, Trial | None] = {}
 
     def read(self) -> History:
         """The history as it is now."""
@@ -90,11 +87,13 @@ class Reader:
         confirming: dict[int, list[Trial]] = {}
         lines = self.asked()
         for asked in lines:
-            placed = self._placed(asked)
+            if asked.signature not in self._placed:
+                self._placed[asked.signature] = self._place(asked)
+            placed = self._placed[asked.signature]
             if placed is None:
                 strangers.append(asked.name or asked.signature)
                 continue
-            trial = self._trial(asked.n, placed, asked.searcher)
+            trial = self._now(placed)
             if asked.confirms is None:
                 trials.append(trial)
             else:
@@ -122,31 +121,24 @@ class Reader:
                     )
         return found
 
-    def _placed(self, asked: Asked) -> tuple[int, Values, Run] | None:
-        """The point, the values and the run of a line; None if the space no longer holds it."""
-        if asked.signature not in self._runs:
-            self._runs[asked.signature] = self._place(asked)
-        return self._runs[asked.signature]
-
-    def _place(self, asked: Asked) -> tuple[int, Values, Run] | None:
+    def _place(self, asked: Asked) -> Trial | None:
+        """The trial of a line, before it has begun; None if the space no longer holds it."""
         seed = {"seed": asked.seed} if asked.confirms is not None else {}
         try:
             candidate = self.space.candidate(asked.values | seed)
             placed = self.space.place(candidate.flat)
-            run = candidate.run(self.space.grid)
-            run = Run(as_begun(run.config, self.sweep.folder), run.values)
+            run = self.sweep.begun(candidate.run(self.space.grid))
         except (UserError, KeyError):
             return None
         if placed is None or run.config.signature != asked.signature:
             return None
-        return (*placed, run)
+        return Trial(asked.n, *placed, run, asked.signature, self.sweep.run(run), asked.searcher)
 
-    def _trial(self, n: int, placed: tuple[int, Values, Run], searcher: str) -> Trial:
-        point, values, run = placed
-        folder = self.sweep.run(run)
-        outcome, epochs = _outcome(folder, run.config.signature)
-        curve, hours = self.curve(folder)
-        return Trial(n, point, values, run, folder, searcher, outcome, curve[:epochs], hours)
+    def _now(self, trial: Trial) -> Trial:
+        """A trial as it stands now."""
+        outcome, epochs = _outcome(trial.folder, trial.signature)
+        curve, hours = self.curve(trial.folder)
+        return replace(trial, outcome=outcome, curve=curve[:epochs], hours=hours)
 
     @cached_property
     def known(self) -> list[Trial]:
@@ -160,7 +152,9 @@ class Reader:
                     placed = self.space.place(flatten(folder.config()))
                     if placed and (run := self.space.run(placed[1])).config.signature == signature:
                         curve, hours = self.curve(folder)
-                        new = Trial(-len(found) - 1, *placed, run, folder, "known", Outcome.COMPLETE, curve, hours)
+                        new = Trial(
+                            -len(found) - 1, *placed, run, signature, folder, "known", Outcome.COMPLETE, curve, hours
+                        )  # fmt: skip
                         found.setdefault(signature, new)
         return list(found.values())
 

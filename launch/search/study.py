@@ -71,10 +71,10 @@ class Study:
             placed = self.space.place(proposal.candidate.flat)
             if placed is None:
                 break
-            folder = self.sweep.run(proposal.run)
-            new = Trial(ahead.next_n, placed[0], placed[1], proposal.run, folder, proposal.searcher)
+            run = proposal.run
+            new = Trial(ahead.next_n, *placed, run, run.config.signature, self.sweep.run(run), proposal.searcher)
             ahead = replace(ahead, trials=[*ahead.trials, new], next_n=ahead.next_n + 1)
-            runs.append(proposal.run)
+            runs.append(run)
             if len(runs) >= MAX_RUNS:
                 break
         return runs

@@ -32,13 +32,9 @@ class Trial:
     point: int
     values: Values
     run: Run
+    signature: str
     folder: RunDir
     searcher: str
     outcome: Outcome = Outcome.OPEN
     curve: Curve = ()
     hours: float = 0.0
-
-    @property
-    def signature(self) -> str:
-        """The signature of its run."""
-        return self.run.config.signature

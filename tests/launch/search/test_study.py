@@ -15,7 +15,8 @@ from tests.launch.grid.files import fails
 
 from .simulated import SPACE, fail, peak, run, study, train
 
-SEARCHERS = ["tpe", "gp", "cmaes", "qmc", "random"]
+GP = pytest.param("gp", marks=pytest.mark.slow)
+SEARCHERS = ["tpe", GP, "cmaes", "qmc", "random"]
 
 
 @pytest.mark.parametrize("searcher", SEARCHERS)
@@ -32,7 +33,7 @@ def test_a_search_that_is_killed_after_each_step_asks_the_same(tmp_path, searche
     assert run(other) != whole
 
 
-@pytest.mark.parametrize("searcher", ["tpe", "gp", "cmaes"])
+@pytest.mark.parametrize("searcher", ["tpe", GP, "cmaes"])
 def test_a_searcher_learns(tmp_path, searcher):
     block = {"searcher": searcher, "trials": 40, "scheduler": "none"}
     tried = run(study(tmp_path, block))
