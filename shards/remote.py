@@ -28,8 +28,9 @@ from typing import Any, TypeVar
 from fsspec.core import url_to_fs
 
 from .errors import UserError
-from .files import atomic_open, atomic_write, file_sha256, is_url, locked_patiently, remove_leftovers
+from .files import atomic_open, atomic_write, file_sha256, is_url, remove_leftovers
 from .index import INDEX_NAME, Index, read_index
+from .locks import locked_patiently
 from .progress import progress
 from .urls import check_url
 

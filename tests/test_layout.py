@@ -21,7 +21,7 @@ ROOMS = {
     "launch.cluster": ("launch.sweep", "launch.host", "launch.grid", "launch.console", "artnet", "shards"),
     "launch.machine": ("launch.sweep", "launch.host", "launch.grid", "launch.console", "artnet", "shards"),
     "launch.sweep": ("launch.host", "launch.grid", "artnet", "shards"),
-    "launch.host": ("shards.errors", "shards.files", "shards.workers"),
+    "launch.host": ("shards.errors", "shards.files", "shards.locks", "shards.workers"),
     "launch.grid": (
         "artnet.config", "artnet.formats", "artnet.rundir", "artnet.weights", "shards.errors", "shards.numbers",
     ),
@@ -48,7 +48,8 @@ ROOMS = {
     "artnet.provenance": ("artnet.private",),
     "artnet.stop": ("artnet.rundir",),
     "artnet.rundir": (
-        "artnet.config", "artnet.errors", "artnet.formats", "shards.errors", "shards.files", "shards.streams",
+        "artnet.config", "artnet.errors", "artnet.formats", "shards.errors", "shards.files", "shards.locks",
+        "shards.streams",
     ),
     "artnet.config": ("artnet.formats", "shards.errors", "shards.files", "shards.numbers"),
     "artnet.formats": ("shards.errors",),

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from artnet.rundir import RunDir, RunState
-from shards.files import LockError, is_locked
+from shards.locks import LockError, is_locked
 
 from ..grid import Run
 from ..sweep.attempt import last_lines, last_outcome

@@ -26,7 +26,8 @@ from pathlib import Path
 from artnet import provenance
 from artnet.private import is_private
 from shards.errors import UserError
-from shards.files import atomic_write, locked_patiently
+from shards.files import atomic_write
+from shards.locks import locked_patiently
 
 from . import verified
 

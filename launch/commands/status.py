@@ -13,7 +13,8 @@ from rich.live import Live
 from rich.text import Text
 
 from artnet.rundir import MAX_LINE, RunDir, numbers, parse_object
-from shards.files import LockError, is_locked, open_regular
+from shards.files import open_regular
+from shards.locks import LockError, is_locked
 from shards.streams import reader_has_gone
 
 from ..grid import Run

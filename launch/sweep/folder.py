@@ -11,18 +11,11 @@ from artnet.formats import FORMAT
 from artnet.rundir import RunDir, RunState, write_json
 from artnet.weights import as_begun
 from shards.errors import UserError
-from shards.files import (
-    LockError,
-    atomic_write,
-    is_locked,
-    locked,
-    locked_patiently,
-    open_log,
-    read_bounded,
-)  # fmt: skip
+from shards.files import atomic_write, open_log, read_bounded
+from shards.locks import LockError, by_whom, is_locked, locked, locked_patiently
 
 from ..grid import Expansion, Grid, Run
-from .state import LIVE, Found, State, on_this_machine
+from .state import ENDED_BADLY, LIVE, Found, State, on_this_machine
 
 
 class SweepDir:
@@ -52,7 +45,8 @@ class SweepDir:
                 hold = locked_patiently(self.lock, busy) if wait else locked(self.lock, wait_s=0)
                 stack.enter_context(hold)
             except BlockingIOError:
-                raise UserError(f"{busy}; wait for it or stop it, then run this again") from None
+                who = by_whom(self.lock)
+                raise UserError(f"{busy}{who}; wait for it or stop it, then run this again") from None
             # On a full disk, other launchers cannot name this engine.
             with contextlib.suppress(OSError, UserError), open_log(self.lock) as lock:
                 lock.truncate(0)
@@ -130,7 +124,8 @@ class SweepDir:
 def find_run(folder: RunDir, signature: str) -> Found:
     """The state of a run that has no scheduler, from its folder alone.
 
-    A lock that cannot be asked may be held: the run is unknown, not dead.
+    A lock that cannot be asked may be held: the run is unknown, not dead. Only how a run has ended is believed where
+    this user may not open the lock, as in a colleague's folder: nothing can be changed there.
     """
     recorded = folder.state()
     if error := folder.unreadable():
@@ -138,8 +133,10 @@ def find_run(folder: RunDir, signature: str) -> Found:
     complete = folder.result(signature) is not None
     try:
         state = on_this_machine(complete, not complete and folder.is_locked(), recorded.state)
-    except LockError as error:
-        return Found(State.UNKNOWN, str(error))
+    except LockError as unknown:
+        if not unknown.is_denied or recorded.state not in {*ENDED_BADLY, State.INTERRUPTED}:
+            return Found(State.UNKNOWN, str(unknown))
+        state = State(recorded.state)
     if state is State.INTERRUPTED and recorded.state != State.INTERRUPTED:
         return Found(state, "its launcher and its process are gone")
     if state is State.FAILED and recorded.state == State.COMPLETE:

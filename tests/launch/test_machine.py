@@ -19,7 +19,7 @@ from launch.host.signals import STOP
 from launch.host.slots import Slot
 from launch.sweep.folder import note_state
 from launch.sweep.state import State
-from shards.files import LockError
+from shards.locks import LockError
 from tests.conftest import ROOT
 
 

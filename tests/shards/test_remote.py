@@ -23,8 +23,8 @@ from artnet.config import build, dump, load, unflatten
 from launch import local, slurm
 from shards import remote
 from shards.errors import UserError
-from shards.files import locked
 from shards.index import read_index
+from shards.locks import locked
 from shards.reader import Reader
 from shards.remote import local_folder
 from shards.urls import check_url

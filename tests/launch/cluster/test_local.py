@@ -18,7 +18,7 @@ from launch.host.slots import Slot
 from launch.sweep.folder import note_state
 from launch.sweep.state import State
 from shards.errors import UserError
-from shards.files import LockError
+from shards.locks import LockError
 
 
 @pytest.fixture

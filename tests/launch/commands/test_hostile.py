@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-from collections.abc import Iterator
 
 import pytest
 
@@ -21,18 +20,7 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9
 FILES = ("state.json", "run.json", "result.json", "metrics.jsonl", "config.yaml")
 
 
-@pytest.fixture(autouse=True)
-def in_time() -> Iterator[None]:
-    """A test that hangs fails."""
-
-    def over(*_: object) -> None:
-        raise TimeoutError("still reading")
-
-    before = signal.signal(signal.SIGALRM, over)
-    signal.alarm(120)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+pytestmark = pytest.mark.usefixtures("in_time")
 
 
 def finished(tiny: TinyGrid) -> list[RunDir]:

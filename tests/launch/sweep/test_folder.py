@@ -12,7 +12,7 @@ from launch.sweep.attempt import TrainingProcess, attempt_folder
 from launch.sweep.folder import find_run, note_state
 from launch.sweep.state import Found, State
 from shards.errors import UserError
-from shards.files import LockError
+from shards.locks import LockError
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from launch.sweep.folder import find_run, note_state
 from launch.sweep.plan import Action, Policy, decide
 from launch.sweep.state import Found, State
 from shards.errors import UserError
-from shards.files import LockError, locked
+from shards.locks import LockError, locked
 from tests.conftest import ROOT, environment
 
 from ..tiny_grid import complete
