@@ -18,6 +18,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -38,6 +39,9 @@ MAX_JSON = 16_000_000  # bytes; run.json is the largest, with the uncommitted ch
 MAX_MANIFEST = 100_000_000  # bytes, for 10,000 runs
 MAX_METRICS = 500_000_000  # bytes
 MAX_LINE = 100_000  # bytes of a line of metrics
+
+# A line of `config.yaml` as it is written, without aliases; to read each file of hundreds of runs would take seconds.
+_PLAIN = re.compile(rb" *(- )?[\w./-]+(:( +[^\s&*!\[{|>].*)?)?")
 
 EXIT_STOPPED = 75  # how training ends when it was asked to stop: EX_TEMPFAIL of sysexits.h, run me again
 
@@ -255,6 +259,21 @@ class RunDir:
                 continue
             except OSError as error:
                 return error
+        return self._unlike_ours()
+
+    def _unlike_ours(self) -> OSError | None:
+        """Why `config.yaml` cannot be read, where it does not look as it is written here."""
+        try:
+            lines = read_bounded(self.config_file, run_config.MAX_BYTES).splitlines()
+            if not all(map(_PLAIN.fullmatch, lines)):
+                self.config()
+        except UserError as error:
+            said = str(error).removeprefix(str(self.config_file)).lstrip(": ")
+            return OSError(errno.EINVAL, said, str(self.config_file))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            return error
         return None
 
     def is_locked(self) -> bool:

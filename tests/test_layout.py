@@ -45,7 +45,7 @@ ROOMS = {
     "artnet.identity": ("artnet.weights", "artnet.config", "artnet.rundir", "shards.errors"),
     "artnet.weights": ("artnet.config", "artnet.rundir", "shards"),
     "artnet.processes": ("artnet.rundir", "artnet.stop", "shards.workers"),
-    "artnet.provenance": ("artnet.private",),
+    "artnet.provenance": ("artnet.private", "artnet.rundir"),
     "artnet.stop": ("artnet.rundir",),
     "artnet.rundir": (
         "artnet.config", "artnet.errors", "artnet.formats", "shards.errors", "shards.files", "shards.locks",

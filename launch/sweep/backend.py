@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from rich.console import Console
 
 from artnet.rundir import RunDir
+from shards.errors import UserError
 
 from ..grid import Expansion, Grid, Run
 from .folder import SweepDir
@@ -88,8 +89,11 @@ class Engines:
     others: Sequence[Backend] = ()
 
     def of(self, folder: RunDir) -> Backend:
-        """The engine that launched a run, according to its `state.json`; the door's own if none did."""
-        return self.by_name(folder.state().launcher) or self.own
+        """The engine that launched a run, according to its `state.json`; the door's own if none did or is named."""
+        try:
+            return self.by_name(folder.state().launcher) or self.own
+        except UserError:  # of a newer version
+            return self.own
 
     def by_name(self, name: str | None) -> Backend | None:
         """The engine of this name; None if there is none."""

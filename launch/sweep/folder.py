@@ -98,9 +98,11 @@ class SweepDir:
         gone = []
         for file in sorted(self.folder.glob("*/state.json")):
             folder = RunDir(file.parent)
-            if folder.name in known or (folder.state().pruned and folder.state().state not in LIVE):
+            if folder.name in known:
                 continue
             with contextlib.suppress(UserError):
+                if folder.state().pruned and folder.state().state not in LIVE:
+                    continue
                 config = folder.config()
                 if config.name == folder.name:
                     gone.append(Run(config, {}))
@@ -124,13 +126,19 @@ class SweepDir:
 def find_run(folder: RunDir, signature: str) -> Found:
     """The state of a run that has no scheduler, from its folder alone.
 
+    A file of a newer version cannot be read: the others are found all the same.
+
     A lock that cannot be asked may be held: the run is unknown, not dead. Only how a run has ended is believed where
     this user may not open the lock, as in a colleague's folder: nothing can be changed there.
     """
-    recorded = folder.state()
-    if error := folder.unreadable():
-        return Found(State.UNREADABLE, f"{error.filename}: {error.strerror}")
-    complete = folder.result(signature) is not None
+    try:
+        recorded = folder.state()
+        if error := folder.unreadable():
+            return Found(State.UNREADABLE, f"{error.filename}: {error.strerror}")
+        complete = folder.result(signature) is not None
+        folder.run()
+    except UserError as newer:
+        return Found(State.UNREADABLE, str(newer))
     try:
         state = on_this_machine(complete, not complete and folder.is_locked(), recorded.state)
     except LockError as unknown:
