@@ -89,11 +89,8 @@ class Engines:
     others: Sequence[Backend] = ()
 
     def of(self, folder: RunDir) -> Backend:
-        """The engine that launched a run, according to its `state.json`; the door's own if none did or is named."""
-        try:
-            return self.by_name(folder.state().launcher) or self.own
-        except UserError:  # of a newer version
-            return self.own
+        """The engine that launched a run, according to its `state.json`; the door's own if none did."""
+        return self.by_name(folder.state().launcher) or self.own
 
     def by_name(self, name: str | None) -> Backend | None:
         """The engine of this name; None if there is none."""
@@ -103,7 +100,14 @@ class Engines:
         """Find the states of runs, each with its own engine, in the same order."""
         found: dict[str, Found] = {}
         trouble, is_silent, age_s = "", False, 0.0
-        for engine, group in _grouped(runs, lambda run: self.of(sweep.run(run))):
+
+        def observer(run: Run) -> Backend:
+            try:
+                return self.of(sweep.run(run))
+            except UserError:  # `state.json` is of a newer version, which any engine finds
+                return self.own
+
+        for engine, group in _grouped(runs, observer):
             part = engine.find(sweep, group, fresh)
             found |= {name: dataclasses.replace(now, engine=engine.name) for name, now in part.found.items()}
             trouble, is_silent = trouble or part.trouble, is_silent or part.is_silent
