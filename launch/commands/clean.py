@@ -77,9 +77,7 @@ def find(
     }
     if whole:
         kinds |= engines.leftovers(sweep, list(folders.values()), found)
-        kinds["runs that --force replaced"] = sorted(
-            path for path in sweep.replaced.glob("*") if re.fullmatch(r".+\.[0-9]+", path.name)
-        )
+        kinds["runs that --force replaced"] = sweep.set_asides()
     for folder in sorted({path.parent for paths in kinds.values() for path in paths if not _is_inside(path, sweep)}):
         say(f"warning: {folder} is reached through a link to {folder.resolve()}; nothing is deleted there")
     inside = {what: [path for path in paths if _is_inside(path, sweep)] for what, paths in kinds.items()}

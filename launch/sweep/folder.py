@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -107,6 +108,11 @@ class SweepDir:
                 if config.name == folder.name:
                     gone.append(Run(config, {}))
         return gone
+
+    def set_asides(self) -> list[Path]:
+        """The folders in `replaced/` that `set_aside` has named; it may hold other things."""
+        name = r"[A-Za-z0-9_-]+_[a-z+]+_s[0-9]+-[0-9a-f]{8}\.[1-9][0-9]*"
+        return sorted(path for path in self.replaced.glob("*") if re.fullmatch(name, path.name) and path.is_dir())
 
     def set_aside(self, folder: RunDir) -> Path:
         """Move a run's folder to `replaced/`, so that the run starts from scratch and nothing is lost.
