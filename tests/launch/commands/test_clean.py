@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from launch.commands import clean
 from launch.commands.clean import in_words
 from launch.sweep.attempt import attempt_folder
 from launch.sweep.folder import note_state
@@ -91,9 +92,31 @@ def test_nothing_is_deleted_through_a_link(tiny, capfd, linked, within):
         place = (run.path if linked in ("attempts", "checkpoints") else tiny.sweep.folder) / linked
         place.symlink_to(elsewhere)
     before = sorted(elsewhere.rglob("*"))
+    assert tiny.call("local", "--clean", "--dry-run") == 0
+    assert f"{run.path if linked == 'run' else place}/" not in capfd.readouterr().out
     assert tiny.call("local", "--clean", "--yes") == 0
     assert sorted(elsewhere.rglob("*")) == before
     assert f"is reached through a link to {elsewhere}" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("linked", ["attempts", "replaced"])
+def test_what_becomes_a_link_while_the_user_is_asked_is_not_deleted(tiny, monkeypatch, linked):
+    run, *_ = tiny.plan(seeds=1)
+    complete(run)
+    place, names = (run.attempts, ("001", "002")) if linked == "attempts" else (tiny.sweep.replaced, (f"{run.name}.1",))
+    for parent in (place, tiny.root.parent / "thesis"):
+        for name in names:
+            (parent / name).mkdir(parents=True)
+            (parent / name / "chapter").touch()
+
+    def plant(question: str, yes: bool) -> bool:
+        place.rename(place.with_name("moved"))
+        place.symlink_to(tiny.root.parent / "thesis")
+        return True
+
+    monkeypatch.setattr(clean, "ask", plant)
+    assert tiny.call("local", "--clean", "--yes") == 0
+    assert all((tiny.root.parent / "thesis" / name / "chapter").exists() for name in names)
 
 
 def test_only_names_of_our_own_form_are_deleted_and_the_sweep_may_be_reached_by_a_link(tiny, capsys):

@@ -82,14 +82,18 @@ def test_a_log_that_has_no_end_costs_neither_time_nor_memory_and_the_others_are_
             assert said.err.count(b"cannot be read") == 1
 
 
-def test_nothing_in_a_sweep_steers_the_terminal(tiny, capfdbinary):
+def test_nothing_in_a_sweep_steers_the_terminal(tiny, fake_slurm, capfdbinary):
     folder, *_ = tiny.plan()
     attack = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\x9b1A\x08"  # the clipboard, the screen, the line above
     note_state(folder, State.FAILED, f"bad {attack}luck", launcher="local")
     (attempt_folder(folder, 1) / "stderr").write_text(f"a\t{attack}b\n")
     assert tiny.call("local", "--logs", folder.name) == 0
     assert b"a\t?]52;c;ZXZpbA==??[2J?1A?b" in capfdbinary.readouterr().out
-    running, *_ = tiny.folders[1:]
+    running, job = tiny.folders[1:]
+    note_state(job, State.RUNNING, launcher="slurm", job="7_0", job_name="artnet-tiny-00000001", position=0)
+    fake_slurm.add("7_0", "artnet-tiny-00000001", "FAILED", node=f"node{attack[-3:]}")
+    (tiny.sweep.folder / "slurm").mkdir()
+    (tiny.sweep.folder / "slurm" / "7_0.log").write_text(f"from{attack}srun")
     write_json(running.run_file, {"attempts": [{"host": f"host{attack}"}]})
     note_state(running, State.RUNNING, launcher="local")
     with running.locked():
@@ -99,6 +103,7 @@ def test_nothing_in_a_sweep_steers_the_terminal(tiny, capfdbinary):
     assert (
         b"luck" in printed
         and b"host?" in printed
+        and b"from?" in printed
         and not set(printed) & {0x07, 0x08, 0x1B}
         and b"\xc2\x9b" not in printed
     )
