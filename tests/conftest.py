@@ -98,7 +98,7 @@ def in_time() -> Iterator[None]:
         raise TimeoutError("this takes for ever")
 
     before = signal.signal(signal.SIGALRM, over)
-    signal.alarm(60)
+    signal.alarm(120)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)

@@ -27,6 +27,16 @@ def test_a_lost_result_is_the_reason_why_a_run_is_no_longer_complete(tmp_path, c
     assert find_run(run, "signature") == Found(State.FAILED, reason)
 
 
+def test_who_holds_a_sweep_or_a_run_is_named(tiny):
+    run, *_ = tiny.plan(seeds=1)
+    who = rf"\(process {os.getpid()} of \w+: .*\)"
+    with tiny.sweep.locked("local", wait=False), run.locked():
+        with pytest.raises(UserError, match=rf"another launcher is at work on .* {who}; wait for it or stop it"):
+            tiny.sweep.locked("local", wait=False).__enter__()
+        with pytest.raises(UserError, match=rf"is being trained by another process {who}; wait for it"):
+            run.locked().__enter__()
+
+
 def test_a_folder_that_was_deleted_is_not_made_again(tiny):
     run, *_ = tiny.plan(seeds=1)
     note_state(run, State.RUNNING, launcher="local")
