@@ -120,7 +120,8 @@ class SweepDir:
         Raises `UserError` if a process trains it, and `LockError` if that cannot be known.
         """
         if folder.is_locked():
-            raise UserError(f"{folder.path} is still being trained; wait for its process to end, then run this again")
+            who = by_whom(folder.lock_file)
+            raise UserError(f"{folder.path} is still being trained{who}; wait for its process to end, then try again")
         for number in itertools.count(1):
             place = self.replaced / f"{folder.name}.{number}"
             if not place.exists():

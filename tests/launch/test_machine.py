@@ -260,7 +260,7 @@ def test_a_launcher_that_waits_for_others_stops_on_request(trainable, number):
         assert waiting.wait() in (-number, 130)
     with run.locked():
         waiting = trainable.fork("local")
-        while "still running since an earlier launch" not in waiting.stderr:
+        while "still running since an earlier launch (process " not in waiting.stderr:
             assert waiting.returncode is None
             time.sleep(0.02)
         waiting.kill(number)
