@@ -25,7 +25,15 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shards.errors import UserError
-from shards.files import atomic_write, is_locked, locked, open_regular, read_bounded, remove_leftovers
+from shards.files import (
+    atomic_write,
+    held_by,
+    is_locked,
+    locked,
+    open_regular,
+    read_bounded,
+    remove_leftovers,
+)  # fmt: skip
 from shards.streams import harmless
 
 from . import config as run_config
@@ -230,7 +238,8 @@ class RunDir:
                 stack.enter_context(locked(self.lock_file, wait_s=1))
             except BlockingIOError:
                 raise UserError(
-                    f"{self.path} is being trained by another process; wait for it or choose another --run-dir"
+                    f"{self.path} is being trained by another process{held_by(self.lock_file)}; "
+                    "wait for it or choose another --run-dir"
                 ) from None
             remove_leftovers(self.checkpoints)
             yield

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import math
 import os
 import stat
 import sys
@@ -15,6 +14,10 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from .errors import UserError
+from .holder import holder, is_held, is_held_by_user
+
+PATIENCE_S = 600.0  # without a change in its folder, until a lock of another user's process is given up
+LOOK_S = 5.0  # between two looks at who holds a lock
 
 
 class LockError(UserError):
@@ -90,12 +93,12 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def open_regular(path: Path) -> Iterator[BinaryIO]:
-    """Open a file of which nothing is known for reading bytes.
+def open_regular(path: Path, flags: int = 0) -> Iterator[BinaryIO]:
+    """Open a file of which nothing is known for reading bytes, with more `flags` of `os.open`.
 
     Raises `OSError` if it is not a regular file: a pipe would be waited for, and a device has no end.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | flags)
     with open(descriptor, "rb") as file:  # noqa: PTH123
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
@@ -130,14 +133,45 @@ def remove_leftovers(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked_patiently(file: Path, busy: str) -> Iterator[None]:
-    """Hold the lock `file`; if another process holds it, print `busy` on stderr and wait without a time limit."""
+    """Hold the lock `file`; if another process holds it, print `busy` and its name on stderr, and wait.
+
+    A process of this user is waited for without a time limit. Others hold a lock while they work: raises `UserError`
+    once nothing in the lock's folder, or a folder in it, has changed for `PATIENCE_S`.
+    """
     with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(locked(file, wait_s=0))
-        except BlockingIOError:
-            print(f"{busy}; waiting for it to end", file=sys.stderr, flush=True)
-            stack.enter_context(locked(file, wait_s=math.inf))
+        seen, since, wait_s = 0, time.monotonic(), 0.0
+        while True:
+            try:
+                stack.enter_context(locked(file, wait_s))
+                break
+            except BlockingIOError:
+                who = held_by(file)
+            if not wait_s:
+                print(f"{busy}{who}; waiting for it to end", file=sys.stderr, flush=True)
+            now = _changes(file.parent)
+            if now != seen or is_held_by_user(file):
+                seen, since = now, time.monotonic()
+            elif time.monotonic() - since >= PATIENCE_S:
+                minutes = f"{PATIENCE_S / 60:g}"
+                raise UserError(f"{busy}{who} and has changed nothing for {minutes} minutes; have it ended, try again")
+            wait_s = min(PATIENCE_S, LOOK_S)
         yield
+
+
+def held_by(file: Path) -> str:
+    """The process that holds the lock `file`, in brackets behind a space; empty if that is not known."""
+    found = holder(file)
+    return f" ({found})" if found else ""
+
+
+def _changes(folder: Path) -> int:
+    """A number that changes when a file in `folder`, or in a folder in it, is made or written."""
+    total = 0
+    for pattern in ("*", "*/*"):
+        for path in folder.glob(pattern):
+            with contextlib.suppress(OSError):
+                total += path.lstat().st_mtime_ns
+    return total
 
 
 @contextlib.contextmanager
@@ -148,11 +182,7 @@ def locked(file: Path, wait_s: float) -> Iterator[None]:
     still holds it after that time, and `LockError`.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # NFS locks only what is open for writing. A link, as somebody may plant, would create a file elsewhere.
-        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o664)
-    except OSError as error:
-        raise LockError(file, error) from None
+    handle = open_lock(file)
     try:
         until = time.monotonic() + wait_s
         while True:
@@ -170,17 +200,42 @@ def locked(file: Path, wait_s: float) -> Iterator[None]:
         os.close(handle)
 
 
+def open_lock(file: Path) -> int:
+    """Open a file that is locked, create it if it does not exist, and return its descriptor. Raises `LockError`.
+
+    Who can read it can lock it: only its owner can, and the group of its folder if that can write there.
+    """
+    try:
+        # NFS locks only what is open for writing. A link, as somebody may plant, would create a file elsewhere.
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LockError(file, error) from None
+    found, folder = os.fstat(handle), file.parent.stat()
+    if not stat.S_ISREG(found.st_mode):
+        os.close(handle)
+        raise LockError(file, OSError(errno.EINVAL, "it is not a regular file"))
+    mode = 0o660 if folder.st_mode & stat.S_IWGRP and found.st_gid == folder.st_gid else 0o600
+    if found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) != mode:
+        with contextlib.suppress(OSError):  # file systems without modes
+            os.fchmod(handle, mode)
+    return handle
+
+
 def is_locked(file: Path) -> bool:
     """Whether a process on this machine holds the lock `file`. Raises `LockError` if that cannot be known."""
     try:
         # Shared: two that look at the same moment do not see one another, and it needs no permission to write, on NFS
         # either.
-        with open_regular(file) as handle:
+        with open_regular(file, os.O_NOFOLLOW) as handle:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise LockError(file, error) from None
+        # The locks of others are theirs alone to open, but the system lists those that are held.
+        known = is_held(file) if isinstance(error, PermissionError) else None
+        if known is None:
+            raise LockError(file, error) from None
+        return known
     return False

@@ -21,7 +21,7 @@ ROOMS = {
     "launch.cluster": ("launch.sweep", "launch.host", "launch.grid", "launch.console", "artnet", "shards"),
     "launch.machine": ("launch.sweep", "launch.host", "launch.grid", "launch.console", "artnet", "shards"),
     "launch.sweep": ("launch.host", "launch.grid", "artnet", "shards"),
-    "launch.host": ("shards.errors", "shards.files", "shards.workers"),
+    "launch.host": ("shards.errors", "shards.files", "shards.holder", "shards.workers"),
     "launch.grid": (
         "artnet.config", "artnet.formats", "artnet.rundir", "artnet.weights", "shards.errors", "shards.numbers",
     ),
