@@ -26,7 +26,8 @@ def test_the_holder_of_a_lock_is_named_without_its_escapes(tmp_path):
     file = tmp_path / ".lock"
     file.touch()
     assert holder(file) is None and is_held(file) is False
-    code = "#\x1b]52;c;x\x07\nimport fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print(1, flush=True); input()"
+    lock = "f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX)"
+    code = f"#\x1b]52;c;x\x07\nimport fcntl, sys; {lock}; print(1, flush=True); input()"
     command = [sys.executable, "-c", code, str(file)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
