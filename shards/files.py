@@ -5,6 +5,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from typing import IO, BinaryIO
 from .errors import UserError
 from .holder import holder, is_held, is_held_by_user
 
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")  # as mkstemp names them
 PATIENCE_S = 600.0  # without a change in its folder, until a lock of another user's process is given up
 LOOK_S = 5.0  # between two looks at who holds a lock
 
@@ -126,9 +128,13 @@ def file_sha256(path: Path) -> str:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of killed processes under `folder`. The caller must hold the folder's lock."""
-    for leftover in folder.rglob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
+    """Remove the temporary files of killed processes in `folder`, and in those below it unless it is a link.
+
+    The caller must hold the folder's lock.
+    """
+    for leftover in folder.glob(".*.tmp") if folder.is_symlink() else folder.rglob(".*.tmp"):
+        if _TEMPORARY.fullmatch(leftover.name):
+            leftover.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
