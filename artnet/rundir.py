@@ -19,6 +19,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -44,6 +45,7 @@ from .formats import FORMAT, check_format
 MAX_JSON = 16_000_000  # bytes; run.json is the largest, with the uncommitted changes of the code
 MAX_MANIFEST = 100_000_000  # bytes, for 10,000 runs
 MAX_METRICS = 500_000_000  # bytes
+MAX_EPOCHS = 100_000
 MAX_LINE = 100_000  # bytes of a line of metrics
 
 EXIT_STOPPED = 75  # how training ends when it was asked to stop: EX_TEMPFAIL of sysexits.h, run me again
@@ -217,17 +219,18 @@ class RunDir:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl`, in order, without broken ones, such as a line cut short by a crash."""
-        found = []
+        return list(self._metrics())
+
+    def _metrics(self) -> Iterator[dict[str, Any]]:
         with contextlib.suppress(OSError), open_regular(self.metrics_file) as file:
             while file.tell() < MAX_METRICS and (line := file.readline(MAX_LINE)):
                 if (value := parse_object(line)) is not None:
-                    found.append(value)
-        return found
+                    yield value
 
     def epochs(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl` that close an epoch, in order, as `numbers` of them."""
-        closed = [numbers(line) for line in self.metrics() if line.get("kind") == "epoch"]
-        return [line for line in closed if "epoch" in line]
+        closed = (numbers(line) for line in self._metrics() if line.get("kind") == "epoch")
+        return list(islice((line for line in closed if "epoch" in line), MAX_EPOCHS))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

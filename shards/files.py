@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import io
 import os
 import re
 import stat
@@ -12,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 from .errors import UserError
 from .holder import holder, is_held, is_held_by_user
@@ -95,7 +96,7 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def open_regular(path: Path, flags: int = 0) -> Iterator[BinaryIO]:
+def open_regular(path: Path, flags: int = 0) -> Iterator[io.BufferedReader]:
     """Open a file of which nothing is known for reading bytes, with more `flags` of `os.open`.
 
     Raises `OSError` if it is not a regular file: a pipe would be waited for, and a device has no end.
@@ -122,8 +123,8 @@ def is_url(name: str | Path) -> bool:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of a regular file's bytes, in hex. Raises `OSError` if it is none."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -187,7 +188,6 @@ def locked(file: Path, wait_s: float) -> Iterator[None]:
     The system releases it when the process ends, even if it is killed. Raises `BlockingIOError` if another process
     still holds it after that time, and `LockError`.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
     handle = open_lock(file)
     try:
         until = time.monotonic() + wait_s
@@ -212,6 +212,7 @@ def open_lock(file: Path) -> int:
     Who can read it can lock it: only its owner can, and the group of its folder if that can write there.
     """
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         # NFS locks only what is open for writing. A link, as somebody may plant, would create a file elsewhere.
         handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     except OSError as error:

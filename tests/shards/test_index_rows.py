@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shards import index
+from shards import index, verify
 from shards.errors import UserError
 from shards.index import read_index, write_index
 from shards.reader import Reader
@@ -75,6 +75,18 @@ def test_a_shard_that_is_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "0.tar")
     with pytest.raises(UserError, match=r"0\.tar cannot be read .*it is not a regular file"):
         Reader(read_index(tmp_path))
+
+
+@pytest.mark.parametrize("checksums", [{}, {"0.tar": "0" * 64}])
+def test_verify_says_what_is_wrong_with_hostile_shards(tmp_path, capsys, checksums):
+    write_index(tmp_path, [{**ROW, "key": "\x1b[2J"}], CLASSES, checksums, {})
+    (tmp_path / "0.tar").write_bytes(b"x" * 1000)
+    assert verify.main([str(tmp_path)]) == 1
+    assert "0.tar has changed since it was packed: 1 of 1 images are damaged, ?[2J" in capsys.readouterr().err
+    (tmp_path / "0.tar").unlink()
+    os.mkfifo(tmp_path / "0.tar")
+    assert verify.main([str(tmp_path)]) == 1
+    assert "0.tar cannot be read (it is not a regular file)" in capsys.readouterr().err
 
 
 def test_mutated_rows_are_read_or_refused_with_a_sentence(tmp_path):

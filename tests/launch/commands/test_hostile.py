@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from artnet import report
+from artnet import report, rundir
+from artnet.analysis.results import read_sweep
 from artnet.rundir import RunDir, write_json
 from launch.grid import expand, load
 from launch.sweep.folder import note_state
@@ -63,6 +64,20 @@ def test_a_file_that_cannot_be_read_to_its_end_costs_one_run(tiny, capsys, name,
     assert "2 runs: 1 complete, 1 cannot be read" in out
     assert str(file) in out
     report.write(tiny.sweep.folder)
+    if name != "result.json":  # as if it had not ended
+        folders[0].result_file.unlink()
+        report.write(tiny.sweep.folder)
+    first, second = read_sweep(tiny.sweep.folder).runs
+    assert (first.state, second.state) == ("cannot be read", "complete")
+    assert str(file) in first.reason
+    assert "cannot be read" in (tiny.sweep.folder / "report.html").read_text()
+
+
+def test_epochs_without_end_do_not_fill_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(rundir, "MAX_EPOCHS", 5)
+    run = RunDir(tmp_path)
+    run.metrics_file.write_text('{"kind": "epoch", "epoch": 1}\n' * 100)
+    assert len(run.epochs()) == 5
 
 
 def test_aliases_of_aliases_are_not_followed(tiny, capsys):
