@@ -13,8 +13,11 @@ from artnet import train
 from artnet.rundir import RunDir
 from shards import files, remote
 from shards.errors import UserError
+from shards.files import file_sha256
 from shards.remote import local_folder
 from tests.other_user import UID, as_other, needs_root, public_folder
+
+from .test_remote import edit_index
 
 TAR = "wikiart-000000.tar"
 GROUP = 54000
@@ -47,6 +50,37 @@ def test_another_user_uses_a_cache_that_is_not_theirs_but_only_if_it_is_right(pu
     os.truncate(folder / TAR, 5000)
     with as_other(lambda: local_folder(url)) as said:
         assert f"{folder} holds other shards than {url} and cannot be written" in said
+
+
+@needs_root
+def test_another_user_takes_no_forged_index_from_a_cache_that_is_not_theirs(public):
+    url = f"file://{public}/served"
+    folder = local_folder(url)
+    edit_index(folder, lambda about: about.update(seed=1))
+    with as_other(lambda: local_folder(url)) as said:
+        assert f"{folder} holds other shards than {url} and cannot be written" in said
+    folder.chmod(0o777)
+    with as_other(lambda: local_folder(url)) as said:
+        assert f"{folder} can be written, or was made, by any user of this machine" in said
+    folder.chmod(0o755)
+    edit_index(public / "served", lambda about: about["checksums"].update({"../x.tar": "0" * 64}))
+    planted = folder.with_name(file_sha256(public / "served" / "index.parquet"))
+    shutil.copytree(public / "served", planted)
+    with as_other(lambda: local_folder(url)) as said:
+        assert "names an unsafe shard" in said
+
+
+def test_a_cache_that_is_opened_to_all_during_a_wait_is_refused(public, monkeypatch):
+    folder = local_folder(f"file://{public}/served")
+
+    @contextlib.contextmanager
+    def waits(file, busy):
+        folder.chmod(0o777)
+        yield
+
+    monkeypatch.setattr(remote, "locked_patiently", waits)
+    with pytest.raises(UserError, match=f"{folder} can be written, or was made, by any user"):
+        local_folder(f"file://{public}/served")
 
 
 @needs_root
@@ -106,6 +140,8 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(public, monkeypatch, num
         monkeypatch.setattr(remote, "atomic_write", fails)
     with pytest.raises(UserError, match=r"cannot be (used|downloaded)|holds no complete copy") as caught:
         local_folder(url)
+    if number not in (errno.EACCES, errno.EROFS):  # then another user may write it
+        assert os.strerror(number) in str(caught.value)
     assert str(public / "cache") in str(caught.value) and "\n" not in str(caught.value)
 
 
