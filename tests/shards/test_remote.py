@@ -195,7 +195,7 @@ def test_ranks_that_waited_do_not_ask_a_dead_server_again(server: Server, capsys
 
 def test_an_incomplete_copy_is_not_used_without_a_server(server: Server):
     server.faults = {TAR: ["500"] * 2}
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=f"{TAR} cannot be downloaded"):
         local_folder(server.url)
     server.stop()
     with pytest.raises(UserError, match="cannot be downloaded"):
@@ -247,7 +247,7 @@ def test_other_urls_are_allowed(url: str):
 )  # fmt: skip
 def test_urls_that_fsspec_would_interpret_are_refused(url: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(remote, "url_to_fs", lambda *arguments, **options: pytest.fail("fsspec was asked"))
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=r"cannot be read; give a folder, or a URL that|holds a password"):
         local_folder(url)
 
 

@@ -92,8 +92,9 @@ def test_aliases_of_aliases_are_not_followed(tiny, capsys):
 def test_merges_of_merges_are_not_followed(tiny):
     tiny.write()
     merges = "".join(f"  b{n}: &b{n} {{<<: [{', '.join([f'*b{n - 1}'] * 9)}]}}\n" for n in range(1, 12))
-    tiny.file.write_text(f"x:\n  b0: &b0 {{k: 1}}\n{merges}")
-    with pytest.raises(UserError):
+    many = ", ".join(f"k{number}: 1" for number in range(2000))
+    tiny.file.write_text(f"x:\n  b0: &b0 {{{many}}}\n{merges}")
+    with pytest.raises(UserError, match=rf"^{tiny.file}:\d+: over 100,000 values once its .* are followed"):
         load(tiny.file)
 
 
