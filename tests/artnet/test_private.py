@@ -45,8 +45,8 @@ def test_ordinary_code_and_files_are_kept():
     "name",
     [".env", ".env.local", "prod.env", "a/.env", "server.pem", "server.KEY", "x.p12", "x.pfx", "x.ppk", "x.jks",
      "x.kdbx", "x.keytab", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519.old", ".netrc", "_netrc", ".pypirc",
-     ".npmrc", ".pgpass", ".htpasswd", ".git-credentials", ".ssh/config", ".aws/config", ".gnupg/x", ".kube/config", ".docker/config.json",
-     "credentials.json", "gcp-credential"],
+     ".npmrc", ".pgpass", ".htpasswd", ".git-credentials", ".ssh/config", ".aws/config", ".gnupg/x", ".kube/config",
+     ".docker/config.json", "credentials.json", "gcp-credential"],
 )  # fmt: skip
 def test_files_of_keys_and_passwords_are_known_by_their_names(name):
     assert is_private(name) and is_private(f"artnet/{name}")
