@@ -374,7 +374,9 @@ def test_models_look_different_and_the_same_on_all_figures(tmp_path: Path) -> No
 OUTSIDE = '{"name": "x", "runs": [{"name": "../y", "signature": "", "values": {}}]}'
 
 
-@pytest.mark.parametrize("text", [None, "{", '{"name": "x", "runs": []}', OUTSIDE])
+@pytest.mark.parametrize(
+    "text", [None, "{", '{"name": "x", "runs": []}', OUTSIDE, OUTSIDE.replace("../y", r"\u001b[2J")]
+)
 def test_wrong_input_is_one_sentence(tmp_path: Path, text: str | None, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = tmp_path / "sweep"
     if text is not None:
