@@ -20,6 +20,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -38,6 +39,7 @@ from .formats import FORMAT, check_format
 MAX_JSON = 16_000_000  # bytes; run.json is the largest, with the uncommitted changes of the code
 MAX_MANIFEST = 100_000_000  # bytes, for 10,000 runs
 MAX_METRICS = 500_000_000  # bytes
+MAX_EPOCHS = 100_000
 MAX_LINE = 100_000  # bytes of a line of metrics
 
 # A line of `config.yaml` as it is written, without aliases; to read each file of hundreds of runs would take seconds.
@@ -214,17 +216,18 @@ class RunDir:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl`, in order, without broken ones, such as a line cut short by a crash."""
-        found = []
+        return list(self._metrics())
+
+    def _metrics(self) -> Iterator[dict[str, Any]]:
         with contextlib.suppress(OSError), open_regular(self.metrics_file) as file:
             while file.tell() < MAX_METRICS and (line := file.readline(MAX_LINE)):
                 if (value := parse_object(line)) is not None:
-                    found.append(value)
-        return found
+                    yield value
 
     def epochs(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl` that close an epoch, in order, as `numbers` of them."""
-        closed = [numbers(line) for line in self.metrics() if line.get("kind") == "epoch"]
-        return [line for line in closed if "epoch" in line]
+        closed = (numbers(line) for line in self._metrics() if line.get("kind") == "epoch")
+        return list(islice((line for line in closed if "epoch" in line), MAX_EPOCHS))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -3,14 +3,18 @@
 import contextlib
 import errno
 import hashlib
+import io
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 from .errors import UserError
+
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")  # as mkstemp names them
 
 # The umask can only be read by setting it, which is not safe once there are threads: read it at import.
 _UMASK = os.umask(0)
@@ -77,12 +81,12 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def open_regular(path: Path) -> Iterator[BinaryIO]:
-    """Open a file of which nothing is known for reading bytes.
+def open_regular(path: Path, flags: int = 0) -> Iterator[io.BufferedReader]:
+    """Open a file of which nothing is known for reading bytes, with more `flags` of `os.open`.
 
     Raises `OSError` if it is not a regular file: a pipe would be waited for, and a device has no end.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | flags)
     with open(descriptor, "rb") as file:  # noqa: PTH123
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
@@ -104,12 +108,16 @@ def is_url(name: str | Path) -> bool:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of a regular file's bytes, in hex. Raises `OSError` if it is none."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of killed processes under `folder`. The caller must hold the folder's lock."""
-    for leftover in folder.rglob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
+    """Remove the temporary files of killed processes in `folder`, and in those below it unless it is a link.
+
+    The caller must hold the folder's lock.
+    """
+    for leftover in folder.glob(".*.tmp") if folder.is_symlink() else folder.rglob(".*.tmp"):
+        if _TEMPORARY.fullmatch(leftover.name):
+            leftover.unlink(missing_ok=True)

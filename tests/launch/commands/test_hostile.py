@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from artnet import report
+from artnet import report, rundir
+from artnet.analysis.results import read_sweep
 from artnet.rundir import RunDir, write_json
 from launch.grid import expand, load
 from launch.sweep.folder import note_state
@@ -52,6 +53,20 @@ def test_a_file_that_cannot_be_read_to_its_end_costs_one_run(tiny, capsys, name,
     assert "2 runs: 1 complete, 1 cannot be read" in out
     assert str(file) in out
     report.write(tiny.sweep.folder)
+    if name != "result.json":  # as if it had not ended
+        folders[0].result_file.unlink()
+        report.write(tiny.sweep.folder)
+    first, second = read_sweep(tiny.sweep.folder).runs
+    assert (first.state, second.state) == ("cannot be read", "complete")
+    assert str(file) in first.reason
+    assert "cannot be read" in (tiny.sweep.folder / "report.html").read_text()
+
+
+def test_epochs_without_end_do_not_fill_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(rundir, "MAX_EPOCHS", 5)
+    run = RunDir(tmp_path)
+    run.metrics_file.write_text('{"kind": "epoch", "epoch": 1}\n' * 100)
+    assert len(run.epochs()) == 5
 
 
 def test_aliases_of_aliases_are_not_followed_and_such_a_run_cannot_be_read(tiny, capsys):
@@ -119,8 +134,9 @@ def test_a_broken_answer_of_slurm_is_asked_for_again(tiny, fake_slurm, capsys, a
 def test_merges_of_merges_are_not_followed(tiny):
     tiny.write()
     merges = "".join(f"  b{n}: &b{n} {{<<: [{', '.join([f'*b{n - 1}'] * 9)}]}}\n" for n in range(1, 12))
-    tiny.file.write_text(f"x:\n  b0: &b0 {{k: 1}}\n{merges}")
-    with pytest.raises(UserError):
+    many = ", ".join(f"k{number}: 1" for number in range(2000))
+    tiny.file.write_text(f"x:\n  b0: &b0 {{{many}}}\n{merges}")
+    with pytest.raises(UserError, match=rf"^{tiny.file}:\d+: over 100,000 values once its .* are followed"):
         load(tiny.file)
 
 
