@@ -1,4 +1,4 @@
-"""Whether the weights that runs start from are there."""
+"""Whether the weights that runs start from are there and fit."""
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
