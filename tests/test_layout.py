@@ -59,10 +59,11 @@ ROOMS = {
 BARRED = {"launch": ("ray", "submitit", "torch")}  # run as a script, launch/ is first on the path and would shadow them
 PACKAGES = ("artnet", "launch", "shards")
 
-# Launchers know nothing of how a run is trained, only its configuration, its directory and its report.
+# Launchers know nothing of how a run is trained, only its configuration, its directory and its report, and ask whether
+# weights fit it.
 LAUNCH_MAY = (
-    "artnet.config", "artnet.formats", "artnet.private", "artnet.provenance", "artnet.report", "artnet.rundir",
-    "artnet.sources", "artnet.weights",
+    "artnet.config", "artnet.formats", "artnet.models.pretrained", "artnet.private", "artnet.provenance",
+    "artnet.report", "artnet.rundir", "artnet.sources", "artnet.weights",
 )  # fmt: skip
 
 
