@@ -10,6 +10,7 @@ So a run can resume at any step with any number of ranks.
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -87,8 +88,14 @@ def load(file: Path, device: torch.device, require_checksum: bool = True) -> Any
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # a damaged file can make the unpickler raise anything
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BrokenError(f"{file} is broken ({first})") from None
+        raise BrokenError(f"{file} is broken ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, of torch's without its advice and colours."""
+    text = re.split(r"\. (?:Please use|In PyTorch 2.6)", str(error).rpartition("WeightsUnpickler error: ")[2])[0]
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", text).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _tail(digest: "hashlib._Hash") -> bytes:

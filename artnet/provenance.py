@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.metadata
-import json
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .private import without_secrets
+from .rundir import read_json
 
 LIBRARIES = ("torch", "torchvision", "torchmetrics", "numpy", "pillow")
 MAX_DIFF = 200_000  # characters of uncommitted changes that are kept
@@ -28,9 +28,8 @@ def git_state() -> dict[str, Any]:
     In a copy of the code that a launcher made, `snapshot.json` holds the state of the repository.
     """
     folder = Path(__file__).resolve().parents[1]
-    with contextlib.suppress(OSError, ValueError):
-        noted = json.loads((folder / "snapshot.json").read_bytes())
-        return noted if isinstance(noted, dict) else {}
+    if noted := read_json(folder / "snapshot.json"):
+        return noted
     if not (folder / ".git").exists():
         return {}
 

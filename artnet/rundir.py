@@ -18,14 +18,17 @@ import contextlib
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shards.errors import UserError
-from shards.files import atomic_write, is_locked, locked, open_regular, read_bounded, remove_leftovers
+from shards.files import atomic_write, open_regular, read_bounded, remove_leftovers
+from shards.locks import by_whom, is_locked, locked
 from shards.streams import harmless
 
 from . import config as run_config
@@ -36,7 +39,11 @@ from .formats import FORMAT, check_format
 MAX_JSON = 16_000_000  # bytes; run.json is the largest, with the uncommitted changes of the code
 MAX_MANIFEST = 100_000_000  # bytes, for 10,000 runs
 MAX_METRICS = 500_000_000  # bytes
+MAX_EPOCHS = 100_000
 MAX_LINE = 100_000  # bytes of a line of metrics
+
+# A line of `config.yaml` as it is written, without aliases; to read each file of hundreds of runs would take seconds.
+_PLAIN = re.compile(rb" *(- )?[\w./-]+(:( +[^\s&*!\[{|>].*)?)?")
 
 EXIT_STOPPED = 75  # how training ends when it was asked to stop: EX_TEMPFAIL of sysexits.h, run me again
 
@@ -213,17 +220,18 @@ class RunDir:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl`, in order, without broken ones, such as a line cut short by a crash."""
-        found = []
+        return list(self._metrics())
+
+    def _metrics(self) -> Iterator[dict[str, Any]]:
         with contextlib.suppress(OSError), open_regular(self.metrics_file) as file:
             while file.tell() < MAX_METRICS and (line := file.readline(MAX_LINE)):
                 if (value := parse_object(line)) is not None:
-                    found.append(value)
-        return found
+                    yield value
 
     def epochs(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl` that close an epoch, in order, as `numbers` of them."""
-        closed = [numbers(line) for line in self.metrics() if line.get("kind") == "epoch"]
-        return [line for line in closed if "epoch" in line]
+        closed = (numbers(line) for line in self._metrics() if line.get("kind") == "epoch")
+        return list(islice((line for line in closed if "epoch" in line), MAX_EPOCHS))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -234,7 +242,8 @@ class RunDir:
                 stack.enter_context(locked(self.lock_file, wait_s=1))
             except BlockingIOError:
                 raise UserError(
-                    f"{self.path} is being trained by another process; wait for it or choose another --run-dir"
+                    f"{self.path} is being trained by another process{by_whom(self.lock_file)}; "
+                    "wait for it or choose another --run-dir"
                 ) from None
             remove_leftovers(self.checkpoints)
             yield
@@ -257,6 +266,21 @@ class RunDir:
                 continue
             except OSError as error:
                 return error
+        return self._unlike_ours()
+
+    def _unlike_ours(self) -> OSError | None:
+        """Why `config.yaml` cannot be read, where it does not look as it is written here."""
+        try:
+            lines = read_bounded(self.config_file, run_config.MAX_BYTES).splitlines()
+            if not all(map(_PLAIN.fullmatch, lines)):
+                self.config()
+        except UserError as error:
+            said = str(error).removeprefix(str(self.config_file)).lstrip(": ")
+            return OSError(errno.EINVAL, said, str(self.config_file))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            return error
         return None
 
     def is_locked(self) -> bool:

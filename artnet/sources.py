@@ -6,6 +6,7 @@ nothing is parsed, so that a plan takes milliseconds. Light to import (no torch)
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ _NO_EFFECT = (
     "artnet/heartbeat.py", "artnet/identity.py", "artnet/processes.py", "artnet/provenance.py", "artnet/sources.py",
     "shards/demo/",
 )  # fmt: skip
+_NAME = re.compile(r"(artnet|shards)(/[A-Za-z0-9_]{1,99}){1,9}\.py")  # what is recorded is read from here, and shown
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -35,13 +37,13 @@ def digests(root: Path = ROOT) -> dict[str, str]:
 def recorded(run: Mapping[str, Any]) -> list[dict[str, str]]:
     """The digests of the attempts that made a run, by the content of its `run.json`; none by an earlier version.
 
-    Attempts before one that began at step 0 left nothing in it.
+    Attempts before one that began at step 0 left nothing in it. Names that are not of such files are left out.
     """
     found = []
     for attempt in reversed(run.get("attempts", [])):
         sources = attempt.get("sources")
         if isinstance(sources, dict):
-            found.append({str(name): str(digest) for name, digest in sources.items()})
+            found.append({name: str(digest) for name, digest in sources.items() if _NAME.fullmatch(name)})
         if not attempt.get("from_step"):
             break
     return found
@@ -54,7 +56,7 @@ def changed(before: Mapping[str, str], root: Path = ROOT) -> list[str]:
     found = []
     for name, digest in before.items():
         file = root / name
-        if name.startswith(_NO_EFFECT) or not file.is_file():
+        if not _NAME.fullmatch(name) or name.startswith(_NO_EFFECT) or not file.is_file():
             continue
         content = file.read_bytes()
         if _hash(content) != digest.partition(" ")[0] and _tree(content) != digest.partition(" ")[2]:

@@ -32,7 +32,7 @@ def with_digest(config: RunConfig) -> RunConfig:
     if source is None or config.weights_sha256 or (source.is_dir() and RunDir(source).result() is None):
         return config
     try:
-        return config.model_copy(update={"weights_sha256": _digest(_file(source))})
+        return config.model_copy(update={"weights_sha256": _digest(file_of(source))})
     except OSError:
         return config
 
@@ -46,7 +46,7 @@ def check_readable(config: RunConfig) -> None:
     remedy = "give the file of a checkpoint"
     if key == "init_from":
         remedy = "train that run first, or name another run or checkpoint"
-    file = _file(source) if key == "init_from" else source
+    file = file_of(source) if key == "init_from" else source
     try:
         file.open("rb").close()
     except FileNotFoundError:
@@ -60,7 +60,7 @@ def check_digest(config: RunConfig) -> None:
     source = config.weights_source
     if source is None or not config.weights_sha256:
         return
-    file = _file(source)
+    file = file_of(source)
     with contextlib.suppress(OSError):  # whoever reads the file says why it cannot be read
         if _digest(file) != config.weights_sha256:
             raise UserError(
@@ -97,7 +97,8 @@ def _by_path(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"weights_sha256": None})
 
 
-def _file(source: Path) -> Path:
+def file_of(source: Path) -> Path:
+    """The file of weights that a run or a file gives: of a run, its best checkpoint."""
     return source / "checkpoints" / "best.pt" if source.is_dir() else source
 
 

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from artnet.rundir import RunDir
 from shards.errors import UserError
+from shards.locks import by_whom
 
 from .console import say
 from .grid import Expansion, Grid, Run, expand
@@ -92,7 +93,7 @@ class Pool:
             # A run of an unknown slot gets a negative number: it takes no slot of ours.
             slot = folder.state().slot
             self.active[-number if slot is None or slot in self.active else slot] = Active(decision, folder)
-            say(f"{folder.name}: still running since an earlier launch, waiting for it")
+            say(f"{folder.name}: still running since an earlier launch{by_whom(folder.lock_file)}, waiting for it")
         overall = self.bars.add_task("all runs", total=self.total, shown=f"0 of {self.total}")
         last_line = time.monotonic()
         while self.active or (waiting and not self.stopping):

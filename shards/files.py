@@ -2,28 +2,19 @@
 
 import contextlib
 import errno
-import fcntl
 import hashlib
-import math
+import io
 import os
+import re
 import stat
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 from .errors import UserError
 
-
-class LockError(UserError):
-    """It cannot be known whether a lock is held, or the lock cannot be taken, as on file systems without locks."""
-
-    def __init__(self, file: Path, error: OSError) -> None:
-        advice = "the file system must support file locks (flock), and the file must be yours to open"
-        super().__init__(f"the lock {file} cannot be used: {error.strerror or error}; {advice}")
-
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")  # as mkstemp names them
 
 # The umask can only be read by setting it, which is not safe once there are threads: read it at import.
 _UMASK = os.umask(0)
@@ -90,12 +81,12 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def open_regular(path: Path) -> Iterator[BinaryIO]:
-    """Open a file of which nothing is known for reading bytes.
+def open_regular(path: Path, flags: int = 0) -> Iterator[io.BufferedReader]:
+    """Open a file of which nothing is known for reading bytes, with more `flags` of `os.open`.
 
     Raises `OSError` if it is not a regular file: a pipe would be waited for, and a device has no end.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | flags)
     with open(descriptor, "rb") as file:  # noqa: PTH123
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
@@ -117,70 +108,16 @@ def is_url(name: str | Path) -> bool:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of a regular file's bytes, in hex. Raises `OSError` if it is none."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of killed processes under `folder`. The caller must hold the folder's lock."""
-    for leftover in folder.rglob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
+    """Remove the temporary files of killed processes in `folder`, and in those below it unless it is a link.
 
-
-@contextlib.contextmanager
-def locked_patiently(file: Path, busy: str) -> Iterator[None]:
-    """Hold the lock `file`; if another process holds it, print `busy` on stderr and wait without a time limit."""
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(locked(file, wait_s=0))
-        except BlockingIOError:
-            print(f"{busy}; waiting for it to end", file=sys.stderr, flush=True)
-            stack.enter_context(locked(file, wait_s=math.inf))
-        yield
-
-
-@contextlib.contextmanager
-def locked(file: Path, wait_s: float) -> Iterator[None]:
-    """Hold the lock `file`, which is created if it does not exist; wait up to `wait_s` seconds for it.
-
-    The system releases it when the process ends, even if it is killed. Raises `BlockingIOError` if another process
-    still holds it after that time, and `LockError`.
+    The caller must hold the folder's lock.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # NFS locks only what is open for writing. A link, as somebody may plant, would create a file elsewhere.
-        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o664)
-    except OSError as error:
-        raise LockError(file, error) from None
-    try:
-        until = time.monotonic() + wait_s
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= until:
-                    raise
-                time.sleep(0.05)
-            except OSError as error:
-                raise LockError(file, error) from None
-        yield
-    finally:
-        os.close(handle)
-
-
-def is_locked(file: Path) -> bool:
-    """Whether a process on this machine holds the lock `file`. Raises `LockError` if that cannot be known."""
-    try:
-        # Shared: two that look at the same moment do not see one another, and it needs no permission to write, on NFS
-        # either.
-        with open_regular(file) as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise LockError(file, error) from None
-    return False
+    for leftover in folder.glob(".*.tmp") if folder.is_symlink() else folder.rglob(".*.tmp"):
+        if _TEMPORARY.fullmatch(leftover.name):
+            leftover.unlink(missing_ok=True)

@@ -25,10 +25,13 @@ import pyarrow.parquet as pq
 from .errors import UserError
 from .files import atomic_write, open_regular
 from .labels import TASKS, UNLABELLED
+from .streams import harmless
 
 INDEX_NAME = "index.parquet"
 VERSION = 3
-MAX_PIXELS = 65_500  # of a side of an image: libjpeg's limit
+MAX_SIDE = 65_500  # pixels: libjpeg's limit
+MAX_PIXELS = 250_000_000  # of an image; packing refuses larger ones too
+MAX_BYTES = 8_000_000_000  # of the columns of an index, uncompressed
 SCHEMA = pa.schema(
     [
         ("key", pa.string()),
@@ -118,7 +121,11 @@ def read_index(folder: Path) -> Index:
         raise UserError(f"{folder} holds no {INDEX_NAME}; give a folder made by `python -m shards.pack`")
     try:
         with open_regular(file) as opened:
-            table = pq.read_table(opened)
+            parquet = pq.ParquetFile(opened)
+            groups = (parquet.metadata.row_group(number) for number in range(parquet.num_row_groups))
+            if (size := sum(group.total_byte_size for group in groups)) > MAX_BYTES:
+                raise ValueError(f"its columns have {size:,} bytes, over {MAX_BYTES:,}")
+            table = parquet.read()
         about = json.loads(table.schema.metadata[b"artnet"])
         if about["version"] > VERSION:
             raise UserError(
@@ -131,20 +138,30 @@ def read_index(folder: Path) -> Index:
         classes = {task: about["classes"][task] for task in TASKS}
         if _fingerprint(table, classes) != about["fingerprint"]:  # Parquet reads a flipped bit as another label
             raise ValueError("it has changed since it was written")
-        _check_places(table)
+        _check_rows(table, classes)
         return Index(folder, table, classes, about["fingerprint"], dict(about["checksums"]))
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{file} is broken ({error}); pack the shards again") from None
 
 
-def _check_places(table: pa.Table) -> None:
+def _check_rows(table: pa.Table, classes: dict[str, list[str]]) -> None:
     """Raise `ValueError` unless each row has values that memory can be reserved for and a file can be read at."""
     for name in SCHEMA.names:
-        if table[name].null_count:
-            raise ValueError(f"a row has no {name}")
-    limits = {"offset": (0, 2**62), "length": (0, 2**31 - 1), "width": (1, MAX_PIXELS), "height": (1, MAX_PIXELS)}
+        _refuse(table, table[name].is_null().to_numpy(), f"no {name}")
+    limits = {"offset": (0, 2**62), "length": (0, 2**31 - 1), "width": (1, MAX_SIDE), "height": (1, MAX_SIDE)}
+    limits |= {task: (UNLABELLED, len(classes[task]) - 1) for task in TASKS}
     for name, (least, most) in limits.items():
         values = table[name].to_numpy()
-        wrong = values[(values < least) | (values > most)]
-        if len(wrong):
-            raise ValueError(f"a row has the {name} {wrong[0]}, not {least} to {most}")
+        _refuse(table, (values < least) | (values > most), f"a {name} that is not {least} to {most}")
+    pixels = table["width"].to_numpy().astype(np.int64) * table["height"].to_numpy()
+    _refuse(table, pixels > MAX_PIXELS, f"more than {MAX_PIXELS:,} pixels")
+    shards = table["shard"].to_numpy(zero_copy_only=False)
+    foreign = [name for name in set(shards) if name == ".." or Path(name).name != name]
+    _refuse(table, np.isin(shards, foreign), "a shard outside its folder")
+
+
+def _refuse(table: pa.Table, wrong: np.ndarray, what: str) -> None:
+    rows = np.flatnonzero(wrong)
+    if len(rows):
+        key = harmless(str(table["key"][int(rows[0])]))
+        raise ValueError(f"row {rows[0]} ({key}) has {what}")

@@ -19,10 +19,11 @@ import numpy as np
 from .duplicates import duplicate_groups, perceptual_hash
 from .errors import UserError, command
 from .filenames import match_files
-from .files import atomic_write, file_sha256, locked_patiently, remove_leftovers
+from .files import atomic_write, file_sha256, remove_leftovers
 from .images import UnreadableImageError, to_jpeg
 from .index import INDEX_NAME, read_index, write_index
 from .labels import TASKS, Labels, Painting, find_images, read_labels
+from .locks import locked_patiently
 from .numbers import whole
 from .progress import progress
 from .report import REPORT_NAME, build_report, check_nothing_missing, write_report

@@ -6,6 +6,7 @@ import mmap
 from pathlib import Path
 
 from .errors import UserError
+from .files import open_regular
 from .index import Index
 
 
@@ -46,7 +47,7 @@ class Reader:
 
 def _map(file: Path, end: int) -> memoryview:
     try:
-        with file.open("rb") as handle:
+        with open_regular(file) as handle:
             mapped = memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOMEM:

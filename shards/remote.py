@@ -28,8 +28,16 @@ from typing import Any, TypeVar
 from fsspec.core import url_to_fs
 
 from .errors import UserError
-from .files import atomic_open, atomic_write, file_sha256, is_url, locked_patiently, remove_leftovers
+from .files import (
+    atomic_open,
+    atomic_write,
+    file_sha256,
+    is_url,
+    read_bounded,
+    remove_leftovers,
+)  # fmt: skip
 from .index import INDEX_NAME, Index, read_index
+from .locks import locked_patiently
 from .progress import progress
 from .urls import check_url
 
@@ -50,8 +58,12 @@ class _FailedError(Exception):
 
 def cache_folder() -> Path:
     """The folder of all that is kept to save time: `$ARTNET_CACHE`, by default `~/.cache/artnet`."""
-    root = os.environ.get("ARTNET_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "artnet")
-    return Path(root)
+    if root := os.environ.get("ARTNET_CACHE"):
+        return Path(root)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "artnet")
+    except RuntimeError:
+        raise UserError("this user has no home folder; set ARTNET_CACHE to a folder that can be written") from None
 
 
 def local_folder(shards: str | Path) -> Path:
@@ -69,38 +81,56 @@ def local_folder(shards: str | Path) -> Path:
         return Path(shards)
     url = str(shards).rstrip("/")
     check_url(url)
-    root = Path(cache_folder(), "shards").resolve()
+    root = Path(os.path.realpath(cache_folder() / "shards"))
     home = root / hashlib.sha256(url.encode()).hexdigest()[:16]
-    asked = _answer(home)
-    _check_writers(root, home)
-    fs, path = _file_system(url)
+    try:
+        asked = _answer(home)
+        _check_writers(root, home)
+        fs, path = _file_system(url)
+        if not _is_writable(root, home):
+            return _read_only(url, fs, path, home)
+        with locked_patiently(home / ".lock", f"another process is downloading {url} to {home}"):
+            _check_writers(root, home)
+            remove_leftovers(home)
+            # Ranks that waited for the first one must not each wait for a dead server, or get a newer index.
+            if (now := _answer(home)) != asked and (folder := _version(home, now)):
+                return folder
+            folder = _download(url, fs, path, home)
+            with contextlib.suppress(OSError):  # on a full disk, the server is asked again
+                atomic_write(home / ANSWER, f"{folder.name} {secrets.token_hex(8)}\n")
+            return folder
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or home} cannot be used for the copy of {url} ({error.strerror or error}); "
+            "fix that, or set ARTNET_CACHE to a folder that can be written"
+        ) from None
+
+
+def _is_writable(root: Path, home: Path) -> bool:
+    """Whether this process can write the cache of a URL, which is created if it does not exist."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         home.mkdir(mode=0o775, exist_ok=True)
-        writable = os.access(home, os.W_OK)
-    except PermissionError:
-        writable = False
-    if not writable:
-        return _read_only(url, fs, path, home)
-    with locked_patiently(home / ".lock", f"another process is downloading {url} to {home}"):
-        _check_writers(root, home)
-        remove_leftovers(home)
-        # Ranks that waited for the first one must not each wait for a dead server, or get a newer index.
-        if (now := _answer(home)) != asked and (folder := _version(home, now)):
-            return folder
-        last = _last(home)
-        try:
-            content = _with_retries(_download_index, fs, f"{path}/{INDEX_NAME}", home)
-        except _FailedError as error:
-            if last is None:
-                raise _download_error(url, INDEX_NAME, home, error) from None
-            _warn_unreachable(url, error, last)
-            folder = last
-        else:
-            folder = _version(home, _digest(content)) or home / _digest(content)
-            _download_shards(url, fs, path, content, folder)
-        atomic_write(home / ANSWER, f"{folder.name} {secrets.token_hex(8)}\n")
-        return folder
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        return False
+    return os.access(home, os.W_OK)
+
+
+def _download(url: str, fs: Any, path: str, home: Path) -> Path:
+    """The copy of what the server has now, downloaded if needed, or the last copy if the server cannot be reached."""
+    last = _last(home)
+    try:
+        content = _with_retries(_download_index, fs, f"{path}/{INDEX_NAME}", home)
+    except _FailedError as error:
+        if last is None:
+            raise _download_error(url, INDEX_NAME, home, error) from None
+        _warn_unreachable(url, error, last)
+        return last
+    folder = _version(home, _digest(content)) or home / _digest(content)
+    _download_shards(url, fs, path, content, folder)
+    return folder
 
 
 def _digest(content: bytes) -> str:
@@ -110,8 +140,7 @@ def _digest(content: bytes) -> str:
 def _answer(home: Path) -> str:
     """What is noted of the last time the server was asked; another text each time, and empty if there is none."""
     try:
-        with (home / ANSWER).open("rb") as file:
-            return file.read(200).decode("ascii", "replace") if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else ""
+        return read_bounded(home / ANSWER, 200).decode("ascii", "replace")
     except OSError:
         return ""
 
@@ -162,7 +191,7 @@ def _read_only(url: str, fs: Any, path: str, home: Path) -> Path:
         raise UserError(f"{home} holds no complete copy of {url} and cannot be written; {advice}")
     index = read_index(folder)
     _check_names(url, index)
-    is_right = _digest((folder / INDEX_NAME).read_bytes()) == _digest(content)
+    is_right = file_sha256(folder / INDEX_NAME) == _digest(content)
     with progress(f"comparing shards in {folder} with their checksums", len(index.checksums)) as advance:
         for name, checksum in index.checksums.items():
             is_right = is_right and _is_intact(folder / name, checksum)

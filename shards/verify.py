@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import command
-from .files import file_sha256
+from .files import file_sha256, open_regular
 from .index import Index, read_index
 from .progress import progress
+from .streams import harmless
 
 MAX_NAMED = 10  # damaged images that are named per shard
 
@@ -22,7 +23,7 @@ def find_damage(index: Index) -> Iterator[str]:
     """Yield one sentence per shard of the index that says what is wrong with it; empty if it is intact."""
     rows: dict[str, list[int]] = {name: [] for name in index.checksums}
     for row, shard in enumerate(index.table["shard"].to_pylist()):
-        rows[shard].append(row)
+        rows.setdefault(shard, []).append(row)
     for name, own in rows.items():
         yield _shard_damage(index, name, own)
 
@@ -31,9 +32,9 @@ def _shard_damage(index: Index, name: str, rows: Sequence[int]) -> str:
     file = index.folder / name
     table = index.table.take(rows).select(["key", "offset", "length", "sha256"]).to_pylist()
     try:
-        if file_sha256(file) == index.checksums[name]:
+        if file_sha256(file) == index.checksums.get(name):
             return ""
-        with file.open("rb") as tar:
+        with open_regular(file) as tar:
             damaged = [painting["key"] for painting in table if not _is_intact(tar, painting)]
         is_short = file.stat().st_size < max(painting["offset"] + painting["length"] for painting in table)
     except FileNotFoundError:
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             found += [sentence] if sentence else []
             advance()
     for sentence in found:
-        print(sentence, file=sys.stderr)
+        print(harmless(sentence), file=sys.stderr)
     if found:
         print(
             "pack again with the same command: damaged shards are written again, the others are kept", file=sys.stderr

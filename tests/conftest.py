@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,28 @@ def python(*arguments: object, **variables: str) -> subprocess.CompletedProcess[
         text=True,
         timeout=300,
     )
+
+
+@pytest.fixture
+def in_time() -> Iterator[None]:
+    """A test that hangs fails."""
+
+    def over(*_: object) -> None:
+        raise TimeoutError("this takes for ever")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that all users of the machine can read, unlike `tmp_path`."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ ROOMS = {
     "launch.cluster": ("launch.sweep", "launch.host", "launch.grid", "launch.console", "artnet", "shards"),
     "launch.machine": ("launch.sweep", "launch.host", "launch.grid", "launch.console", "artnet", "shards"),
     "launch.sweep": ("launch.host", "launch.grid", "artnet", "shards"),
-    "launch.host": ("shards.errors", "shards.files", "shards.workers"),
+    "launch.host": ("shards.errors", "shards.files", "shards.locks", "shards.workers"),
     "launch.grid": (
         "artnet.config", "artnet.formats", "artnet.rundir", "artnet.weights", "shards.errors", "shards.numbers",
     ),
@@ -45,10 +45,11 @@ ROOMS = {
     "artnet.identity": ("artnet.weights", "artnet.config", "artnet.rundir", "shards.errors"),
     "artnet.weights": ("artnet.config", "artnet.rundir", "shards"),
     "artnet.processes": ("artnet.rundir", "artnet.stop", "shards.workers"),
-    "artnet.provenance": ("artnet.private",),
+    "artnet.provenance": ("artnet.private", "artnet.rundir"),
     "artnet.stop": ("artnet.rundir",),
     "artnet.rundir": (
-        "artnet.config", "artnet.errors", "artnet.formats", "shards.errors", "shards.files", "shards.streams",
+        "artnet.config", "artnet.errors", "artnet.formats", "shards.errors", "shards.files", "shards.locks",
+        "shards.streams",
     ),
     "artnet.config": ("artnet.formats", "shards.errors", "shards.files", "shards.numbers"),
     "artnet.formats": ("shards.errors",),
@@ -58,10 +59,11 @@ ROOMS = {
 BARRED = {"launch": ("ray", "submitit", "torch")}  # run as a script, launch/ is first on the path and would shadow them
 PACKAGES = ("artnet", "launch", "shards")
 
-# Launchers know nothing of how a run is trained, only its configuration, its directory and its report.
+# Launchers know nothing of how a run is trained, only its configuration, its directory and its report, and ask whether
+# weights fit it.
 LAUNCH_MAY = (
-    "artnet.config", "artnet.formats", "artnet.private", "artnet.provenance", "artnet.report", "artnet.rundir",
-    "artnet.sources", "artnet.weights",
+    "artnet.config", "artnet.formats", "artnet.models.pretrained", "artnet.private", "artnet.provenance",
+    "artnet.report", "artnet.rundir", "artnet.sources", "artnet.weights",
 )  # fmt: skip
 
 

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from shards.streams import harmless
+
 from ..rundir import Scores
 from . import wording
 from .results import Run, Sweep
@@ -69,7 +71,7 @@ def results_csv(sweep: Sweep) -> str:
     header = ["run", "state", "reason", *varied, "task", *_SCORES, *_MADE]
     file = io.StringIO()
     writer = csv.DictWriter(file, header, lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({name: _cell(name) for name in header})
     for run in sweep.runs:
         known = run.values | {"run": run.name, "state": run.state, "reason": run.reason}
         if run.result:
@@ -81,8 +83,11 @@ def results_csv(sweep: Sweep) -> str:
 
 
 def _cell(value: object) -> object:
-    """A value for a spreadsheet program, which would compute a text that begins like a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    """A value for a spreadsheet program, which would compute a text that begins like a formula, also after a CR."""
+    if not isinstance(value, str):
+        return value
+    text = harmless(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
 
 
 def _scores(run: Run, task: str) -> dict[str, float]:

@@ -82,7 +82,7 @@ class RunConfig(Section):
     task: Tasks = Field(description="artist, style, genre or a list of them: one head each")
     seed: Int = Field(0, ge=0, lt=2**32, description="of the initial weights, the order of the paintings and all draws")
     pretrained: Source = Field(
-        None, description="weights to start from: `imagenet` or a checkpoint's file, of torchvision or RLANet"
+        None, description="weights to start from: `imagenet` or a checkpoint's file, such as torchvision's"
     )
     init_from: Source = Field(
         None, description="weights to start from: those of another run, its folder or a checkpoint's file"
@@ -92,6 +92,11 @@ class RunConfig(Section):
         pattern="^[0-9a-f]{64}$",
         json_schema_extra=added(None),
         description="SHA-256 of the file of `pretrained` or `init_from`; filled in when the run is planned",
+    )
+    weights_ema: bool = Field(
+        False,
+        json_schema_extra=added(False),
+        description="start from the moving average that the file of `pretrained` or `init_from` holds too",
     )
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
@@ -127,6 +132,8 @@ class RunConfig(Section):
             raise ValueError("pretrained and init_from both say where the weights come from; give one")
         if self.weights_sha256 and self.weights_source is None:
             raise ValueError("weights_sha256 is of a file of weights; name that as pretrained or init_from, or drop it")
+        if self.weights_ema and self.weights_source is None:
+            raise ValueError("weights_ema is of a file of weights; name that as pretrained or init_from, or drop it")
         if self.train.freeze_epochs >= self.train.epochs:
             raise ValueError(
                 f"train.freeze_epochs {self.train.freeze_epochs} leaves nothing of train.epochs {self.train.epochs}; "

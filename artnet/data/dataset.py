@@ -10,6 +10,7 @@ import numpy as np
 from shards.errors import UserError
 from shards.index import Index
 from shards.reader import DamagedError, Reader
+from shards.streams import harmless
 
 from ..config import RunConfig, Task
 from . import sampler
@@ -73,16 +74,12 @@ class SplitData:
     def pixels(self, sample: int, scratch: np.ndarray) -> np.ndarray | None:
         """Decode a painting to uint8 (height, width, 3) in `scratch`. Records it and returns None if it is damaged."""
         row = int(self.rows[sample])
+        width, height = self.sizes[sample].tolist()
         try:
-            pixels = decode(self._reader[row], scratch)
+            return decode(self._reader[row], scratch, (width, height))
         except (DamagedError, ValueError) as error:
             self.note_damaged([str(self.index.table["key"][row])], str(error))
             return None
-        width, height = self.sizes[sample]
-        if pixels.shape[:2] != (height, width):
-            self.note_damaged([str(self.index.table["key"][row])], "its size differs from the index")
-            return None
-        return pixels
 
     def note_damaged(self, keys: Iterable[str], reason: str = "") -> None:
         """Record damaged paintings. With a `reason`, warn once for each, until there are too many."""
@@ -90,7 +87,8 @@ class SplitData:
             new = [] if self.has_too_much_damage else sorted(set(keys) - self.damaged)
             self.damaged.update(keys)
         for key in new if reason else []:
-            print(f"{self.index.folder}: {key} of {self.split} is damaged and left out: {reason}", file=sys.stderr)
+            said = f"{self.index.folder}: {key} of {self.split} is damaged and left out: {reason}"
+            print(harmless(said), file=sys.stderr)
 
     @property
     def has_too_much_damage(self) -> bool:

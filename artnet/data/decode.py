@@ -6,15 +6,27 @@ import simplejpeg
 import torch
 from torch.nn import functional as F
 
+from shards.index import MAX_PIXELS
+
 cv2.setNumThreads(1)  # the loader has its own threads, one batch each
 
 
-def decode(jpeg: bytes | memoryview, scratch: np.ndarray | None = None) -> np.ndarray:
-    """Decode a packed image to uint8 (height, width, 3), RGB. Raises `ValueError` if it is not a complete JPEG.
+def decode(
+    jpeg: bytes | memoryview, scratch: np.ndarray | None = None, size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Decode a packed image to uint8 (height, width, 3), RGB.
+
+    Raises `ValueError` if it is not a complete JPEG, and before memory is allocated if it is larger than packed images
+    are, or if its width and height are not the `size` that is known of it.
 
     With `scratch`, uint8 with at least that many elements, the image is a view of it: allocating memory for every
     image would take a tenth of the time.
     """
+    height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
+    if size not in (None, (width, height)):
+        raise ValueError(f"it has {width} x {height} pixels, not {size[0]} x {size[1]} as in the index")
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"it has {width} x {height} pixels, over {MAX_PIXELS:,}")
     pixels: np.ndarray = simplejpeg.decode_jpeg(jpeg, strict=True, buffer=scratch)
     return pixels
 

@@ -6,67 +6,72 @@ scales by a power of two for which the last batch norm of its branch compensates
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from urllib.error import URLError
 
 import torch
-import torchvision
 from torch import Tensor
 
 from shards.errors import UserError
 from shards.files import file_sha256
 
-from .. import checkpoint
 from ..config import RunConfig
-from ..weights import check_digest
+from ..weights import check_digest, file_of
+from .build import build_model
+from .fit import Fitted, fit
+from .layouts import rename_rlanet
 from .resnet import BasicBlock, Bottleneck, ResNet
+from .state_dict import find, state_dicts
+from .weight_file import read
 
 IMAGENET = "imagenet"
-_SE_LAYERS = {"0": "reduce", "2": "expand"}
-_CHECKPOINT_HEAD = "pretrained"  # the name given here to the classifier of foreign checkpoints
 
 
 def start_from(model: ResNet, config: RunConfig) -> str:
     """Initialise `model` from the run's `pretrained` or `init_from`: see `load_pretrained` and `load_run`."""
     check_digest(config)
     if config.init_from:
-        return load_run(model, Path(config.init_from))
-    return load_pretrained(model, str(config.pretrained), config.model.backbone)
+        return load_run(model, Path(config.init_from), config.weights_ema)
+    return load_pretrained(model, str(config.pretrained), config.model.backbone, config.weights_ema)
 
 
-def load_pretrained(model: ResNet, source: str, backbone: str) -> str:
+def check_fits(config: RunConfig) -> None:
+    """Raise `UserError`, as `start_from` does, if the file of the run's weights does not fit the run's network."""
+    source = config.weights_source
+    if source is None:
+        return
+    with torch.device("meta"):
+        model = build_model(**config.model.model_dump(), classes={})
+    if config.init_from:
+        _fitted(model, file_of(source), "init_from", config.weights_ema)
+    else:
+        _fitted(model, source, "pretrained", config.weights_ema)
+
+
+def load_pretrained(model: ResNet, source: str, backbone: str, average: bool = False) -> str:
     """Initialise `model` from `source`: "imagenet" (torchvision's weights of `backbone`) or a checkpoint file.
 
-    The file contains a state dict of torchvision's ResNet or of the RLANet reference, directly or under the key
-    `state_dict`. Returns one line that describes what was loaded and what starts from scratch. Raises `UserError` if
-    the weights are not available, or belong to another architecture or to a network with parts that `model` lacks.
+    The file contains the weights of a ResNet as torchvision, timm, Hugging Face's transformers, the RLANet reference
+    or this project name them, however a training program has wrapped them (`state_dict.find`); their moving average
+    with `average`. Returns one line that describes what was loaded and what starts from scratch. Raises `UserError` if
+    the weights are not available, are not finite, or belong to another architecture or to a network with parts that
+    `model` lacks.
     """
-    if source == IMAGENET:
-        state: Mapping[str, Tensor] = _imagenet(backbone)
-    else:
-        content = _read(Path(source), "pretrained")
-        state = _state_dict(content.get("state_dict", content), source, "pretrained")
-    return _start(model, convert_rlanet_state_dict(state, head=_CHECKPOINT_HEAD), source, "pretrained")
+    file = _imagenet(backbone) if source == IMAGENET else Path(source)
+    return _start(model, _fitted(model, file, "pretrained", average), source)
 
 
-def load_run(model: ResNet, source: Path) -> str:
+def load_run(model: ResNet, source: Path, average: bool = False) -> str:
     """Initialise `model` from a run (the weights of its best epoch) or from a checkpoint file.
 
     `source` is the run directory, its `best.pt` or `last.pt`, or a file that `load_pretrained` accepts. A head starts
     from the source's head for the same task if that has as many classes. Returns and raises as `load_pretrained` does.
     """
-    file = source / "checkpoints" / "best.pt" if source.is_dir() else source
+    file = file_of(source)
     if not file.exists():
         raise UserError(f"init_from: {file} does not exist; train that run first, or name another run or checkpoint")
-    content = _read(file, "init_from")
-    learner = content.get("learner")
-    ours = learner.get("model") if isinstance(learner, Mapping) else content.get("model")
-    if ours is None:
-        theirs = _state_dict(content.get("state_dict", content), file, "init_from")
-        return _start(model, convert_rlanet_state_dict(theirs, head=_CHECKPOINT_HEAD), file, "init_from")
-    return _start(model, _state_dict(ours, file, "init_from"), file, "init_from")
+    return _start(model, _fitted(model, file, "init_from", average), file)
 
 
 def convert_rlanet_state_dict(state_dict: Mapping[str, Tensor], head: str = "imagenet") -> dict[str, Tensor]:
@@ -76,7 +81,8 @@ def convert_rlanet_state_dict(state_dict: Mapping[str, Tensor], head: str = "ima
     the bare model or from a data-parallel wrapper. Its classifier becomes the head named `head`. Tensors are shared
     with the input, not copied. Unknown names are kept: load the result with `strict=True` to detect them.
     """
-    return {_rename(name, head): tensor for name, tensor in state_dict.items()}
+    named = {rename_rlanet(name.removeprefix("module.")): tensor for name, tensor in state_dict.items()}
+    return {re.sub(r"^fc\.", f"heads.{head}.", name): tensor for name, tensor in named.items()}
 
 
 def to_torchvision_state_dict(state_dict: Mapping[str, Tensor], head: str) -> dict[str, Tensor]:
@@ -88,11 +94,13 @@ def to_torchvision_state_dict(state_dict: Mapping[str, Tensor], head: str) -> di
     return {name: tensor for name, tensor in named.items() if not name.startswith("heads.")}
 
 
-def _imagenet(backbone: str) -> dict[str, Tensor]:
-    """torchvision's weights, downloaded once to the cache that it shares with others (`TORCH_HOME`).
+def _imagenet(backbone: str) -> Path:
+    """The file of torchvision's weights, downloaded once to the cache that it shares with others (`TORCH_HOME`).
 
     A file in the cache is read like any other checkpoint, never executed, and its SHA-256 must be the one in its name.
     """
+    import torchvision  # takes a second, and is needed for this alone
+
     weights = torchvision.models.get_model_weights(backbone).DEFAULT
     name = weights.url.rpartition("/")[2]
     file = Path(torch.hub.get_dir(), "checkpoints", name)
@@ -109,91 +117,39 @@ def _imagenet(backbone: str) -> dict[str, Tensor]:
         ) from None
     if not found.startswith(digest):
         raise UserError(f"pretrained: {file} is not the file that torchvision published; delete it, or set TORCH_HOME")
-    return _state_dict(_read(file, "pretrained"), file, "pretrained")
+    return file
 
 
-def _read(file: Path, key: str) -> Mapping[str, Any]:
-    try:
-        content = checkpoint.load(file, torch.device("cpu"), require_checksum=False)
-    except checkpoint.BrokenError as error:
-        raise UserError(f"{key}: {error}; give an intact checkpoint that holds only tensors and plain values") from None
-    if content is None:
-        raise UserError(f"{key}: {file} does not exist; give an existing checkpoint")
-    return content if isinstance(content, Mapping) else {}
-
-
-def _state_dict(value: object, file: str | Path, key: str) -> dict[str, Tensor]:
-    """Return `value` as a state dict. Raises `UserError` unless it maps names to dense real tensors."""
-    if isinstance(value, Mapping) and value and all(map(_is_plain, value.keys(), value.values())):
-        return dict(value)
-    raise UserError(f"{key}: {file} holds no state dict; give a checkpoint of a run, of torchvision or of RLANet")
-
-
-def _is_plain(name: object, tensor: object) -> bool:
-    return (
-        isinstance(name, str)
-        and isinstance(tensor, Tensor)
-        and tensor.device.type == "cpu"
-        and tensor.layout == torch.strided
-        and not tensor.is_quantized
-        and not tensor.is_complex()
-    )
-
-
-def _start(model: ResNet, state: dict[str, Tensor], source: str | Path, key: str) -> str:
-    """Load `state` into `model`, neutralise the parts it lacks, and report which heads start from scratch."""
+def _fitted(model: ResNet, file: Path, key: str, average: bool) -> Fitted:
+    """The weights in a file, fitted to `model`. Raises `UserError` that begins with `key`."""
     own = model.state_dict()
-    columns = model.state_channels
-    heads = {name: state.pop(name) for name in list(state) if name.startswith("heads.")}
-    fresh = []
-    for task in model.heads:
-        head = _head(heads, task)
-        like = {name: tensor for name, tensor in own.items() if name.startswith(f"heads.{task}.")}
-        if {name: tensor.shape[:1] for name, tensor in head.items()} == {name: like[name].shape[:1] for name in like}:
-            state |= head
-        else:
-            fresh.append(task)
-    state = {name: _widened(tensor, own[name], columns) if name in own else tensor for name, tensor in state.items()}
-    for field, part in (("model.recurrence", "cells"), ("model.attention", "attention")):
-        if _has(part, state) and not _has(part, own):
-            raise UserError(
-                f"{key}: {source} has {field.partition('.')[2]}, which this network lacks; set {field} to match"
-            )
-    # Recurrence and attention may each be missing as a whole.
-    parts = ["heads", *(part for part in ("cells", "attention") if not _has(part, state))]
-    lacking = {name for name in own.keys() - state.keys() if any(part in name for part in parts) or "readout" in name}
-    # PyTorch 0.4 and torchvision's first weights have no counters.
-    lacking |= {name for name in own.keys() - state.keys() if name.endswith(".num_batches_tracked")}
-    unlike = {name for name in own.keys() & state.keys() if own[name].shape != state[name].shape}
-    if wrong := sorted((own.keys() ^ state.keys()) - lacking | unlike):
-        raise UserError(f"{key}: {source} has another architecture: {wrong[0]} differs, one of {len(wrong)}")
-    model.load_state_dict({**own, **state})
-    if _has("attention", lacking):
+    try:
+        content = read(file)
+        if (found := find(content, own, average)) is None:
+            raise UserError(f"{file} {_nothing_found(content, own, average)}")
+        return fit(model, found, file)
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from None
+
+
+def _nothing_found(content: object, own: Mapping[str, Tensor], average: bool) -> str:
+    """Why no weights were found: there is no average of them, other names, or no tensors at all."""
+    if average and find(content, own):
+        return "holds no moving average of its weights; leave out weights_ema"
+    tensors = max((tensors for _, tensors in state_dicts(content)), key=len, default={})
+    if not tensors:
+        return "holds no state dict; give a checkpoint of a run, of torchvision or of RLANet"
+    theirs = next((name for name in tensors if name.endswith(".weight")), next(iter(tensors)))
+    ours = "layer1.0.conv1.weight"
+    return f"holds no ResNet: its names are such as {theirs!r}, ours such as {ours!r}; give a checkpoint of a ResNet"
+
+
+def _start(model: ResNet, fitted: Fitted, source: str | Path) -> str:
+    """Load the weights into `model`, neutralise the attention that they lack, and describe it in one line."""
+    model.load_state_dict({**model.state_dict(), **fitted.state})
+    if fitted.lacks_attention:
         _neutralise_attention(model)
-    heads_line = f"; from scratch: the head{'s' * (len(fresh) > 1)} for {', '.join(fresh)}" if fresh else ""
-    return f"started from {source}{heads_line}"
-
-
-def _has(part: str, names: Iterable[str]) -> bool:
-    return any(part in name for name in names)
-
-
-def _head(heads: Mapping[str, Tensor], task: str) -> dict[str, Tensor]:
-    """The source's weights for the head of `task`, under our names: its head for the task, or its only classifier."""
-    name_there = task if f"heads.{task}.weight" in heads else _CHECKPOINT_HEAD
-    prefix = f"heads.{name_there}."
-    return {f"heads.{task}.{name.removeprefix(prefix)}": heads[name] for name in heads if name.startswith(prefix)}
-
-
-def _widened(tensor: Tensor, like: Tensor, columns: int) -> Tensor:
-    """Pad `tensor` with zeros for the `columns` of the recurrent state, if it lacks nothing else to match `like`."""
-    if tensor.ndim < 2 or tensor.shape[:1] + tensor.shape[2:] != like.shape[:1] + like.shape[2:]:
-        return tensor
-    if not columns or like.shape[1] - tensor.shape[1] != columns:
-        return tensor
-    wide = torch.zeros_like(like)
-    wide[:, : tensor.shape[1]] = tensor
-    return wide
+    return f"started from {source}{fitted.description}"
 
 
 @torch.no_grad()
@@ -204,17 +160,3 @@ def _neutralise_attention(model: ResNet) -> None:
             scale = block.attention.start_neutral()  # type: ignore[operator]  # every attention has it
             last.weight.div_(scale)
             last.bias.div_(scale)
-
-
-def _rename(name: str, head: str) -> str:
-    name = name.removeprefix("module.")
-    name = re.sub(r"^stages\.(\d+)\.", lambda match: f"layer{int(match[1]) + 1}.", name)
-    name = re.sub(r"\.se\.fc\.([02])\.", lambda match: f".attention.{_SE_LAYERS[match[1]]}.", name)
-    name = re.sub(r"\.eca\.", ".attention.", name)
-    name = re.sub(r"^conv_outs\.(\d+)\.", r"cells.\1.conv_out.", name)
-    name = re.sub(r"^recurrent_convs\.(\d+)\.(conv\.)?(?=weight$)", r"cells.\1.conv.", name)
-    name = re.sub(r"^recurrent_convs\.(\d+)\.", r"cells.\1.", name)
-    name = name.replace("_gate_norm.", "_norm.")
-    name = re.sub(r"^stage_bns\.(\d+)\.", r"cells.\1.bns.", name)
-    name = re.sub(r"^bn2\.", "readout.0.", name)
-    return re.sub(r"^fc\.", f"heads.{head}.", name)

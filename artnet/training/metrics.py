@@ -2,11 +2,12 @@
 
 import json
 import resource
+import secrets
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Column
 from torch.utils.tensorboard import SummaryWriter
 
-from shards.files import atomic_write
+from shards.files import atomic_write, open_log
 
 from ..data.batch import Batch
 from ..errors import os_error_message
@@ -40,10 +41,13 @@ class MetricsLogger:
         # The last step of an epoch may be saved before the epoch is: then its line is written again.
         kept = [line for line in kept if line.get("kind") != "epoch" or line.get("epoch", 0) <= progress.epochs]
         atomic_write(run.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
-        self._file = run.metrics_file.open("a", encoding="utf-8")
+        self._files = ExitStack()
+        self._file = self._files.enter_context(open_log(run.metrics_file))
         self._hook = threading.excepthook
         threading.excepthook = self._thread_failed
-        self._board = SummaryWriter(run.tensorboard, purge_step=step + 1)
+        # Nobody can have put a link where this file, of a name that cannot be guessed, will be.
+        suffix = f".{secrets.token_hex(8)}"
+        self._board = SummaryWriter(run.tensorboard, purge_step=step + 1, filename_suffix=suffix)
         self._steps, self._epochs = steps, epochs
         self._first_step, self._started, self._last_shown = step, time.monotonic(), -float("inf")
         self._val_top1 = next((line["val/top1"] for line in reversed(kept) if "val/top1" in line), None)
@@ -71,7 +75,7 @@ class MetricsLogger:
             self._board.close()
         finally:
             threading.excepthook = self._hook
-            self._file.close()
+            self._files.close()
 
     def _thread_failed(self, failed: threading.ExceptHookArgs) -> None:
         """Print no traceback where TensorBoard's thread cannot write: the next call of `log` raises the error."""
@@ -93,7 +97,8 @@ class MetricsLogger:
 
     def log(self, kind: str, values: Mapping[str, Any]) -> None:
         """Log `values` with the kind "step" or "epoch". They must contain `epoch` and `step`, the steps done so far."""
-        self._file.write(json.dumps({"kind": kind, "time": round(time.time(), 3), **values}, allow_nan=False) + "\n")
+        line = json.dumps({"kind": kind, "time": round(time.time(), 3), **values}, allow_nan=False)
+        self._file.write(f"{line}\n".encode())
         self._file.flush()
         for name, value in values.items():
             if name not in ("epoch", "step") and not isinstance(value, list):

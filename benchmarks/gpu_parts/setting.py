@@ -68,7 +68,7 @@ class Setting:
         They are made by the first part that needs them, while others wait.
         """
         from shards.demo import dataset as demo
-        from shards.files import locked_patiently
+        from shards.locks import locked_patiently
         from shards.pack import pack
 
         packed, painted = self.folder / "shards", self.folder / "demo"

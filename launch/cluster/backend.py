@@ -170,7 +170,7 @@ class ClusterBackend:
         array = read_json(jobs / f"{state.job_name}.json")
         try:
             first = int(array["attempts"][state.position])
-        except (KeyError, IndexError, TypeError, ValueError):
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError):
             first = 1
         has_attempt = any(int(path.name) >= first for path in folder.attempts.glob("[0-9]*") if path.name.isdecimal())
         return log if log.exists() and not has_attempt else None

@@ -233,8 +233,8 @@ class Job:
         """How the training of another rank ended, if one has reported it."""
         for file in sorted(self.logs.glob("ended.*")):
             left = read_json(file)
-            if left.get("state") in set(State):
-                return State(left["state"]), f"rank {file.suffix[1:]}: {left.get('reason')}"
+            if (state := str(left.get("state"))) in set(State):
+                return State(state), f"rank {file.suffix[1:]}: {left.get('reason')}"
         return None
 
     def _note(self, state: State, reason: str = "", **details: Any) -> None:
@@ -258,7 +258,8 @@ class Job:
 
     def _earlier_starts(self) -> list[Start]:
         return [
-            Start(str(record.get("outcome", "")), int(record.get("attempts_before", 0)))
+            Start(str(record.get("outcome", "")), before if type(before) is int else -1)
             for file, record in self._records()
             if file.parent != self.logs
+            for before in [record.get("attempts_before", 0)]
         ]

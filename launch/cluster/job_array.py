@@ -3,11 +3,16 @@
 Jobs find their runs in this file alone, so that they need nothing from a launcher that dies after sbatch.
 """
 
+import contextlib
+import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from artnet.formats import FORMAT, check_format
 from artnet.rundir import RunDir, read_json, write_json
@@ -59,11 +64,12 @@ class Array:
         """Read an array's file. Raises `UserError` if it is missing or broken."""
         content = read_json(file)
         check_format(file, content)
-        content.pop("format", None)
-        try:
-            return cls(**content)
-        except TypeError:
-            raise UserError(f"{file} is missing or broken; submit the grid again") from None
+        with contextlib.suppress(ValidationError, ValueError):
+            array = TypeAdapter(cls).validate_json(json.dumps(content), strict=True)
+            datetime.fromisoformat(array.submitted)
+            if len(array.attempts) == len(array.runs) and all(Path(name).name == name for name in array.runs):
+                return array
+        raise UserError(f"{file} is missing or broken; submit the grid again")
 
     def run(self, file: Path, place: int) -> RunDir:
         """The run at a place of this array, which was read from `file`. Raises `UserError` if there is none."""
@@ -74,6 +80,16 @@ class Array:
 
 def _prefix(sweep: Path) -> str:
     return f"artnet-{re.sub(r'[^A-Za-z0-9_.-]', '_', sweep.name)[:100]}-"
+
+
+def check_no_links(sweep: Path) -> None:
+    """Raise `UserError` if the folder of the jobs' files holds a link or a pipe: SLURM would write its logs through it.
+
+    The folder itself may be a link, such as to another disk.
+    """
+    for path in sorted((sweep / "slurm").glob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise UserError(f"{path} is a link or a pipe, and logs of jobs may be written to it; remove it")
 
 
 def unneeded_files(sweep: Path, folders: Sequence[RunDir], found: Mapping[str, Found]) -> list[Path]:

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 import artnet
-from shards.errors import command
+from shards.errors import UserError, command
 from shards.files import open_log
 from shards.numbers import whole
 from shards.workers import cores
@@ -53,6 +53,10 @@ def start(array: Path, code: Path, resources: Resources, parallel: int) -> int:
     words = [f"--wrapper={word}" for word in resources.wrapper]
     program = module_command(code, "launch.cluster.local", str(array.absolute()), *numbers)
     path = os.pathsep.join([str(code.absolute()), *filter(None, [os.environ.get("PYTHONPATH")])])
+    try:  # submitit's logs: nobody else can plant links in this folder, whatever the umask
+        array.with_suffix("").mkdir(mode=0o755)
+    except FileExistsError as error:
+        raise UserError(f"{error.filename} exists already; remove it and submit the grid again") from None
     with open_log(array.with_suffix(".log")) as log:
         process = subprocess.Popen(
             [*program, *lines, *words],

@@ -9,7 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 from artnet.rundir import RunDir, RunState
-from shards.files import LockError, is_locked
+from shards.errors import UserError
+from shards.locks import LockError, is_locked
 
 from ..grid import Run
 from ..sweep.attempt import last_lines, last_outcome
@@ -41,10 +42,10 @@ def find(sweep: SweepDir, runs: Sequence[Run], fresh: bool = False) -> Observati
     since = datetime.now()
     for run in runs:
         name, folder = run.config.name, sweep.run(run)
-        recorded = folder.state()
         if not _is_unsettled(folder, run):
             found[name] = find_run(folder, run.config.signature)
             continue
+        recorded = folder.state()
         if not Array.is_name(sweep.folder, str(recorded.job_name)):
             found[name] = Found(State.UNKNOWN, f"state.json names a job of something else, {recorded.job_name!r}")
             continue
@@ -89,9 +90,10 @@ def note(sweep: SweepDir, runs: Sequence[Run], observed: Observation) -> None:
     """Record the observed states in `state.json`, for the table and the page, which do not query SLURM."""
     for run in runs:
         folder, now = sweep.run(run), observed.found[run.config.name]
+        if now.state in (State.PLANNED, State.UNKNOWN, State.UNREADABLE):
+            continue
         recorded = folder.state()
-        is_settled = recorded.state not in {*LIVE, State.INTERRUPTED}  # the job has recorded its end meanwhile
-        if is_settled or now.state in (State.PLANNED, State.UNKNOWN, State.UNREADABLE):
+        if recorded.state not in {*LIVE, State.INTERRUPTED}:  # the job has recorded its end meanwhile
             continue
         job = {"job": now.job} if now.job else {}
         if (recorded.state, recorded.reason, recorded.job) != (now.state, now.reason, now.job or recorded.job):
@@ -129,12 +131,14 @@ def is_running(number: str, job_name: str) -> bool:
 
 
 def _is_unsettled(folder: RunDir, run: Run) -> bool:
-    """Whether the run has or had a job whose end its folder does not show."""
-    recorded = folder.state()
-    if folder.unreadable():
+    """Whether the run has or had a job whose end its folder, which can be read, does not show."""
+    try:
+        recorded, _ = folder.state(), folder.run()
+        may_go_on = recorded.launcher == "slurm" and recorded.state in {*LIVE, State.INTERRUPTED}
+        is_unsettled = may_go_on and recorded.job_name is not None and folder.result(run.config.signature) is None
+        return is_unsettled and folder.unreadable() is None
+    except UserError:  # of a newer version
         return False
-    may_go_on = recorded.launcher == "slurm" and recorded.state in {*LIVE, State.INTERRUPTED}
-    return may_go_on and recorded.job_name is not None and folder.result(run.config.signature) is None
 
 
 def judge(folder: RunDir, recorded: RunState, entry: QueueEntry | None, answer: queue.Answer) -> Found:

@@ -128,7 +128,7 @@ def ask_again(folder: Path, names: Collection[str], places: Collection[Place], s
     """Like `ask`, but accept an answer about these names that was cached in `folder` within the last 30 s."""
     file = folder / "answer.json"
     kept = read_json(file)
-    with contextlib.suppress(KeyError, TypeError, ValueError):
+    with contextlib.suppress(LookupError, TypeError, ValueError, OverflowError, AttributeError):
         age_s = time.time() - kept["asked"]
         if 0 <= age_s < ASK_EVERY_S and set(names) <= set(kept["names"]):
             return _from_json(kept, age_s)

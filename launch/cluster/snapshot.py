@@ -26,13 +26,15 @@ from pathlib import Path
 from artnet import provenance
 from artnet.private import is_private
 from shards.errors import UserError
-from shards.files import atomic_write, locked_patiently
+from shards.files import atomic_write
+from shards.locks import locked_patiently
 
 from . import verified
 
 MAX_BYTES = 200_000_000
 PACKAGES = ("artnet", "launch", "shards")
 _NAME = "[0-9a-f]{16}"
+_LEFTOVER = r"\.[a-z0-9_]{8}\.tmp"  # a name of `mkdtemp`
 
 
 def take(folder: Path, without: Path) -> Path:
@@ -53,8 +55,10 @@ def take(folder: Path, without: Path) -> Path:
         for name, (content, mode) in sorted(files.items())
     )
     with locked_patiently(folder / ".lock", f"another launcher copies the code to {folder}"):
-        for leftover in folder.glob(".*.tmp"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        if folder.resolve() == folder.parent.resolve() / folder.name:  # a linked one may hold what others need
+            for leftover in folder.glob(".*.tmp"):
+                if re.fullmatch(_LEFTOVER, leftover.name):
+                    shutil.rmtree(leftover, ignore_errors=True)
         temporary = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=folder))
         marker = f"user {temporary.stat().st_uid}\n{listed}"  # some file systems map users to others
         target = folder.resolve() / hashlib.sha256(marker.encode()).hexdigest()[:16]

@@ -20,7 +20,7 @@ from ..sweep.plan import Action, Decision, to_start
 from ..sweep.state import LIVE, State
 from . import local, queue, task
 from .executor import SlurmArrayExecutor
-from .job_array import Array
+from .job_array import Array, check_no_links
 from .programs import SchedulerError, max_array_size
 from .resources import Resources, SlurmBlock
 
@@ -57,6 +57,7 @@ def submit(
     chosen = to_start(decisions)
     if not chosen:
         return 0
+    check_no_links(sweep.folder)
     groups: dict[Resources, list[Decision]] = {}
     for decision in chosen:
         groups.setdefault(wanted[decision.run.config.name], []).append(decision)

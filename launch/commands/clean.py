@@ -8,6 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from shards.errors import UserError
+
 from ..console import ask, say
 from ..grid import Run
 from ..sweep.backend import Engines
@@ -75,9 +77,7 @@ def find(
     }
     if whole:
         kinds |= engines.leftovers(sweep, list(folders.values()), found)
-        kinds["runs that --force replaced"] = sorted(
-            path for path in sweep.replaced.glob("*") if re.fullmatch(r".+\.[0-9]+", path.name)
-        )
+        kinds["runs that --force replaced"] = sweep.set_asides()
     for folder in sorted({path.parent for paths in kinds.values() for path in paths if not _is_inside(path, sweep)}):
         say(f"warning: {folder} is reached through a link to {folder.resolve()}; nothing is deleted there")
     inside = {what: [path for path in paths if _is_inside(path, sweep)] for what, paths in kinds.items()}
@@ -91,11 +91,28 @@ def _is_inside(path: Path, sweep: SweepDir) -> bool:
 
 
 def delete(leftovers: Sequence[Leftover], sweep: SweepDir) -> None:
-    """Delete it, except what has become a link's since it was listed. What is gone already is no error."""
+    """Delete it, except what has become a link's since it was listed. What is gone already is no error.
+
+    Raises `UserError`, after all else is deleted, if something cannot be, such as what belongs to another user.
+    """
+    failed: list[OSError] = []
+
+    def note(function: object, path: str, caught: tuple[type[BaseException], BaseException, object]) -> None:
+        if isinstance(caught[1], OSError) and not isinstance(caught[1], FileNotFoundError):
+            failed.append(caught[1])
+
     for path in (path for kind in leftovers for path in kind.paths):
         if not _is_inside(path, sweep):
             continue
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
+            shutil.rmtree(path, onerror=note)
+            continue
+        try:
             path.unlink(missing_ok=True)
+        except OSError as error:
+            failed.append(error)
+    if failed:
+        raise UserError(
+            f"{failed[0].filename} could not be deleted ({failed[0].strerror}), nor could {len(failed) - 1} others; "
+            "have their owner clean the sweep"
+        )

@@ -1,5 +1,7 @@
 """Logs of a run: stdout and stderr of its last attempt, all ranks, or the scheduler's log if it never started."""
 
+import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from artnet.rundir import RunDir
+from shards.files import open_regular
 from shards.streams import harmless, reader_has_gone
 
 from ..console import say
@@ -17,6 +20,8 @@ from ..sweep.state import LIVE, State
 from .session import Session
 
 POLL_S = 0.5
+MAX_LOG = 20_000_000  # bytes that are shown of a log
+MAX_LINE = 1_000_000  # bytes; what is longer is shown as several lines
 
 
 def show(session: Session) -> int:
@@ -42,10 +47,11 @@ def files(folder: RunDir, engines: Engines) -> list[Path]:
     """The logs of the run's last attempt, rank by rank; where its job has come to no attempt, the job's own."""
     if log := engines.of(folder).log(folder):
         return [log]
-    attempts = sorted(path for path in folder.attempts.glob("[0-9]*") if path.is_dir())
+    attempts = [path for path in folder.attempts.glob("[0-9]*") if path.name.isdecimal() and path.is_dir()]
     if not attempts:
         return []
-    found = [file for file in attempts[-1].iterdir() if file.name.partition(".")[0] in ("stdout", "stderr")]
+    last = max(attempts, key=lambda path: int(path.name))
+    found = [file for file in last.iterdir() if re.fullmatch(r"(stdout|stderr)(\.[0-9]{1,9})?", file.name)]
     return sorted(found, key=lambda file: (_rank(file), file.name.startswith("stderr")))
 
 
@@ -78,15 +84,29 @@ class Reader:
         several = len({_rank(file) for file in self._logs}) > 1
         for file in self._logs:
             start = b"rank %d | " % _rank(file) if several else b""
-            with file.open("rb") as log:
-                log.seek(self._places.get(file, 0))
-                for line in log:
-                    if not (line.endswith(b"\n") or to_the_end):
-                        break
-                    self._places[file] = self._places.get(file, 0) + len(line)
-                    text = line.removesuffix(b"\n").decode(errors="surrogateescape")
-                    self.out.write(start + harmless(text).encode(errors="surrogateescape") + b"\n")
+            try:
+                with open_regular(file) as log:
+                    self._print_new(file, log, start, to_the_end)
+            except OSError as error:
+                if file not in self._places:
+                    self._places[file] = 0
+                    self.say(f"warning: {file} cannot be read: {error.strerror}")
         self.out.flush()
+
+    def _print_new(self, file: Path, log: BinaryIO, start: bytes, to_the_end: bool) -> None:
+        size = os.fstat(log.fileno()).st_size
+        place = self._places.get(file, 0)
+        if size - place > MAX_LOG:
+            place = size - MAX_LOG
+            self.say(f"{file}: only its last {MAX_LOG:,} bytes are shown")
+        log.seek(place)
+        while place < size and (line := log.readline(MAX_LINE)):
+            if not (line.endswith(b"\n") or to_the_end or len(line) == MAX_LINE):
+                break
+            place += len(line)
+            text = line.removesuffix(b"\n").decode(errors="surrogateescape")
+            self.out.write(start + harmless(text).encode(errors="surrogateescape") + b"\n")
+        self._places[file] = place
 
     def follow(self, is_alive: Callable[[], bool]) -> None:
         """Print what is new as long as the run is alive and somebody reads it."""

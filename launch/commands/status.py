@@ -13,8 +13,9 @@ from rich.live import Live
 from rich.text import Text
 
 from artnet.rundir import MAX_LINE, RunDir, numbers, parse_object
-from shards.files import LockError, is_locked, open_regular
-from shards.streams import reader_has_gone
+from shards.files import open_regular
+from shards.locks import LockError, is_locked
+from shards.streams import harmless, reader_has_gone
 
 from ..grid import Run
 from ..grid.space import shown
@@ -126,16 +127,16 @@ def _row(folder: RunDir, run: Run, found: Found, metric: str, unnamed: Mapping[s
     return Row(
         name=folder.name,
         state=found.state,
-        reason=found.reason,
+        reason=harmless(found.reason),
         values={title: shown(run.values[key]) for key, title in unnamed.items() if key in run.values},
-        node=found.node or (str(_attempt(folder).get("host", "")) if running else ""),
+        node=harmless(found.node or (str(_attempt(folder).get("host", "")) if running else "")),
         epoch=last.get("epoch"),
         epochs=epochs,
         score=closed.get(metric),
         test=fmean(task.test.top1 for task in result.tasks.values()) if result else None,
         images_per_s=last.get("images_per_s") if running or result else None,
         to_go_s=to_go,
-        limit=found.left if running else "",
+        limit=harmless(found.left) if running else "",
         age_s=max(0.0, time.time() - last["time"]) if running and last else None,
     )
 

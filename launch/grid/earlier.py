@@ -1,5 +1,6 @@
 """An earlier sweep by its folder: its runs, which `after` waits for, and the one that `init_from` means."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,12 +46,14 @@ class RunOf:
 
     @cached_property
     def _matching(self) -> list[tuple[Path, dict[str, Any]]]:
-        """The runs with these values: folder, and flat configuration."""
+        """The runs with these values: folder, and flat configuration. One that cannot be read has none."""
         found, begun = [], 0
         for run in runs_of(self.sweep):
-            if run.config_file.exists():
-                begun += 1
+            with contextlib.suppress(UserError, OSError):
+                if not run.config_file.exists():
+                    continue
                 flat = config.flatten(run.config())
+                begun += 1
                 if all(flat[key] == value for key, value in self.when.items()):
                     found.append((run.path, flat))
         if not found:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from shards.errors import UserError
+from shards.files import open_log, read_bounded
 
 from .locks import claim
 
@@ -38,15 +39,16 @@ class GpuLocks:
                         return None
                     held.append(found)
                     stack.callback(os.close, found)
-                with contextlib.suppress(OSError):  # on a full disk
-                    self._file(gpu).write_text(run)
+                with contextlib.suppress(OSError, UserError), open_log(self._file(gpu)) as file:  # on a full disk
+                    file.truncate(0)
+                    file.write(os.fsencode(run))
             stack.pop_all()
             return held
 
     def user(self, gpu: str) -> str:
         """The run that uses a GPU, as `claim` was told; empty if that is not known."""
         try:
-            return self._file(gpu).read_text(errors="replace")
+            return read_bounded(self._file(gpu), 10_000).decode(errors="replace")
         except OSError:
             return ""
 

@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from shards.files import LockError
+from shards.locks import LockError, open_lock
 
 
 def claim(file: Path, kind: int = fcntl.LOCK_EX) -> int | None:
@@ -14,7 +14,7 @@ def claim(file: Path, kind: int = fcntl.LOCK_EX) -> int | None:
 
     The lock is held until the descriptor is closed, also by every process that has inherited it.
     """
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = open_lock(file)
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -17,6 +17,7 @@ from artnet.provenance import process_start
 from artnet.rundir import RunDir
 from shards.errors import UserError
 from shards.files import open_log, open_regular
+from shards.locks import by_whom
 
 from ..host.cpus import bound_to
 from .state import State, after_exit
@@ -147,7 +148,8 @@ def end_processes(folders: Sequence[RunDir]) -> None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGTERM)
         if time.monotonic() > until:
-            raise UserError(f"{folders[0].path} is still being trained; end its process, then run this again")
+            who = by_whom(folders[0].lock_file)
+            raise UserError(f"{folders[0].path} is still being trained{who}; end its process, then run this again")
         time.sleep(POLL_S)
 
 

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from rich.console import Console
 
 from artnet.rundir import RunDir
+from shards.errors import UserError
 
 from ..grid import Expansion, Grid, Run
 from .folder import SweepDir
@@ -101,7 +102,14 @@ class Engines:
         """Find the states of runs, each with its own engine, in the same order."""
         found: dict[str, Found] = {}
         trouble, is_silent, age_s = "", False, 0.0
-        for engine, group in _grouped(runs, lambda run: self.of(sweep.run(run))):
+
+        def observer(run: Run) -> Backend:
+            try:
+                return self.of(sweep.run(run))
+            except UserError:  # `state.json` is of a newer version, which any engine finds
+                return self.own
+
+        for engine, group in _grouped(runs, observer):
             part = engine.find(sweep, group, fresh)
             found |= {name: dataclasses.replace(now, engine=engine.name) for name, now in part.found.items()}
             trouble, is_silent = trouble or part.trouble, is_silent or part.is_silent

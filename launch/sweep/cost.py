@@ -1,5 +1,6 @@
 """Estimate the cost of a grid's missing runs from the finished ones."""
 
+import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -8,6 +9,8 @@ from dataclasses import dataclass
 from artnet.rundir import RunDir
 
 from ..grid import Run
+
+MAX_WORKERS = 1_000_000  # more ranks or threads than any machine has are no record of ours
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,15 @@ def cost(folder: RunDir, signature: str) -> Cost | None:
     """The cost of a run, over all of its attempts; None if it is not complete or has not recorded it."""
     result = folder.result(signature)
     attempts = folder.run().get("attempts") if result else None
-    try:
-        last = attempts[-1]  # type: ignore[index]  # any other type raises, see below
-        on_cpus = last["device"] == "cpu"
-        workers = last["world_size"] * (last["threads"] if on_cpus else 1)
-        return Cost(result.seconds * workers / 3600, "core-hours" if on_cpus else "GPU-hours")  # type: ignore[union-attr]
-    except (TypeError, LookupError):
+    if not result or not attempts:
         return None
+    last = attempts[-1]
+    on_cpus = last.get("device") == "cpu"
+    factors = [last.get("world_size"), last.get("threads") if on_cpus else 1]
+    if not isinstance(last.get("device"), str) or not all(type(n) is int and 0 < n <= MAX_WORKERS for n in factors):
+        return None
+    hours = result.seconds / 3600 * math.prod(factors)
+    return Cost(hours, "core-hours" if on_cpus else "GPU-hours") if math.isfinite(hours) else None
 
 
 def estimate(finished: Sequence[tuple[Run, Cost]], missing: Sequence[Run]) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,18 +12,11 @@ from artnet.formats import FORMAT
 from artnet.rundir import RunDir, RunState, write_json
 from artnet.weights import as_begun
 from shards.errors import UserError
-from shards.files import (
-    LockError,
-    atomic_write,
-    is_locked,
-    locked,
-    locked_patiently,
-    open_log,
-    read_bounded,
-)  # fmt: skip
+from shards.files import atomic_write, open_log, read_bounded
+from shards.locks import LockError, by_whom, is_locked, locked, locked_patiently
 
 from ..grid import Expansion, Grid, Run
-from .state import LIVE, Found, State, on_this_machine
+from .state import ENDED_BADLY, LIVE, Found, State, on_this_machine
 
 
 class SweepDir:
@@ -55,7 +49,8 @@ class SweepDir:
                 hold = locked_patiently(self.lock, busy) if wait else locked(self.lock, wait_s=0)
                 stack.enter_context(hold)
             except BlockingIOError:
-                raise UserError(f"{busy}; wait for it or stop it, then run this again") from None
+                who = by_whom(self.lock)
+                raise UserError(f"{busy}{who}; wait for it or stop it, then run this again") from None
             # On a full disk, other launchers cannot name this engine.
             with contextlib.suppress(OSError, UserError), open_log(self.lock) as lock:
                 lock.truncate(0)
@@ -107,13 +102,20 @@ class SweepDir:
         gone = []
         for file in sorted(self.folder.glob("*/state.json")):
             folder = RunDir(file.parent)
-            if folder.name in known or (folder.state().pruned and folder.state().state not in LIVE):
+            if folder.name in known:
                 continue
             with contextlib.suppress(UserError):
+                if folder.state().pruned and folder.state().state not in LIVE:
+                    continue
                 config = folder.config()
                 if config.name == folder.name:
                     gone.append(Run(config, {}))
         return gone
+
+    def set_asides(self) -> list[Path]:
+        """The folders in `replaced/` that `set_aside` has named; it may hold other things."""
+        name = r"[A-Za-z0-9_-]+_[a-z+]+_s[0-9]+-[0-9a-f]{8}\.[1-9][0-9]*"
+        return sorted(path for path in self.replaced.glob("*") if re.fullmatch(name, path.name) and path.is_dir())
 
     def set_aside(self, folder: RunDir) -> Path:
         """Move a run's folder to `replaced/`, so that the run starts from scratch and nothing is lost.
@@ -121,7 +123,8 @@ class SweepDir:
         Raises `UserError` if a process trains it, and `LockError` if that cannot be known.
         """
         if folder.is_locked():
-            raise UserError(f"{folder.path} is still being trained; wait for its process to end, then run this again")
+            who = by_whom(folder.lock_file)
+            raise UserError(f"{folder.path} is still being trained{who}; wait for its process to end, then try again")
         for number in itertools.count(1):
             place = self.replaced / f"{folder.name}.{number}"
             if not place.exists():
@@ -133,16 +136,25 @@ class SweepDir:
 def find_run(folder: RunDir, signature: str) -> Found:
     """The state of a run that has no scheduler, from its folder alone.
 
-    A lock that cannot be asked may be held: the run is unknown, not dead.
+    A file of a newer version cannot be read: the others are found all the same.
+
+    A lock that cannot be asked may be held: the run is unknown, not dead. Only how a run has ended is believed where
+    this user may not open the lock, as in a colleague's folder: nothing can be changed there.
     """
-    recorded = folder.state()
-    if error := folder.unreadable():
-        return Found(State.UNREADABLE, f"{error.filename}: {error.strerror}")
-    complete = folder.result(signature) is not None
+    try:
+        recorded = folder.state()
+        if error := folder.unreadable():
+            return Found(State.UNREADABLE, f"{error.filename}: {error.strerror}")
+        complete = folder.result(signature) is not None
+        folder.run()
+    except UserError as newer:
+        return Found(State.UNREADABLE, str(newer))
     try:
         state = on_this_machine(complete, not complete and folder.is_locked(), recorded.state)
-    except LockError as error:
-        return Found(State.UNKNOWN, str(error))
+    except LockError as unknown:
+        if not unknown.is_denied or recorded.state not in {*ENDED_BADLY, State.INTERRUPTED}:
+            return Found(State.UNKNOWN, str(unknown))
+        state = State(recorded.state)
     if state is State.INTERRUPTED and recorded.state != State.INTERRUPTED:
         return Found(state, "its launcher and its process are gone")
     if state is State.FAILED and recorded.state == State.COMPLETE:

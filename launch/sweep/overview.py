@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from shards.errors import UserError
+
 from ..grid import Run
 from ..grid.earlier import runs_of
 from .folder import SweepDir
@@ -17,8 +19,14 @@ def overview(sweep: SweepDir, find: Find) -> dict[Path, Found]:
     Raises `UserError` unless the folder is that of a sweep.
     """
     manifest = runs_of(sweep.folder)
-    begun = [Run(run.config(), {}) for run in manifest if run.config_file.exists()]
-    found = find(sweep, begun).found
+    begun, broken = [], {}
+    for run in manifest:
+        try:
+            if run.config_file.exists():
+                begun.append(Run(run.config(), {}))
+        except (UserError, OSError) as error:
+            broken[run.name] = Found(State.UNREADABLE, str(error))
+    found = {**find(sweep, begun).found, **broken}
     return {run.path: found.get(run.name, Found(State.PLANNED)) for run in manifest}
 
 

@@ -1,4 +1,4 @@
-"""Whether the weights that runs start from are there."""
+"""Whether the weights that runs start from are there and fit."""
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ def check_weights(
     sources: Collection[Path],
     awaited: Collection[Path],
 ) -> None:
-    """Raise `UserError` if a run to start has no weights to start from; one with a checkpoint needs none.
+    """Raise `UserError` if a run to start has no weights to start from that fit it; one with a checkpoint needs none.
 
     `where` says where a key is given, `FILE:LINE`. Runs of the sweeps in `sources` must be complete, except for those
     whose folder is `awaited`: they will be.
@@ -29,9 +29,10 @@ def check_weights(
         config = decision.run.config
         source = config.weights_source
         resumes = decision.action is Action.RESUME and any(sweep.run(decision.run).checkpoints.glob("*.pt"))
-        if resumes or source is None or source in checked or source in awaited:
+        need = (source, config.weights_ema, config.model)
+        if resumes or source is None or need in checked or source in awaited:
             continue
-        checked.add(source)
+        checked.add(need)
         try:
             _check(config, source, sources)
         except UserError as error:
@@ -40,5 +41,10 @@ def check_weights(
 
 def _check(config: RunConfig, source: Path, sources: Collection[Path]) -> None:
     check_readable(config)
-    if source.parent in sources and not RunDir(source).result():
-        raise UserError(f"init_from: {source} is not complete; train that run first")
+    if source.is_dir() and not RunDir(source).result():
+        if source.parent in sources:
+            raise UserError(f"init_from: {source} is not complete; train that run first")
+        return  # its best epoch so far, which may be another when the run starts
+    from artnet.models.pretrained import check_fits  # imports torch, which takes seconds
+
+    check_fits(config)

@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import UserError
-from ..files import atomic_write, locked_patiently, remove_leftovers
+from ..files import atomic_write, remove_leftovers
+from ..locks import locked_patiently
 from ..progress import progress
 from ..workers import parallel_map
 from .artists import ARTISTS

@@ -1,5 +1,6 @@
 """Digests of the code: what changes them, and who is told."""
 
+import os
 import shutil
 import time
 
@@ -50,6 +51,22 @@ def test_what_changes_a_result_is_found_and_nothing_else(code, file, old, new, f
     assert sources.differing([before, before, sources.digests(code)]) == found
     path.unlink()
     assert sources.changed(before, code) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../outside.py", "{}/outside.py", "artnet/../../outside.py", "shards/{}/outside.py", "launch/local.py",
+     "artnet/pipe", "artnet/\x1b]0;x\x07.py", "artnet/" + "x" * 5000 + ".py", "artnet/\0.py", "artnet/\ud800.py"],
+)  # fmt: skip
+def test_names_that_leave_the_code_are_neither_read_nor_shown(code, name):
+    (code.parent / "outside.py").write_text("secret = 1")
+    (code / "launch").mkdir()
+    (code / "launch" / "local.py").touch()
+    os.mkfifo(code / "artnet" / "pipe")
+    record = {name.format(code.parent): "0 0", NETWORK: "0 0"}
+    assert sources.changed(record, code) == [NETWORK]
+    (kept,) = sources.recorded({"attempts": [{"sources": record}]})
+    assert list(kept) == [NETWORK]
 
 
 def test_a_plan_says_which_complete_runs_other_code_made(tmp_path):

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from artnet import stop, train
 from artnet.rundir import EXIT_STOPPED
 from artnet.stop import SIGNALS, StopRequest
-from shards.files import locked
+from shards.locks import locked
 from shards.remote import local_folder
 from tests.artnet import runs
 from tests.conftest import ROOT, environment

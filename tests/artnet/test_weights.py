@@ -41,6 +41,16 @@ def test_the_content_of_the_weights_is_signed_and_not_their_place(tmp_path: Path
     assert run(key, tmp_path / "none.pth").signature == by_path.signature
 
 
+def test_the_moving_average_of_a_file_makes_another_run_and_needs_a_file(tmp_path: Path) -> None:
+    plain = run("pretrained", tmp_path / "w.pth", b"w")
+    values = {"task": "style", "pretrained": str(tmp_path / "w.pth")}
+    assert weights.with_digest(build({**values, "weights_ema": False})).signature == plain.signature
+    assert weights.with_digest(build({**values, "weights_ema": True})).signature != plain.signature
+    for source in ({}, {"pretrained": "imagenet"}):
+        with pytest.raises(UserError, match="weights_ema is of a file of weights; name that"):
+            build({"task": "style", "weights_ema": True, **source})
+
+
 def test_the_weights_of_a_run_are_signed_once_it_is_complete(tmp_path: Path) -> None:
     source = tmp_path / "source"
     early = run("init_from", source / "checkpoints" / "best.pt", b"best").model_copy(update={"init_from": str(source)})

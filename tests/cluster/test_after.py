@@ -27,9 +27,9 @@ def test_jobs_start_when_those_of_another_sweep_have_ended_well_and_the_last_run
     assert "2 complete" in again.stdout, again.stdout + again.stderr
 
 
-def test_jobs_are_cancelled_when_one_of_those_that_they_wait_for_ends_badly(sweep, tmp_path):
-    (tmp_path / "broken.pt").write_bytes(b"no checkpoint")
-    earlier = sweep(seeds=1, within="earlier", fixed={"pretrained": str(tmp_path / "broken.pt")})
+def test_jobs_are_cancelled_when_one_of_those_that_they_wait_for_ends_badly(sweep):
+    too_long = {"optim.warmup": 999, "optim.warmup_unit": "steps"}  # longer than the run, which fails
+    earlier = sweep(seeds=1, within="earlier", fixed=too_long)
     assert earlier.submit("--requeue", "0").returncode == 0
     later = sweep(seeds=1, within="later", after=str(earlier.folder))
     assert later.submit().returncode == 0

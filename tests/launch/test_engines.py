@@ -95,10 +95,19 @@ def test_a_process_is_ended_only_if_its_start_its_arguments_and_its_user_are_tho
     assert training_process(other) is None
 
     words = ["-m", "artnet.train", "--config", str(run.config_file), "--run-dir", str(run.path)]
-    stranger = subprocess.Popen([sys.executable, "-c", "input()", *words], stdin=subprocess.PIPE)
-    write_json(run.run_file, {"attempts": [{**recorded["attempts"][0], **identity(stranger.pid)}]})
-    assert training_process(run) is None
-    stranger.communicate(b"\n")
+    (tmp_path / "thesis.py").write_text("input()")
+    for first in (["-c", "input()", *words], ["-m", "thesis", *words[2:]], [tmp_path / "thesis.py", *words]):
+        variables = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        stranger = subprocess.Popen([sys.executable, *first], stdin=subprocess.PIPE, env=variables)
+        write_json(run.run_file, {"attempts": [{**recorded["attempts"][0], **identity(stranger.pid)}]})
+        assert training_process(run) is None
+        stranger.communicate(b"\n")
+    for wrong in (
+        {"host": "another"},
+        *({"pid": pid} for pid in (str(training.pid), -training.pid, 0, -1, True, None)),
+    ):
+        write_json(run.run_file, {"attempts": [{**recorded["attempts"][0], **wrong}]})
+        assert training_process(run) is None
 
     write_json(run.run_file, {"attempts": [{**recorded["attempts"][0], "process_start": "1"}]})  # its id is reused
     assert training_process(run) is None

@@ -23,8 +23,8 @@ from artnet.config import build, dump, load, unflatten
 from launch import local, slurm
 from shards import remote
 from shards.errors import UserError
-from shards.files import locked
 from shards.index import read_index
+from shards.locks import locked
 from shards.reader import Reader
 from shards.remote import local_folder
 from shards.urls import check_url
@@ -195,7 +195,7 @@ def test_ranks_that_waited_do_not_ask_a_dead_server_again(server: Server, capsys
 
 def test_an_incomplete_copy_is_not_used_without_a_server(server: Server):
     server.faults = {TAR: ["500"] * 2}
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=f"{TAR} cannot be downloaded"):
         local_folder(server.url)
     server.stop()
     with pytest.raises(UserError, match="cannot be downloaded"):
@@ -213,7 +213,7 @@ def test_a_hostile_shard_name_is_refused(server: Server, tmp_path: Path, name: s
 SECRETS = [
     "http://me:secret@host/x", "https://host/x?token=secret", "https://host/x#secret", "https://secret@host/x",
     "https://secret%40host/x", "https://me:secret/x@host/y", "s3://KEY:secret/b@bucket", "gs://secret@bucket",
-    "a::s3://me:secret@b/x",
+    "a::s3://me:secret@b/x", "https://host/x::s3://me:secret@b/y",
 ]  # fmt: skip
 
 
@@ -242,11 +242,12 @@ def test_other_urls_are_allowed(url: str):
 
 
 @pytest.mark.parametrize(
-    "url", ["reference://x", "simplecache::https://h/x", "zip://a.zip::s3://b", "memory://x", "github://a:b@c/d"]
-)
+    "url", ["reference://x", "simplecache::https://h/x", "zip://a.zip::s3://b", "memory://x", "github://a:b@c/d",
+     "https://host/x::memory://y", "file:///x::reference://y"],
+)  # fmt: skip
 def test_urls_that_fsspec_would_interpret_are_refused(url: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(remote, "url_to_fs", lambda *arguments, **options: pytest.fail("fsspec was asked"))
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=r"cannot be read; give a folder, or a URL that|holds a password"):
         local_folder(url)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from shards import errors
 from tests.conftest import ROOT, environment
 
 # Says more than a pipe holds, in characters that ASCII lacks, and then does its work.
@@ -91,3 +92,12 @@ def test_a_name_that_the_locale_cannot_write_is_one_sentence(tmp_path):
     )  # fmt: skip
     assert (ended.returncode, ended.stdout) == (0, "")
     assert ended.stderr == "error: 'Mus\\xe9e' is no file name in the ascii of this locale; set PYTHONUTF8=1\n"
+
+
+def test_an_error_about_a_hostile_name_cannot_steer_the_terminal(capsys):
+    @errors.command
+    def main(argv=None):
+        raise errors.UserError("\x1b]52;c;x\x07\x9b2J is no file")
+
+    assert main([]) == 2
+    assert capsys.readouterr().err == "error: ?]52;c;x??2J is no file\n"

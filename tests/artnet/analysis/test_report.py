@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import io
 import json
 import re
 import subprocess
@@ -20,6 +21,7 @@ from artnet import report
 from artnet.analysis import figures
 from artnet.analysis.results import read_sweep
 from artnet.analysis.summary import summarise
+from artnet.analysis.table import results_csv
 from artnet.config import RunConfig, build, unflatten
 from artnet.rundir import Result, RunDir, RunState, Scores, TaskResult, read_json, write_json
 
@@ -187,6 +189,13 @@ def test_no_text_in_the_csv_is_a_formula(tmp_path: Path) -> None:
         RunState(state="failed", reason=f"{start}cmd|' /C calc'!A0").write(runs[1].state_file)
         write(tmp_path)
         assert rows_of(tmp_path)[1]["reason"] == f"'{start}cmd|' /C calc'!A0"
+
+
+def test_no_key_or_value_of_a_manifest_is_a_formula(tmp_path: Path) -> None:
+    config, keys = plan(SE), ("=x", "+x", "-x", "@x", "\tx", "a\r=x")
+    write_manifest(tmp_path, [(config.name, config, {key: key for key in keys})])
+    for row in list(csv.reader(io.StringIO(results_csv(read_sweep(tmp_path)), newline="")))[:2]:
+        assert [cell for cell in row if cell.endswith("x")] == ["'=x", "'+x", "'-x", "'@x", "'\tx", "a?=x"]
 
 
 def test_a_result_with_another_signature_is_ignored(tmp_path: Path) -> None:
@@ -365,7 +374,9 @@ def test_models_look_different_and_the_same_on_all_figures(tmp_path: Path) -> No
 OUTSIDE = '{"name": "x", "runs": [{"name": "../y", "signature": "", "values": {}}]}'
 
 
-@pytest.mark.parametrize("text", [None, "{", '{"name": "x", "runs": []}', OUTSIDE])
+@pytest.mark.parametrize(
+    "text", [None, "{", '{"name": "x", "runs": []}', OUTSIDE, OUTSIDE.replace("../y", r"\u001b[2J")]
+)
 def test_wrong_input_is_one_sentence(tmp_path: Path, text: str | None, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = tmp_path / "sweep"
     if text is not None:

@@ -1,7 +1,9 @@
 """Data loading: views match Pillow, epochs are exact, and damage is detected, reported and bounded."""
 
+import hashlib
 import io
 import os
+import resource
 import shutil
 import threading
 from collections import Counter
@@ -15,6 +17,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from artnet.config import build, unflatten
 from artnet.config.sections import AugmentConfig
+from artnet.data import decode as decode_module
 from artnet.data.dataset import SplitData
 from artnet.data.decode import decode, resized_crop
 from artnet.data.epoch import eval_plan, random_boxes, train_plan
@@ -22,8 +25,9 @@ from artnet.data.loader import load
 from artnet.data.sampler import class_balanced, eval_batches, shuffled, train_batches
 from artnet.data.trivial_augment import GREY, IDENTITY, OPERATIONS
 from artnet.rundir import RunDir
+from shards import images as packed_images
 from shards.errors import UserError
-from shards.index import read_index
+from shards.index import MAX_PIXELS, read_index, write_index
 from shards.reader import Reader
 from tests.artnet import runs
 from tests.conftest import TINY
@@ -277,6 +281,60 @@ def test_a_damaged_painting_is_replaced_and_reported_once(shards, tmp_path, capf
     key = read_index(shards).table["key"][row].as_py()
     assert data.damaged == {key}
     assert capfd.readouterr().err.count(key) == 1
+
+
+def larger(jpeg: bytes) -> bytes:
+    """The same with 60,000 x 60,000 pixels in its header."""
+    at = jpeg.index(b"\xff\xc0") + 5
+    return jpeg[:at] + (60_000).to_bytes(2, "big") * 2 + jpeg[at + 4 :]
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (larger, "it has 60000 x 60000 pixels, not"),
+        (lambda jpeg: b"\x89PNG\r\n\x1a\n" + jpeg[8:], "JPEG"),
+        (lambda jpeg: bytes(len(jpeg)), "JPEG"),
+    ],
+)
+def test_hostile_bytes_in_a_shard_are_refused_by_name_before_memory_is_taken(shards, tmp_path, capfd, harm, said):
+    copy = tmp_path / "copy"
+    shutil.copytree(shards, copy)
+    index = read_index(copy)
+    rows = index.table.to_pylist()
+    row = rows[int(split(shards).rows[3])]
+    with (copy / row["shard"]).open("r+b") as tar:
+        tar.seek(row["offset"])
+        hostile = harm(tar.read(row["length"]))
+        tar.seek(row["offset"])
+        tar.write(hostile)
+    row["sha256"] = hashlib.sha256(hostile).hexdigest()
+    write_index(copy, rows, index.classes, index.checksums, {})
+    data = split(copy)
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used_memory() + 2_000_000_000, limits[1]))
+    try:
+        assert data.pixels(3, np.empty(3 * data.most_pixels, np.uint8)) is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    error = capfd.readouterr().err
+    assert f"{row['key']} of train is damaged and left out" in error and said in error and error.count("\n") == 1
+    with pytest.raises(UserError, match="are damaged, more than"):
+        data.check_damage()
+
+
+def used_memory() -> int:
+    """Bytes of address space of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def test_an_image_that_packing_would_refuse_is_not_decoded(shards, monkeypatch):
+    index = read_index(shards)
+    jpeg = bytes(Reader(index)[0])
+    monkeypatch.setattr(decode_module.simplejpeg, "decode_jpeg", lambda *_, **__: pytest.fail("it was decoded"))
+    with pytest.raises(ValueError, match="it has 60000 x 60000 pixels, over 250,000,000"):
+        decode(larger(jpeg), size=(60_000, 60_000))
+    assert packed_images.Image.MAX_IMAGE_PIXELS == MAX_PIXELS
 
 
 def test_evaluation_leaves_a_damaged_painting_out_and_counts_no_other_twice(shards, tmp_path, monkeypatch):

@@ -70,31 +70,37 @@ def test_parts_that_start_without_effect_are_trained(checkpoints):
     assert [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])] == []
 
 
-@pytest.fixture
-def published(checkpoints, tmp_path, monkeypatch):
-    """torchvision's weights of ResNet-18 as published, parameters without counters, under a name with their digest."""
-    model, _ = checkpoints["resnet18"]
+@pytest.fixture(params=["resnet18", "resnet34", "resnet50"])
+def published(request, tmp_path, monkeypatch):
+    """torchvision's weights as first published, parameters without counters, under a name with their digest.
+
+    Returns the backbone, the state dict and the place of the file in the cache of downloads.
+    """
+    backbone = request.param
+    model = torchvision.models.get_model(backbone)
     state = {**model.state_dict(), **dict(model.named_parameters())}
-    torch.save({name: value for name, value in state.items() if "num_batches" not in name}, tmp_path / "file")
-    name = f"resnet18-{file_sha256(tmp_path / 'file')[:8]}.pth"
+    state = {name: value for name, value in state.items() if "num_batches" not in name}
+    torch.save(state, tmp_path / "file")
+    name = f"{backbone}-{file_sha256(tmp_path / 'file')[:8]}.pth"
     weights = SimpleNamespace(url=f"{(tmp_path / 'served').as_uri()}/{name}")
     monkeypatch.setattr(torchvision.models, "get_model_weights", lambda backbone: SimpleNamespace(DEFAULT=weights))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     (tmp_path / "served").mkdir()
     (tmp_path / "file").rename(tmp_path / "served" / name)
-    return model, tmp_path / "home" / "hub" / "checkpoints" / name
+    return backbone, state, tmp_path / "home" / "hub" / "checkpoints" / name
 
 
-def resnet18():
-    return build_model(backbone="resnet18", recurrence="none", attention="none", classes={"style": 27}).double()
+def plain(backbone):
+    return build_model(backbone=backbone, recurrence="none", attention="none", classes={"style": 27})
 
 
 def test_imagenet_weights_are_downloaded_once_and_have_no_counters(published, monkeypatch):
-    model, file = published
+    backbone, state, file = published
     for _ in range(2):
-        ours = resnet18()
-        load_pretrained(ours, "imagenet", "resnet18")
-        assert torch.equal(ours.conv1.weight, model.conv1.weight)
+        ours = plain(backbone)
+        assert load_pretrained(ours, "imagenet", backbone) == "started from imagenet; from scratch: the head for style"
+        own = ours.state_dict()
+        assert all(torch.equal(own[name], value) for name, value in state.items() if not name.startswith("fc."))
         assert file.exists()
         monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *arguments: pytest.fail("downloaded again"))
 
@@ -109,20 +115,21 @@ class Attack:
         return Path.touch, (self.file,)
 
 
+@pytest.mark.parametrize("published", ["resnet18"], indirect=True)
 def test_a_planted_file_in_the_cache_of_downloads_is_neither_used_nor_executed(published, tmp_path):
-    model, file = published
-    for planted in ({"conv1.weight": Attack(tmp_path / "ran")}, dict(model.state_dict())):
+    backbone, state, file = published
+    for planted in ({"conv1.weight": Attack(tmp_path / "ran")}, {**state, "fc.bias": torch.zeros(1000)}):
         file.parent.mkdir(parents=True, exist_ok=True)
         torch.save(planted, file)
         with pytest.raises(UserError, match=r"^pretrained: \S+ is not the file that torchvision published; [^\n]+$"):
-            load_pretrained(resnet18(), "imagenet", "resnet18")
+            load_pretrained(plain(backbone), "imagenet", backbone)
     # With a name that fits, it is still only read.
     torch.save({"conv1.weight": Attack(tmp_path / "ran")}, file)
     fitting = file.with_name(f"resnet18-{file_sha256(file)[:8]}.pth")
     file.rename(fitting)
     torchvision.models.get_model_weights("resnet18").DEFAULT.url = f"https://host/{fitting.name}"
     with pytest.raises(UserError, match="holds only tensors"):
-        load_pretrained(resnet18(), "imagenet", "resnet18")
+        load_pretrained(plain(backbone), "imagenet", backbone)
     assert not (tmp_path / "ran").exists()
 
 

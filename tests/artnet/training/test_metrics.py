@@ -1,12 +1,17 @@
 """Metrics: throughput, TensorBoard's final file and early stopping."""
 
+import os
+import socket
 import time
 
+import pytest
 import torch
 
 from artnet.rundir import RunDir
+from artnet.training import metrics
 from artnet.training.metrics import MetricsLogger, Throughput
 from artnet.training.progress import Progress
+from shards.errors import UserError
 from tests.artnet import runs
 from tests.artnet.training.conftest import events
 
@@ -32,7 +37,7 @@ def test_waiting_for_data_is_measured_as_a_share_of_the_time(monkeypatch):
 def test_the_final_events_exist_once_even_if_the_run_ends_twice(run_yaml, tmp_path):
     runs.train(run_yaml(), tmp_path / "run")
     run = RunDir(tmp_path / "run")
-    torn = run.tensorboard / ".events.out.tfevents.final.x.tmp"
+    torn = run.tensorboard / ".events.out.tfevents.final.x0_abcde.tmp"
     torn.write_bytes(b"torn")
     run.result_file.unlink()  # as if it had been killed in between
     runs.train(run_yaml(), tmp_path / "run")
@@ -63,3 +68,43 @@ def test_an_epoch_has_one_line_even_if_its_checkpoint_was_not_written(tmp_path):
     assert [line["epoch"] for line in run.epochs()] == [1]
     MetricsLogger(run, Progress(step=9, epochs=1), steps=14, epochs=2).close()
     assert [line["epoch"] for line in run.epochs()] == [1]
+
+
+def test_nothing_is_written_or_deleted_through_links_in_a_run(tmp_path, monkeypatch):
+    real, theirs = tmp_path / "real", tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "deep").mkdir()
+    for name in ("notes", ".notes.tmp", "deep/.a.x0_abcde.tmp"):
+        (theirs / name).write_text("keep")
+    real.mkdir()
+    (tmp_path / "run").symlink_to(real)  # a run directory may be one itself, and its checkpoints be elsewhere
+    run = RunDir(tmp_path / "run")
+    run.metrics_file.symlink_to(theirs / "notes")
+    run.checkpoints.symlink_to(theirs)
+    run.tensorboard.mkdir()
+    host, process = socket.gethostname(), os.getpid()
+    monkeypatch.setattr(time, "time", lambda: 12345.6)
+    for number in range(100):
+        (run.tensorboard / f"events.out.tfevents.0000012345.{host}.{process}.{number}").symlink_to(theirs / "events")
+    with run.locked():
+        logger = MetricsLogger(run, Progress(), steps=14, epochs=2)
+        logger.log("step", {"epoch": 1, "step": 1, "loss": 1.0, "images_per_s": 1.0, "data_wait": 0, "memory_gib": 1})
+        logger.close()
+    assert [line["loss"] for line in run.metrics()] == [1.0]
+    assert sorted(path.name for path in theirs.iterdir()) == [".notes.tmp", "deep", "notes"]
+    assert (theirs / "notes").read_text() == "keep" and (theirs / "deep" / ".a.x0_abcde.tmp").exists()
+    (written,) = (path for path in run.tensorboard.iterdir() if not path.is_symlink())
+    assert written.stat().st_size > 100
+
+
+def test_metrics_are_not_appended_through_a_link(tmp_path, monkeypatch):
+    run = RunDir(tmp_path)
+    (tmp_path / "notes").write_text("keep")
+
+    def planted(path, content):  # in the moment after it was written
+        path.symlink_to("notes")
+
+    monkeypatch.setattr(metrics, "atomic_write", planted)
+    with pytest.raises(UserError, match=r"metrics.jsonl is a link or a pipe"):
+        MetricsLogger(run, Progress(), steps=14, epochs=2)
+    assert (tmp_path / "notes").read_text() == "keep"

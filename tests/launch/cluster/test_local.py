@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from artnet.rundir import EXIT_STOPPED
+from artnet.rundir import EXIT_STOPPED, read_json, write_json
 from launch.cluster import local, observe
 from launch.cluster.job import LOCAL_REQUEUE, Job
 from launch.cluster.job_array import Array
@@ -18,7 +18,7 @@ from launch.host.slots import Slot
 from launch.sweep.folder import note_state
 from launch.sweep.state import State
 from shards.errors import UserError
-from shards.files import LockError
+from shards.locks import LockError
 
 
 @pytest.fixture
@@ -143,3 +143,32 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(locks.fcntl, "flock", flock)
     with pytest.raises(LockError, match=rf"the lock {tmp_path / 'gpu-0.lock'} cannot be used: No locks available"):
         locks.claim(tmp_path / "gpu-0.lock")
+
+
+@pytest.mark.parametrize("value", [10**400, -1, "many", "9" * 5000, None, [1], {}, 1e999, True])
+def test_what_a_start_has_recorded_is_not_trusted_to_be_a_number(queue, tiny, monkeypatch, value):
+    job = first_job(queue([[]], 1), monkeypatch)
+    run = tiny.folders[0]
+    for number in (1, 2, 3):
+        record = {"job_name": job.array.name, "outcome": value, "attempts_before": value, "ended": value}
+        write_json(run.attempts / f"{number:03d}" / "job.json", record)
+        write_json(job.logs / f"ended.{number}", {"state": value, "reason": value})
+    monkeypatch.setattr(job, "_start", lambda: None)
+    assert job.carry_out() == EXIT_STOPPED
+    assert tiny.folders[0].state().state in ("failed", "interrupted")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"runs": "abcd"}, {"runs": ["../../x"] * 4}, {"runs": ["/etc"] * 4}, {"runs": 5}, {"attempts": ["1"] * 4},
+        {"attempts": [1]}, {"minutes": "60"}, {"minutes": None}, {"submitted": "yesterday"}, {"submitted": 5},
+        {"signal_s": [30]}, {"requeue": "x" * 10_000}, {"name": 7},
+    ],
+)  # fmt: skip
+def test_a_broken_file_of_an_array_is_one_sentence(queue, broken):
+    jobs = queue([[]], 1)
+    assert Array.read(jobs.file) == jobs.array
+    write_json(jobs.file, {**read_json(jobs.file), **broken})
+    with pytest.raises(UserError, match="is missing or broken; submit the grid again"):
+        Array.read(jobs.file)

@@ -70,12 +70,25 @@ def test_a_damaged_snapshot_is_repaired_and_what_a_killed_launcher_left_is_remov
     first = take(tree, tmp_path / "runs")
     (first / "artnet" / "train.py").write_text("cut sho")
     (first / "launch" / "cluster" / "job.py").unlink()
-    left = first.parent / ".0123.abc.tmp"
-    left.mkdir()
+    left = first.parent / ".abc_0123.tmp"
+    foreign = [first.parent / name for name in (".thesis.tmp", ".0123.abc.tmp", ".ABCDEFGH.tmp", "abcd0123.tmp")]
+    for folder in (left, *foreign):
+        folder.mkdir()
     assert take(tree, tmp_path / "runs") == first
+    assert all(folder.exists() for folder in foreign)
     assert (first / "artnet" / "train.py").read_text() == (tree / "artnet" / "train.py").read_text()
     assert (first / "launch" / "cluster" / "job.py").exists()
     assert not left.exists()
+
+
+def test_nothing_is_removed_where_a_link_leads_and_a_linked_folder_of_code_works(tree, tmp_path):
+    elsewhere, code = tmp_path / "thesis", tmp_path / "runs" / "tiny" / "code"
+    (elsewhere / ".abcd0123.tmp").mkdir(parents=True)
+    code.parent.mkdir(parents=True)
+    code.symlink_to(elsewhere)
+    taken = take(tree, tmp_path / "runs")
+    assert {path.name for path in elsewhere.iterdir()} == {".lock", ".abcd0123.tmp", taken.name}
+    assert verified.problem(str(taken)) == ""
 
 
 def test_code_in_a_snapshot_knows_the_commit_it_was_copied_from(tree, tmp_path):
@@ -134,12 +147,12 @@ def test_nobody_else_can_write_to_a_snapshot_and_private_modes_stay(tree, tmp_pa
     assert {name: (code / name).stat().st_mode & 0o777 for name in modes} == {
         "artnet/train.py": 0o600, "launch/slurm.py": 0o755, "launch/local.py": 0o700, "launch/tune.py": 0o644,
     }  # fmt: skip
+    variables = {**os.environ, "PYTHONPATH": str(code), "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": ""}
     done = subprocess.run(
-        module_command(code, "artnet.train", "--help"), env={**os.environ, "PYTHONPATH": str(code)}, umask=umask,
-        capture_output=True, text=True,
-    )  # fmt: skip
+        module_command(code, "artnet.train", "--help"), env=variables, umask=umask, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (0, "")
-    assert [*code.glob("artnet/__pycache__/rundir.*")] or sys.dont_write_bytecode
+    assert [*code.glob("artnet/__pycache__/rundir.*")]
     assert not [path for path in (code, *code.rglob("*")) if path.stat().st_mode & 0o022]
     assert verified.problem(str(code)) == ""
 

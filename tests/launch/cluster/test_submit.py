@@ -5,14 +5,19 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from launch.cluster import job, submit
+from launch.cluster import executor, job, local, submit
 from launch.cluster.executor import SlurmArrayExecutor
 from launch.cluster.job_array import Array
 from launch.cluster.programs import arrays, scrubbed
+from launch.cluster.resources import Resources, SlurmBlock
 from launch.sweep.folder import SweepDir
+from launch.sweep.plan import Policy, decide
+from launch.sweep.state import Found, State
+from shards.errors import UserError
 
 
 def test_groups_are_split_evenly_and_lose_nothing():
@@ -46,13 +51,13 @@ def test_what_a_surrounding_job_has_set_is_not_passed_on(monkeypatch):
 def test_names_with_quotes_and_line_ends_reach_the_shell_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(SlurmArrayExecutor, "affinity", classmethod(lambda cls: 2))
     folder = tmp_path / 'it\'s %j\n"odd"'
-    executor = SlurmArrayExecutor(folder)
-    executor.update_parameters(time=5, array_parallelism=4, signal_delay_s=30, setup=["module load cuda"])
-    executor._count, executor._code = 2, folder
-    command = executor._make_submission_command(folder / "a.sh")
+    jobs = SlurmArrayExecutor(folder)
+    jobs.update_parameters(time=5, array_parallelism=4, signal_delay_s=30, setup=["module load cuda"])
+    jobs._count, jobs._code = 2, folder
+    command = jobs._make_submission_command(folder / "a.sh")
     assert f"--output={str(folder).replace('%', '%%')}/%A_%a.log" in command
     assert "--array=0-1%2" in command
-    text = executor._make_submission_file_text("true", "").replace("exec srun", 'printf %s "$PYTHONPATH"; :')
+    text = jobs._make_submission_file_text("true", "").replace("exec srun", 'printf %s "$PYTHONPATH"; :')
     shown = subprocess.run(["bash", "-c", text.replace("module load cuda", ":")], capture_output=True, text=True,
                            env={"PATH": os.environ["PATH"]})  # fmt: skip
     assert shown.stdout == str(folder)
@@ -132,3 +137,49 @@ def test_a_job_of_this_machine_is_the_same_through_another_path_and_frees_the_la
     assert "cancelled 1" in capsys.readouterr().out
     assert not run.is_locked()
     assert run.state().state == "cancelled"
+
+
+@pytest.mark.parametrize("name", ["7_0.log", "8.log", "artnet-tiny-00000000"])
+@pytest.mark.parametrize("plant", ["link", "dangling", "pipe"])
+def test_nothing_is_submitted_where_logs_would_be_written_through_a_link(tiny, monkeypatch, tmp_path, name, plant):
+    tiny.plan(seeds=1)
+    decisions = decide(tiny.expand(), {run.config.name: Found(State.PLANNED) for run in tiny.expand()}, Policy())
+    (tmp_path / "disk").mkdir()
+    jobs = tiny.sweep.folder / "slurm"
+    jobs.symlink_to(tmp_path / "disk")  # the whole folder may be elsewhere
+    submitted = []
+    monkeypatch.setattr(submit, "max_array_size", lambda: 0)
+    monkeypatch.setattr(submit.local, "start", lambda *_: 7)
+    monkeypatch.setattr(executor, "run", lambda *command: submitted.append(command) or "Submitted batch job 7\n")
+    monkeypatch.setattr(SlurmArrayExecutor, "affinity", classmethod(lambda cls: 2))
+    (jobs / "6_0.log").write_text("earlier")
+    (jobs / "artnet-tiny-11111111").mkdir()
+    wanted = {run.config.name: Resources(time="0:05:00") for run in tiny.expand()}
+    for cluster in ("slurm", "local"):
+        assert submit.submit(tiny.sweep, SlurmBlock(), wanted, decisions, cluster=cluster) == 1
+    count = len(submitted)
+    if plant == "pipe":
+        (jobs / name).unlink(missing_ok=True)
+        os.mkfifo(jobs / name)
+    else:
+        (jobs / name).unlink(missing_ok=True)
+        (jobs / name).symlink_to(tmp_path / "bashrc" if plant == "dangling" else tiny.file)
+    for cluster in ("slurm", "local"):
+        with pytest.raises(UserError, match=f"{name} is a link or a pipe"):
+            submit.submit(tiny.sweep, SlurmBlock(), wanted, decisions, cluster=cluster)
+    assert len(submitted) == count > 0
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o000])
+def test_only_this_user_can_write_where_submitit_logs_a_job_of_this_machine(tiny, monkeypatch, umask):
+    jobs = tiny.sweep.folder / "slurm"
+    jobs.mkdir(parents=True)
+    monkeypatch.setattr(local.subprocess, "Popen", mock.Mock())
+    before = os.umask(umask)
+    try:
+        local.start(jobs / "artnet-tiny-00000000.json", tiny.root, Resources(), 1)
+        assert (jobs / "artnet-tiny-00000000").stat().st_mode & 0o777 == 0o755
+        with pytest.raises(UserError, match="artnet-tiny-00000000 exists already"):
+            local.start(jobs / "artnet-tiny-00000000.json", tiny.root, Resources(), 1)
+    finally:
+        os.umask(before)

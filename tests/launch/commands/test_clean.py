@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from launch.commands import clean
 from launch.commands.clean import in_words
 from launch.sweep.attempt import attempt_folder
 from launch.sweep.folder import note_state
@@ -38,8 +39,9 @@ def test_cleaning_leaves_results_last_logs_and_what_is_alive(tiny, fake_slurm, c
         "answer.json",
     ):
         (jobs / name).write_bytes(bytes(10))
-    (tiny.sweep.replaced / "some.1").mkdir(parents=True)
-    (tiny.sweep.replaced / "some.1" / "file").write_bytes(bytes(5000))
+    replaced = tiny.sweep.replaced / f"{folders[0].name}.1"
+    replaced.mkdir(parents=True)
+    (replaced / "file").write_bytes(bytes(5000))
 
     copied = tiny.sweep.code / "3f9a1c7b20d4e5f6"
     copied.mkdir(parents=True)
@@ -57,7 +59,7 @@ def test_cleaning_leaves_results_last_logs_and_what_is_alive(tiny, fake_slurm, c
     assert gone == {
         f"{name}/checkpoints/last.pt", f"{name}/checkpoints/previous.pt",
         f"{name}/attempts/001", f"{name}/attempts/001/stdout",
-        "slurm/70_0.log", "slurm/artnet-tiny-00000000.json", "replaced/some.1", "replaced/some.1/file",
+        "slurm/70_0.log", "slurm/artnet-tiny-00000000.json", f"replaced/{name}.1", f"replaced/{name}.1/file",
     }  # fmt: skip
     capsys.readouterr()
     tiny.call("local", "--clean")
@@ -90,9 +92,31 @@ def test_nothing_is_deleted_through_a_link(tiny, capfd, linked, within):
         place = (run.path if linked in ("attempts", "checkpoints") else tiny.sweep.folder) / linked
         place.symlink_to(elsewhere)
     before = sorted(elsewhere.rglob("*"))
+    assert tiny.call("local", "--clean", "--dry-run") == 0
+    assert f"{run.path if linked == 'run' else place}/" not in capfd.readouterr().out
     assert tiny.call("local", "--clean", "--yes") == 0
     assert sorted(elsewhere.rglob("*")) == before
     assert f"is reached through a link to {elsewhere}" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("linked", ["attempts", "replaced"])
+def test_what_becomes_a_link_while_the_user_is_asked_is_not_deleted(tiny, monkeypatch, linked):
+    run, *_ = tiny.plan(seeds=1)
+    complete(run)
+    place, names = (run.attempts, ("001", "002")) if linked == "attempts" else (tiny.sweep.replaced, (f"{run.name}.1",))
+    for parent in (place, tiny.root.parent / "thesis"):
+        for name in names:
+            (parent / name).mkdir(parents=True)
+            (parent / name / "chapter").touch()
+
+    def plant(question: str, yes: bool) -> bool:
+        place.rename(place.with_name("moved"))
+        place.symlink_to(tiny.root.parent / "thesis")
+        return True
+
+    monkeypatch.setattr(clean, "ask", plant)
+    assert tiny.call("local", "--clean", "--yes") == 0
+    assert all((tiny.root.parent / "thesis" / name / "chapter").exists() for name in names)
 
 
 def test_only_names_of_our_own_form_are_deleted_and_the_sweep_may_be_reached_by_a_link(tiny, capsys):
@@ -102,7 +126,9 @@ def test_only_names_of_our_own_form_are_deleted_and_the_sweep_may_be_reached_by_
     tiny.sweep.folder.symlink_to(tiny.root.parent / "other-disk")
     own = {"code/0123456789abcdef", f"replaced/{run.name}.2", "slurm/12_0.log", "slurm/artnet-tiny-01234567.sh"}
     own |= {f"{run.name}/attempts/001"}
-    foreign = {"code/abc", "code/feed", "replaced/thesis", "replaced/.1x", "slurm/12_notes.txt", "slurm/7"}
+    foreign = {"code/abc", "code/feed", "slurm/12_notes.txt", "slurm/7"}
+    foreign |= {"replaced/thesis", "replaced/.1x", "replaced/thesis.1", "replaced/chapter-01234567.1"}
+    foreign |= {f"replaced/{run.name}{end}" for end in ("", ".0", ".1.2", ".x")}
     foreign |= {"slurm/artnet-other-01234567.sh", "slurm/artnet-x", f"{run.name}/attempts/000notes"}
     foreign |= {f"{run.name}/attempts/002"}  # the last
     for name in own | foreign:

@@ -3,7 +3,9 @@
 import re
 
 import pytest
+import torch
 
+from artnet.models import build_model
 from artnet.rundir import write_json
 from launch.cluster import backend
 from launch.commands.launch import agreed, clear
@@ -115,6 +117,29 @@ def test_weights_that_are_not_there_are_refused_at_launch(trainable, tmp_path, m
         assert trainable.call(door, *options) == 2
         assert re.search(rf"grid.yaml:\d+: {key}: \S*{re.escape(said)}", capsys.readouterr().err)
     assert not any(folder.state().state for folder in trainable.folders)
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+@pytest.mark.parametrize("door", DOORS)
+def test_weights_that_do_not_fit_a_run_are_refused_at_launch(trainable, tmp_path, capsys, door, options):
+    options = (*options, "--cluster", "local") if door == "slurm" else options
+    page, other = tmp_path / "page.pth", tmp_path / "other.pth"
+    page.write_bytes(b"<!DOCTYPE html><html>")
+    with torch.device("meta"):
+        names = {"backbone": "resnet18", "recurrence": "lstm", "attention": "none", "classes": {"style": 2}}
+        state = build_model(**names).state_dict()
+    torch.save({"model": {name: torch.tensor(0.0).expand(tensor.shape) for name, tensor in state.items()}}, other)
+    fitting = {"pretrained": str(other), "model.recurrence": "lstm"}
+    for key, file, said in (
+        ("pretrained", page, "is a web page"),
+        ("init_from", other, "has recurrence, which this network lacks; set model.recurrence to lstm"),
+    ):
+        trainable.write(include=[fitting, {key: str(file)}])
+        assert trainable.call(door, *options) == 2
+        assert re.search(rf"grid.yaml:\d+: {key}: {file} {said}", capsys.readouterr().err)
+    assert not any(folder.state().state for folder in trainable.folders)
+    trainable.write(include=[fitting])
+    assert trainable.call(door, "--dry-run", *options) == 0
 
 
 def test_a_run_that_has_a_checkpoint_needs_no_weights_to_start_from(trainable, tmp_path, capsys):

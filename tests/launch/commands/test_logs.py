@@ -1,6 +1,11 @@
 """What a run said."""
 
+import contextlib
+import os
+import socket
 import subprocess
+
+import pytest
 
 from artnet.rundir import write_json
 from launch.cluster.backend import ClusterBackend
@@ -13,6 +18,8 @@ from launch.sweep.state import State
 from tests.conftest import ROOT, environment
 
 from ..tiny_grid import complete
+
+pytestmark = pytest.mark.usefixtures("in_time")
 
 ENGINES = Engines(MachineBackend(), [ClusterBackend()])
 
@@ -40,17 +47,66 @@ def test_logs_are_those_of_the_last_attempt_of_every_rank(tiny, capfdbinary):
     assert [file.name for file in files(folder, ENGINES)] == ["7_0.log"]
 
 
-def test_nothing_in_a_sweep_steers_the_terminal(tiny, capfdbinary):
+@pytest.mark.parametrize("kind", ["pipe", "device", "huge", "folder", "socket"])
+def test_a_log_that_has_no_end_costs_neither_time_nor_memory_and_the_others_are_shown(tiny, capfdbinary, kind):
+    folder, *_ = tiny.plan()
+    note_state(folder, State.FAILED, "why", launcher="local")
+    logs = attempt_folder(folder, 1)
+    (logs / "stderr").write_text("good\n")
+    log = logs / "stdout"
+    if kind == "pipe":
+        os.mkfifo(log)
+    elif kind == "device":
+        log.symlink_to("/dev/zero")
+    elif kind == "folder":
+        log.mkdir()
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(logs):
+            server.bind("stdout")
+    else:
+        log.write_bytes(b"first\n")
+        os.truncate(log, 10_000_000_000)
+        with log.open("ab") as file:
+            file.write(b"\nlast\n")
+    (folder.attempts / "9x").mkdir()
+    for options in ((), ("-f",)):
+        assert tiny.call("local", *options, "--logs", folder.name) == 0
+        said = capfdbinary.readouterr()
+        assert said.out.endswith(b"good\n")
+        if kind == "huge":
+            assert b"first" not in said.out and b"\nlast\n" in said.out
+            assert f"{log}: only its last 20,000,000 bytes are shown".encode() in said.err
+            assert len(said.out) < 21_000_000
+        else:
+            assert f"warning: {log} cannot be read: ".encode() in said.err
+            assert said.err.count(b"cannot be read") == 1
+
+
+def test_nothing_in_a_sweep_steers_the_terminal(tiny, fake_slurm, capfdbinary):
     folder, *_ = tiny.plan()
     attack = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\x9b1A\x08"  # the clipboard, the screen, the line above
     note_state(folder, State.FAILED, f"bad {attack}luck", launcher="local")
     (attempt_folder(folder, 1) / "stderr").write_text(f"a\t{attack}b\n")
     assert tiny.call("local", "--logs", folder.name) == 0
     assert b"a\t?]52;c;ZXZpbA==??[2J?1A?b" in capfdbinary.readouterr().out
-    tiny.call("local", "--status")
+    running, job = tiny.folders[1:]
+    note_state(job, State.RUNNING, launcher="slurm", job="7_0", job_name="artnet-tiny-00000001", position=0)
+    fake_slurm.add("7_0", "artnet-tiny-00000001", "FAILED", node=f"node{attack[-3:]}")
+    (tiny.sweep.folder / "slurm").mkdir()
+    (tiny.sweep.folder / "slurm" / "7_0.log").write_text(f"from{attack}srun")
+    write_json(running.run_file, {"attempts": [{"host": f"host{attack}"}]})
+    note_state(running, State.RUNNING, launcher="local")
+    with running.locked():
+        tiny.call("local", "--status")
     tiny.call("local", "--only", f"seed={attack}")
     printed = b"".join(capfdbinary.readouterr())
-    assert b"luck" in printed and not set(printed) & {0x07, 0x08, 0x1B} and b"\xc2\x9b" not in printed
+    assert (
+        b"luck" in printed
+        and b"host?" in printed
+        and b"from?" in printed
+        and not set(printed) & {0x07, 0x08, 0x1B}
+        and b"\xc2\x9b" not in printed
+    )
 
 
 def test_following_a_log_goes_on_into_the_next_attempt_until_the_run_ends(tiny):

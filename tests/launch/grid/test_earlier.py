@@ -102,3 +102,16 @@ def test_a_folder_without_runs_and_a_wrong_mapping_are_refused_with_their_line(t
         tiny.file.write_text(f"name: tiny\nfixed:\n  init_from: {source}\n  task: style\n")
         with fails(*parts):
             expand(load(tiny.file))
+
+
+@pytest.mark.parametrize("content", ["a: [", "seed: banana\n", "x: &a [1]\ny: *a\n", "format: 99\n"])
+def test_an_earlier_run_that_cannot_be_read_is_not_meant_and_does_not_hide_the_others(tiny, pretrained, content):
+    when = {"optim.lr": 0.1, "model.attention": "se", "seed": 1}
+    before = expanded(tiny, pretrained, when)[0].config.init_from
+    other, *_ = pretrained.folders
+    (meant,) = (folder for folder in pretrained.folders if str(folder.path) == before)
+    other.config_file.write_text(content)
+    assert expanded(tiny, pretrained, when)[0].config.init_from == before
+    meant.config_file.write_text(content)
+    with fails("none of the 6 runs"):
+        expanded(tiny, pretrained, when)

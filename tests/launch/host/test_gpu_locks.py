@@ -7,6 +7,9 @@ import pytest
 from launch.host import gpu_locks
 from launch.host.gpu_locks import GpuLocks
 from shards.errors import UserError
+from shards.locks import LockError
+
+pytestmark = pytest.mark.usefixtures("in_time")
 
 
 @pytest.fixture
@@ -51,3 +54,26 @@ def test_locks_are_in_a_folder_that_nobody_else_can_open_or_make(folder, tmp_pat
     monkeypatch.setattr(gpu_locks.os, "getuid", lambda: 12345)
     with pytest.raises(UserError, match="locks belongs to another user"):
         GpuLocks(folder=folder).claim(["0"], "")
+
+
+@pytest.mark.parametrize("plant", ["link", "pipe", "device", "huge"])
+def test_what_was_planted_while_the_folder_was_open_is_neither_written_nor_waited_for(folder, tmp_path, plant):
+    folder.mkdir()
+    foreign, lock = tmp_path / "bashrc", folder / "gpu-0.lock"
+    foreign.write_text("mine")
+    if plant == "pipe":
+        os.mkfifo(lock)
+    elif plant == "huge":
+        lock.touch()
+        os.truncate(lock, 10_000_000_000)
+    else:
+        lock.symlink_to(foreign if plant == "link" else "/dev/zero")
+    gpus = GpuLocks(folder=folder)
+    assert plant == "link" or gpus.user("0") == ""
+    if plant == "huge":
+        assert gpus.claim(["0"], "runs/a")
+        assert gpus.user("0") == "runs/a"
+    else:
+        with pytest.raises(LockError, match=r"gpu-0\.lock cannot be used"):
+            gpus.claim(["0"], "runs/a")
+    assert foreign.read_text() == "mine"

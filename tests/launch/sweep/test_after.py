@@ -11,6 +11,7 @@ from launch.machine import MachineBackend
 from launch.sweep.after import wait
 from launch.sweep.backend import Engines
 from launch.sweep.folder import note_state
+from launch.sweep.overview import overview
 from launch.sweep.plan import Policy, decide
 from launch.sweep.state import Found, State
 
@@ -156,3 +157,13 @@ def test_a_run_may_start_from_one_that_is_still_to_be_trained_only_if_it_is_wait
     assert {config.weights_sha256 for config in now} != {None}
     assert trainable.call("local", "--status", "--runs", trainable.root) == 0
     assert by_path[0].name in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", ["a: [", "seed: banana\n", "x: &a [1]\ny: *a\n", "format: 99\n"])
+def test_a_run_that_cannot_be_read_is_one_of_the_overview(earlier, content):
+    done, broken, planned = earlier.folders
+    broken.config_file.write_text(content)
+    found = overview(earlier.sweep, lambda sweep, runs: MachineBackend().find(sweep, runs, fresh=False))
+    states = [found[folder.path].state for folder in (done, broken, planned)]
+    assert states == [State.COMPLETE, State.UNREADABLE, State.PLANNED]
+    assert str(broken.config_file) in found[broken.path].reason

@@ -1,10 +1,14 @@
 """What the missing runs will cost, by those that have finished."""
 
+import pytest
+
 from artnet.config import build, unflatten
 from artnet.rundir import RunDir, write_json
 from launch.grid import Run
 from launch.sweep.cost import Cost, cost, estimate
 from tests.conftest import TINY
+
+from ..tiny_grid import complete
 
 
 def test_the_estimate_goes_by_runs_that_differ_in_the_seed_alone():
@@ -40,3 +44,16 @@ def test_what_a_run_took_is_its_seconds_on_all_of_its_gpus_or_cores(tmp_path):
         write_json(folder.run_file, {"attempts": [{}, {"device": device, "world_size": 4, "threads": 8}]})
         assert cost(folder, "s") == taken
     assert cost(folder, "another") is None
+
+
+@pytest.mark.parametrize("value", [10**400, -1, 0, True, None, "x", [1], 2.0, 10**9])
+@pytest.mark.parametrize("key", ["world_size", "threads", "device"])
+def test_a_record_that_is_none_of_ours_gives_no_cost(tiny, key, value):
+    folder, *_ = tiny.plan(seeds=1)
+    complete(folder)
+    last = {"device": "cpu", "world_size": 4, "threads": 8}
+    write_json(folder.run_file, {"attempts": [last]})
+    assert cost(folder, folder.config().signature) is not None
+    write_json(folder.run_file, {"attempts": [{**last, key: value}]})
+    found = cost(folder, folder.config().signature)
+    assert found == (Cost(4 / 3600, "GPU-hours") if (key, value) == ("device", "x") else None)

@@ -12,7 +12,7 @@ from launch.sweep.attempt import TrainingProcess, attempt_folder
 from launch.sweep.folder import find_run, note_state
 from launch.sweep.state import Found, State
 from shards.errors import UserError
-from shards.files import LockError
+from shards.locks import LockError
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,16 @@ def test_a_lost_result_is_the_reason_why_a_run_is_no_longer_complete(tmp_path, c
     if content is not None:
         run.result_file.write_text(content)
     assert find_run(run, "signature") == Found(State.FAILED, reason)
+
+
+def test_who_holds_a_sweep_or_a_run_is_named(tiny):
+    run, *_ = tiny.plan(seeds=1)
+    who = rf"\(process {os.getpid()} of \w+: .*\)"
+    with tiny.sweep.locked("local", wait=False), run.locked():
+        with pytest.raises(UserError, match=rf"another launcher is at work on .* {who}; wait for it or stop it"):
+            tiny.sweep.locked("local", wait=False).__enter__()
+        with pytest.raises(UserError, match=rf"is being trained by another process {who}; wait for it"):
+            run.locked().__enter__()
 
 
 def test_a_folder_that_was_deleted_is_not_made_again(tiny):

@@ -60,7 +60,7 @@ def test_an_interrupted_run_is_finished_with_the_same_bytes(
     assert _contents(tmp_path / "again") == whole
     for file in sorted((tmp_path / "again").rglob("*.*"))[::3]:
         if file.is_file() and file.name != "demo.json":
-            file.replace(file.with_name(f".{file.name}.x.tmp"))
+            file.replace(file.with_name(f".{file.name}.x0_abcde.tmp"))
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     demo.write(tmp_path / "again", PAINTINGS, seed=3)
     assert _contents(tmp_path / "again") == whole
