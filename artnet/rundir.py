@@ -110,9 +110,9 @@ class RunState(BaseModel):
     `launcher` is the name of the engine that the run belongs to: `local`, `slurm` or `tune`. `cancelled` is when the
     run was cancelled, in seconds of `time.time()`; `pruned` marks a run that an edited grid no longer holds. `slot` is
     its slot on this machine. A search has judged a run up to its `judged_epoch`, and has stopped it after its
-    `stopped_epoch`, unless it is `promoted`. A job has an id, `job`, once the scheduler has assigned one, the name of its array,
-    `job_name`, and its `position` in the array, and was `submitted` at a time in ISO 8601; `cluster` is `slurm`, or
-    `local` or `debug` for a job without SLURM.
+    `stopped_epoch`, unless it is `promoted`. A job has an id, `job`, once the scheduler has assigned one, the name of
+    its array, `job_name`, and its `position` in the array, and was `submitted` at a time in ISO 8601; `cluster` is
+    `slurm`, or `local` or `debug` for a job without SLURM.
     """
 
     format: int = FORMAT

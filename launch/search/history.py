@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from artnet.config import flatten
-from artnet.rundir import RunDir
+from artnet.rundir import MAX_EPOCHS, RunDir
 from shards.errors import UserError
 
 from ..grid.earlier import runs_of
@@ -177,7 +177,7 @@ def _curve(folder: RunDir, metric: str) -> tuple[Curve, float]:
         value = float(line.get(metric, math.nan))
         values[line["epoch"]] = value if math.isfinite(value) else math.nan
         seconds = float(line.get("seconds", seconds))
-    last = min(max(values, default=0), 100_000)
+    last = min(max(values, default=0), MAX_EPOCHS)
     return tuple(values.get(epoch, math.nan) for epoch in range(1, last + 1)), seconds / 3600
 
 

@@ -7,7 +7,7 @@ import pytest
 from artnet.config import build, unflatten
 from launch.grid import Run
 from launch.sweep.plan import Action, Decision, Policy, decide, outside, summary, to_start
-from launch.sweep.state import ENDED_BADLY, LIVE, Found, State
+from launch.sweep.state import ENDED_BADLY, ENDED_WELL, LIVE, Found, State
 from tests.conftest import TINY
 
 RUNS = [Run(build(unflatten({**TINY, "seed": seed})), {"seed": seed}) for seed in range(9)]
@@ -43,9 +43,9 @@ def test_each_state_has_one_action_under_each_policy(states, plain, retry, force
         assert all(one.in_grid for one in decisions)
 
 
-def test_every_state_is_live_ended_badly_or_one_of_four_others():
-    others = {State.PLANNED, State.INTERRUPTED, State.COMPLETE, State.UNREADABLE}
-    assert len(LIVE) + len(ENDED_BADLY) + len(others) == len(State)
+def test_every_state_is_live_ended_badly_ended_well_or_one_of_three_others():
+    others = {State.PLANNED, State.INTERRUPTED, State.UNREADABLE}
+    assert len(LIVE) + len(ENDED_BADLY) + len(ENDED_WELL) + len(others) == len(State)
     assert LIVE | ENDED_BADLY | others == set(State)
 
 
