@@ -14,7 +14,10 @@ from rich.text import Text
 from shards.errors import command
 from shards.files import atomic_write
 
-from .analysis.results import read_sweep
+from .analysis.results import Sweep, read_sweep
+from .analysis.search.importance import importance
+from .analysis.search.sections import sections
+from .analysis.search.trials import Search, read_search
 from .analysis.summary import summarise
 from .analysis.table import markdown, print_summary, results_csv
 
@@ -26,16 +29,34 @@ def write(folder: Path, console: Console | None = None) -> None:
 
     Raises `UserError` if the folder or its manifest is missing or broken.
     """
-    from .analysis.page import page  # jinja2 takes a while to import: report wrong input before
-
     console = console or Console()
     sweep = read_sweep(folder)
+    search = read_search(sweep)
+    table, text, page = _search_report(search, console) if search else _grid_report(sweep, console)
+    atomic_write(folder / "results.csv", table)
+    atomic_write(folder / "results.md", text)
+    atomic_write(folder / PAGE_NAME, page)
+    console.print(Text(f"report page: {folder / PAGE_NAME}"), soft_wrap=True)
+
+
+def _grid_report(sweep: Sweep, console: Console) -> tuple[str, str, str]:
+    """Print the table of a grid. Returns the CSV, the Markdown and the page."""
+    from .analysis.page import page  # jinja2 takes a while to import: report wrong input before
+
     summary = summarise(sweep)
     print_summary(sweep, summary, console)
-    atomic_write(folder / "results.csv", results_csv(sweep))
-    atomic_write(folder / "results.md", markdown(sweep, summary))
-    atomic_write(folder / PAGE_NAME, page(sweep, summary))
-    console.print(Text(f"report page: {folder / PAGE_NAME}"), soft_wrap=True)
+    return results_csv(sweep), markdown(sweep, summary), page(sweep, summary)
+
+
+def _search_report(search: Search, console: Console) -> tuple[str, str, str]:
+    """The same of a search."""
+    from .analysis.page import search_page
+    from .analysis.search import text
+
+    shares = importance(search)
+    parts = sections(search, shares)
+    text.print_search(search, parts, console)
+    return text.results_csv(search), text.markdown(search, parts), search_page(search, parts, shares)
 
 
 @command

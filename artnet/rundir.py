@@ -4,7 +4,7 @@
       config.yaml        resolved and complete                              written by launchers or training
       run.json           signature, git, versions, data, attempts           written by training
       metrics.jsonl      one line per log step ("kind": "step") and epoch   written by training
-      tensorboard/       the same as curves                                 written by training
+      tensorboard/       the same as curves; the row of hyperparameters     written by training; launchers
       checkpoints/       best.pt; until complete last.pt, previous.pt too   written by training
       bad_batch.json     the paintings at which the loss was not finite     written by training
       result.json        exists only when the run is complete and valid     written by training
@@ -168,6 +168,8 @@ class RunDir:
         self.state_file = path / "state.json"
         self.lock_file = path / ".lock"
         self.tensorboard = path / "tensorboard"
+        # Sorts before file names that end in a time, so TensorBoard reads it first.
+        self.hparams_file = self.tensorboard / "events.out.tfevents.0.launcher"
         self.checkpoints = path / "checkpoints"
         self.attempts = path / "attempts"
 

@@ -70,7 +70,7 @@ def dot_plots(summary: Summary) -> Iterator[tuple[str, Figure]]:
 def _dot_plot(rows: list[tuple[Look, Group, Cell]]) -> Figure:
     labels = [textwrap.fill(group.label, LABEL_WIDTH) for _, group, _ in rows]
     lines = max(label.count("\n") + 1 for label in labels)
-    figure, axes = _figure(0.55 + (0.14 + 0.18 * lines) * len(rows))
+    figure, axes = empty_figure(0.55 + (0.14 + 0.18 * lines) * len(rows))
     for row, (drawn, _, cell) in enumerate(rows):
         if estimate := cell.estimate:
             seeds = [100 * score.test.top1 for score in cell.scores]
@@ -123,7 +123,7 @@ class _Line:
 
 
 def _chart(lines: list[tuple[Look, list[tuple[float, float]]]]) -> Figure:
-    figure, axes = _figure(2.8)
+    figure, axes = empty_figure(2.8)
     for drawn, series in lines:
         # A line through a single point would be invisible.
         marker = "o" if len(series) == 1 else ""
@@ -136,7 +136,7 @@ def _chart(lines: list[tuple[Look, list[tuple[float, float]]]]) -> Figure:
     return figure
 
 
-def _figure(height: float) -> tuple[Figure, Axes]:
+def empty_figure(height: float) -> tuple[Figure, Axes]:
     """Create an empty figure with a height in inches and the width of the page's column."""
     with style.context(_LOOK):
         figure = Figure(figsize=(6.2, height), layout="constrained")

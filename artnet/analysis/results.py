@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
@@ -45,6 +45,14 @@ class PlannedRun(BaseModel):
         return name
 
 
+class Metric(BaseModel):
+    """What a search improves: a name in `metrics.jsonl`, and whether a run's `best` epoch or its `last` one counts."""
+
+    name: str = "val/top1"
+    goal: Literal["maximize", "minimize"] = "maximize"
+    scope: Literal["best", "last"] = "best"
+
+
 class Manifest(BaseModel):
     """`manifest.json`: the runs that a launcher planned."""
 
@@ -52,6 +60,7 @@ class Manifest(BaseModel):
     name: str
     grid: str = ""
     arithmetic: str = ""
+    metric: Metric = Metric()
     reference: list[Reference] = []
     runs: list[PlannedRun] = Field(min_length=1)
 

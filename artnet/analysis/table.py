@@ -17,8 +17,8 @@ from .results import Run, Sweep
 from .summary import Summary
 
 _ESCAPED = str.maketrans({char: f"\\{char}" for char in "\\|*`<[]"})
-_SCORES = tuple(f"{split}_{name}" for split in ("test", "val") for name in Scores.model_fields if name != "recall")
-_MADE = ("best_epoch", "parameters", "seconds")
+SCORES = tuple(f"{split}_{name}" for split in ("test", "val") for name in Scores.model_fields if name != "recall")
+MADE = ("best_epoch", "parameters", "seconds")
 
 
 def print_summary(sweep: Sweep, summary: Summary, console: Console) -> None:
@@ -51,13 +51,13 @@ def print_summary(sweep: Sweep, summary: Summary, console: Console) -> None:
 def markdown(sweep: Sweep, summary: Summary) -> str:
     """Format the table, findings, notes and the runs without a result as Markdown."""
     header, rows = _grid(summary)
-    lines = [f"# {_escape(sweep.manifest.name)}", "", _escape(sweep.manifest.arithmetic), ""]
-    lines += [*_pipes(header, rows, "--:"), ""]
-    lines += [f"- {_escape(sentence)}" for sentence in (*wording.findings(summary), *wording.notes(sweep, summary))]
+    lines = [f"# {escaped(sweep.manifest.name)}", "", escaped(sweep.manifest.arithmetic), ""]
+    lines += [*pipes(header, rows, "--:"), ""]
+    lines += [f"- {escaped(sentence)}" for sentence in (*wording.findings(summary), *wording.notes(sweep, summary))]
     if runs := wording.unfinished(sweep):
         lines += ["", "## Runs without a result", ""]
         unfinished = [[run.name, wording.state(run), run.reason] for run in runs]
-        lines += _pipes(["run", "state", "reason"], unfinished, "---")
+        lines += pipes(["run", "state", "reason"], unfinished, "---")
     return "\n".join(lines) + "\n"
 
 
@@ -68,21 +68,21 @@ def results_csv(sweep: Sweep) -> str:
     only in `result.json`.
     """
     varied = [key for key in sweep.varied if key != "task"]
-    header = ["run", "state", "reason", *varied, "task", *_SCORES, *_MADE]
+    header = ["run", "state", "reason", *varied, "task", *SCORES, *MADE]
     file = io.StringIO()
     writer = csv.DictWriter(file, header, lineterminator="\n")
-    writer.writerow({name: _cell(name) for name in header})
+    writer.writerow({name: cell(name) for name in header})
     for run in sweep.runs:
         known = run.values | {"run": run.name, "state": run.state, "reason": run.reason}
         if run.result:
-            known |= run.result.model_dump(include=set(_MADE))
+            known |= run.result.model_dump(include=set(MADE))
         # A run with unknown tasks has a line too.
-        lines = (known | {"task": task} | _scores(run, task) for task in run.tasks or ("",))
-        writer.writerows({name: _cell(value) for name, value in line.items()} for line in lines)
+        lines = (known | {"task": task} | scores_of(run, task) for task in run.tasks or ("",))
+        writer.writerows({name: cell(value) for name, value in line.items()} for line in lines)
     return file.getvalue()
 
 
-def _cell(value: object) -> object:
+def cell(value: object) -> object:
     """A value for a spreadsheet program, which would compute a text that begins like a formula, also after a CR."""
     if not isinstance(value, str):
         return value
@@ -90,12 +90,12 @@ def _cell(value: object) -> object:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
 
 
-def _scores(run: Run, task: str) -> dict[str, float]:
+def scores_of(run: Run, task: str) -> dict[str, float]:
     if task not in run.scores:
         return {}
     splits = {"test": run.scores[task].test, "val": run.scores[task].val}
     scored = {f"{split}_{name}": value for split, scores in splits.items() for name, value in scores}
-    return {name: scored[name] for name in _SCORES}
+    return {name: scored[name] for name in SCORES}
 
 
 def _grid(summary: Summary) -> tuple[list[str], list[list[str]]]:
@@ -115,11 +115,11 @@ def _grid(summary: Summary) -> tuple[list[str], list[list[str]]]:
     return header, [*rows, baseline]
 
 
-def _pipes(header: Sequence[str], rows: Sequence[Sequence[str]], rest: str) -> list[str]:
+def pipes(header: Sequence[str], rows: Sequence[Sequence[str]], rest: str) -> list[str]:
     """Format a table in Markdown; `rest` is the alignment of all columns but the first."""
-    lines = [map(_escape, header), ("---", *[rest] * (len(header) - 1)), *(map(_escape, row) for row in rows)]
+    lines = [map(escaped, header), ("---", *[rest] * (len(header) - 1)), *(map(escaped, row) for row in rows)]
     return [f"| {' | '.join(cells)} |" for cells in lines]
 
 
-def _escape(text: str) -> str:
+def escaped(text: str) -> str:
     return " ".join(text.split()).translate(_ESCAPED)

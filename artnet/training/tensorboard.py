@@ -34,7 +34,7 @@ def write_final(
     remove_leftovers(run.tensorboard)
     with tempfile.TemporaryDirectory() as folder:
         with SummaryWriter(folder) as board:
-            _add_row(board, config, result)
+            _add_scores(board, run, config, result)
             for split, tasks in predictions.items():
                 for task, answers in tasks.items():
                     figure = confusion_figure(answers, classes[task], f"{task}, {split}, epoch {result.best_epoch}")
@@ -50,9 +50,10 @@ def write_final(
         atomic_write(run.tensorboard / FILE_NAME, events.read_bytes())
 
 
-def _add_row(board: SummaryWriter, config: RunConfig, result: Result) -> None:
-    """Add the run to TensorBoard's table of hyperparameters.
+def _add_scores(board: SummaryWriter, run: RunDir, config: RunConfig, result: Result) -> None:
+    """Add the scores to the run's row in TensorBoard's table of hyperparameters.
 
+    A launcher has written a row with the keys that vary over its sweep; the row of a run without one has all keys.
     `SummaryWriter.add_hparams` would write to a separate folder, which TensorBoard shows as another run.
     """
     settings = {
@@ -64,7 +65,8 @@ def _add_row(board: SummaryWriter, config: RunConfig, result: Result) -> None:
         for split in ("val", "test")
         for name in SHOWN
     }
-    for summary in hparams(settings, scores):
+    columns, row, end = hparams(settings, scores)
+    for summary in [end] if run.hparams_file.exists() else [columns, row, end]:
         board._get_file_writer().add_summary(summary)
     for name, value in scores.items():
         board.add_scalar(name, value, result.steps)

@@ -16,6 +16,7 @@ from shards.files import atomic_write, open_log, read_bounded
 from shards.locks import LockError, by_whom, is_locked, locked, locked_patiently
 
 from ..grid import Expansion, Grid, Run
+from .hparams import HparamsTable
 from .state import ENDED_BADLY, LIVE, Found, State, on_this_machine
 
 
@@ -85,13 +86,20 @@ class SweepDir:
         atomic_write(self.folder / "grid.yaml", grid.file.read_bytes())
         write_json(self.folder / "manifest.json", manifest)
 
-        def write_config(run: Run) -> None:
+        table = HparamsTable(grid, everything)
+
+        def write(run: Run) -> None:
             folder, shards = self.run(run), run.config.data.shards
-            if shards and not folder.unreadable() and not folder.result(run.config.signature):
+            if not shards or folder.unreadable():
+                return
+            is_complete = folder.result(run.config.signature) is not None
+            if not is_complete:
                 folder.write_config(run.config.with_shards(shards))
+            if not is_complete or folder.hparams_file.exists():  # those of earlier versions keep the row they have
+                table.write_row(folder, run)
 
         with ThreadPoolExecutor(16) as threads:  # bound by the disk, not by the CPU
-            list(threads.map(write_config, expansion.runs))
+            list(threads.map(write, expansion.runs))
 
     def dropped(self, everything: Sequence[Run]) -> list[Run]:
         """The runs that were launched here, are not in `everything` and have not been pruned.

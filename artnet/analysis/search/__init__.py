@@ -1,0 +1,1 @@
+"""Evaluation of a search: its configurations ranked on val, what mattered, and test for those that are confirmed."""
