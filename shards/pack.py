@@ -7,7 +7,6 @@ killed, and rewrites damaged shards.
 
 import argparse
 import hashlib
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,20 +18,20 @@ import numpy as np
 from .duplicates import duplicate_groups, perceptual_hash
 from .errors import UserError, command
 from .filenames import match_files
-from .files import atomic_write, file_sha256, locked_patiently, remove_leftovers
+from .files import file_sha256, locked_patiently, remove_leftovers
 from .images import UnreadableImageError, to_jpeg
-from .index import INDEX_NAME, read_index, write_index
+from .index import read_index, write_index
 from .labels import TASKS, Labels, Painting, find_images, read_labels
 from .numbers import whole
 from .progress import progress
 from .report import REPORT_NAME, build_report, check_nothing_missing, write_report
+from .settings import WITH_NUMBERS, check_folder, claim_folder, settings_of
 from .splits import add_options, check_options, make_splits, print_sizes
 from .summary import write_summary
 from .tars import read_checksums, read_rows, write_checksums, write_shard
 from .workers import parallel_map
 
 SHARD_SAMPLES = 1000
-SETTINGS_NAME = "pack.json"
 
 
 @dataclass(frozen=True)
@@ -73,16 +72,16 @@ def pack(
     """
     labels = read_labels(labels_folder)
     sources, known = _match_sources(images, labels_folder, labels, short_side, quality)
-    settings = _settings(sources, labels)
-    _check_folder(out, settings)
+    files = ((source.painting.path, source.file) for source in sources)
+    settings = settings_of(labels.digest, files, short_side, quality, SHARD_SAMPLES)
+    check_folder(out, settings)
     if not allow_missing:
         check_nothing_missing(out, known)
     with locked_patiently(out / ".lock", f"another process is packing into {out}"):
-        _check_folder(out, settings)  # again, as another process may have started at the same time
-        if not (out / SETTINGS_NAME).exists():
-            atomic_write(out / SETTINGS_NAME, settings)
+        check_folder(out, settings)  # again, as another process may have started at the same time
+        version = claim_folder(out, settings)
         remove_leftovers(out)
-        rows, checksums = _pack(out, sources, workers)
+        rows, checksums = _pack(out, sources, workers, version)
         paintings = [labels.paintings[str(row["path"])] for row in rows]
         groups = duplicate_groups(np.array([row["phash"] for row in rows], np.uint64))
         splits = make_splits(protocol, paintings, seed, groups, keep_leaks)
@@ -129,8 +128,10 @@ def _match_sources(
     return sources, known
 
 
-def _pack(out: Path, sources: Sequence[Source], workers: int | None) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Write the shards that are missing or damaged.
+def _pack(
+    out: Path, sources: Sequence[Source], workers: int | None, version: int
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Write the shards that are missing or damaged; `version` is that of the folder's samples.
 
     Returns the index rows of all shards, without splits, and the checksum of each shard.
     """
@@ -148,7 +149,7 @@ def _pack(out: Path, sources: Sequence[Source], workers: int | None) -> tuple[li
             parallel_map(_prepare, remaining, workers) as results,
         ):
             for name in todo:
-                checksums[name] = write_shard(out / name, _samples(shards[name], results, advance))
+                checksums[name] = write_shard(out / name, _samples(shards[name], results, advance, version))
                 write_checksums(out, checksums)
                 if checksums[name] != recorded.get(name, checksums[name]):
                     print(f"{out / name} differs from when it was first packed: its images changed", file=sys.stderr)
@@ -173,45 +174,8 @@ def _intact_checksums(files: Sequence[Path], recorded: Mapping[str, str]) -> dic
     return intact
 
 
-def _settings(sources: Sequence[Source], labels: Labels) -> str:
-    """Return the content of `pack.json`: the settings and a digest of the inputs that a folder was packed from."""
-    inputs = hashlib.sha256(labels.digest.encode())
-    for source in sources:
-        inputs.update(f"{source.painting.path}\0{_size(source.file)}\n".encode())
-    settings = {
-        "version": 4,
-        "short_side": sources[0].short_side,
-        "quality": sources[0].quality,
-        "shard_samples": SHARD_SAMPLES,
-        "inputs": inputs.hexdigest(),
-    }
-    return json.dumps(settings)
-
-
-def _check_folder(out: Path, settings: str) -> None:
-    """Raise `UserError` if `out` is not a folder, or holds shards of other inputs or settings."""
-    file = out / SETTINGS_NAME
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; give a folder as --out")
-    if file.exists():
-        if file.read_bytes() != settings.encode():
-            raise UserError(
-                f"{out} holds shards of other paintings, labels or settings; choose another --out or delete it"
-            )
-    elif out.exists() and any(path.suffix == ".tar" or path.name == INDEX_NAME for path in out.iterdir()):
-        raise UserError(f"{out} holds shards that this command did not make; choose another --out")
-
-
-def _size(file: Path) -> int:
-    """Return the size of a file in bytes, or -1 for a broken link, which the report will name."""
-    try:
-        return file.stat().st_size
-    except OSError:
-        return -1
-
-
 def _samples(
-    sources: Sequence[Source], results: Iterator[Prepared], advance: Callable[[], None]
+    sources: Sequence[Source], results: Iterator[Prepared], advance: Callable[[], None], version: int
 ) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Yield the samples of the shard of `sources`, taking one of `results` for each and leaving the rest."""
     for source in sources:
@@ -221,7 +185,8 @@ def _samples(
                 "path": source.painting.path,
                 "width": prepared.width,
                 "height": prepared.height,
-                "phash": prepared.phash,
+                # Not a number: half of these are above what readers such as Arrow take for an integer.
+                "phash": prepared.phash if version == WITH_NUMBERS else f"{prepared.phash:016x}",
                 **{task: source.painting.label(task) for task in TASKS},
             }
             yield prepared.jpeg, about
