@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 from .errors import UserError, command
 from .filenames import FOLDER_CLASSES
 from .files import atomic_write
-from .labels import TASKS, UNLABELLED, find_list, read_classes
+from .labels import find_list, read_classes
 from .progress import progress
+from .tasks import TASKS, UNLABELLED
 
 
 def unpack(parquet: Path, labels: Path, out: Path) -> dict[str, dict[str, int]]:

@@ -74,6 +74,14 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def read_image(folder: Path, row: Mapping[str, Any]) -> bytes:
+    """The encoded image of a row of the index."""
+    with (folder / row["shard"]).open("rb") as tar:
+        tar.seek(row["offset"])
+        image: bytes = tar.read(row["length"])
+    return image
+
+
 def read_checksums(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each finished shard of a folder, in hex, by file name. Damaged lines are skipped."""
     file = folder / CHECKSUMS_NAME

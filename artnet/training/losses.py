@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from shards.labels import UNLABELLED
+from shards.tasks import UNLABELLED
 
 from ..config.sections import LossConfig
 from ..distributed.ranks import Ranks

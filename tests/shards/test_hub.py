@@ -9,8 +9,9 @@ import pytest
 
 from shards.hub import main, normalized_name, unpack
 from shards.index import read_index
-from shards.labels import TASKS, UNLABELLED, read_labels
+from shards.labels import read_labels
 from shards.pack import pack
+from shards.tasks import TASKS, UNLABELLED
 from tests.conftest import WIKIART, needs_wikiart
 
 LABELS = WIKIART / "labels"

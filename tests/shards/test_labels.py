@@ -6,8 +6,9 @@ import shutil
 import pytest
 
 from shards.errors import UserError
-from shards.labels import TASKS, UNLABELLED, read_labels
+from shards.labels import read_labels
 from shards.pack import main as pack
+from shards.tasks import TASKS, UNLABELLED
 from tests.conftest import WIKIART, needs_wikiart
 
 CLASSES = {"artist": ["Claude_Monet", "Ivan_Shishkin"], "style": ["Art_Nouveau", "Cubism"], "genre": ["portrait"]}

@@ -18,8 +18,8 @@ import shards.pack
 import shards.settings
 from shards.errors import UserError
 from shards.index import read_index
-from shards.labels import find_images
 from shards.pack import main, pack
+from shards.pictures import find_images
 from tests.conftest import ROOT
 
 

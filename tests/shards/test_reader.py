@@ -16,9 +16,9 @@ from PIL import Image
 
 from shards.errors import UserError
 from shards.index import VERSION, read_index
-from shards.labels import TASKS
 from shards.reader import DamagedError, Reader
 from shards.tars import sample_key
+from shards.tasks import TASKS
 from shards.verify import main as verify
 
 
