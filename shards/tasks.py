@@ -9,8 +9,11 @@ COMBINED = "combined"
 UNLABELLED = -1
 MAX_CLASSES = 2**15 - 1  # of a task, as the index holds them in 16 bits
 
-NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-NAME_RULE = "a task's name has up to 40 small letters, digits and '_', and begins with a letter"
+NAME = re.compile(r"[a-z](?:[a-z0-9_]{0,38}[a-z0-9])?")
+NAME_RULE = (
+    "the name of a task is up to 40 small letters, digits and '_', such as art_movement, "
+    "and not path, split or another column of the index"
+)
 # What the index, a sample's JSON and a grid's `reference` call something else.
 RESERVED = (
     *("key", "path", "shard", "offset", "length", "width", "height", "sha256", "phash", "split", "when", COMBINED),
@@ -35,7 +38,12 @@ def plain(text: str) -> str:
 
 def in_order(names: Iterable[str]) -> list[str]:
     """The distinct names, those of ArtGAN first, then by the alphabet."""
-    return sorted(set(names), key=lambda name: (TASKS.index(name) if name in TASKS else len(TASKS), name))
+    return sorted(set(names), key=order)
+
+
+def order(name: str) -> tuple[int, str]:
+    """The sort key of a task's name."""
+    return (TASKS.index(name) if name in TASKS else len(TASKS), name)
 
 
 def splits_of(tasks: Iterable[str]) -> tuple[str, ...]:

@@ -46,7 +46,8 @@ class RunOf:
     @cached_property
     def _matching(self) -> list[tuple[Path, dict[str, Any]]]:
         """The runs with these values: folder, and flat configuration."""
-        found, begun = [], 0
+        found: list[tuple[Path, dict[str, Any]]] = []
+        begun = 0
         for run in runs_of(self.sweep):
             if run.config_file.exists():
                 begun += 1

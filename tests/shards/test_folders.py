@@ -90,7 +90,10 @@ def test_a_table_is_packed_with_tasks_of_ones_own(pictures, in_process, tmp_path
         (["--table", "t.csv"], "--images is missing"),
         (["--folders", "x", "--images", "x"], "--folders names the images too"),
         (["--folders", "x", "--task", "a", "b"], "--task a b: folders have one task"),
-        (["--folders", "x", "--task", "Path"], "--task Path: folders have one task, and a task's name has up to 40"),
+        (
+            ["--folders", "x", "--task", "Path"],
+            "--task Path: folders have one task, and the name of a task is up to",
+        ),
         (["--labels", "x", "--images", "x", "--task", "style"], "--task is for --table and --folders"),
         (["--folders", "x", "--protocol", "study"], "--protocol study is for ArtGAN's lists"),
         (["--table", "none.csv", "--images", "x"], "none.csv cannot be read (No such file or directory)"),

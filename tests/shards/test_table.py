@@ -148,7 +148,11 @@ def test_kaggles_wikiart_is_known_by_its_header_and_its_genre_is_the_style(tmp_p
         ("Cubism/a.jpg,3\nCubism/b.jpg,4\n", (), "has no column path, only 'Cubism/a.jpg', '3'"),
         ("path,animal,period\na.jpg,x,y\n", (), "only 'path', 'animal', 'period'; say which are the tasks: --task"),
         ("path,style\na.jpg,x\n", ("animal",), "has no column 'animal', only 'path', 'style'; change --task"),
-        ("path,2nd look\na.jpg,x\n", ("2nd look",), "the column '2nd look' cannot be a task: a task's name has up to"),
+        (
+            "path,2nd look\na.jpg,x\n",
+            ("2nd look",),
+            "the column '2nd look' cannot be a task: the name of a task is up to",
+        ),
         ("path,combined\na.jpg,x\n", ("combined",), "the column 'combined' cannot be a task"),
         ("path,style,split\na.jpg,x,train\n", ("split",), "the column 'split' cannot be a task"),
         ("path,style,Style\na.jpg,x,y\n", (), "has 2 columns style; rename or remove one"),
