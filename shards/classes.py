@@ -63,7 +63,7 @@ def _odd(labels: Labels, task: str) -> Iterator[str]:
             yield f"{name!r} is a class of {task} like the others; leave a cell empty if its painting is unlabelled"
     alike = Counter(name.casefold() for name in names)
     if twice := [name for name in names if alike[name.casefold()] > 1]:
-        yield f"classes of {task} differ only in capitals: {', '.join(twice[:4])}; spell them alike if they are one"
+        yield f"classes of {task} differ only in capitals: {', '.join(map(repr, twice[:4]))}; spell them alike if they are one"
     if few := [name for label, name in enumerate(names) if counts[label] < FEW]:
         yield (
             f"{len(few):,} of {len(names):,} classes of {task} have fewer than {FEW} paintings, too few for train, "

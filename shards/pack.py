@@ -1,5 +1,7 @@
 """`python -m shards.pack --images IMAGES --labels LABELS --out SHARDS`: pack paintings into WebDataset tar shards.
 
+With `--table FILE` or `--folders PICTURES` in place of the lists, their labels are from a table or folders.
+
 Every shard is a plain tar of pairs `KEY.jpg`, `KEY.json` that any WebDataset reader can stream. `index.parquet` next
 to them gives random access. A shard is written completely or not at all: run again, the command continues where it was
 killed, and rewrites damaged shards.
@@ -199,6 +201,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError("--short-side must be at least 33 pixels and --quality from 1 to 95")
     if args.workers is not None and args.workers < 1:
         raise UserError("--workers must be at least 1")
+    if args.min_paintings < 1:
+        raise UserError("--min-paintings must be at least 1")
     images, labels = _sources(args)
     check_options(args)
     for note in labels.notes:

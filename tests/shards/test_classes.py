@@ -24,7 +24,7 @@ def test_rare_classes_are_left_out_and_what_may_be_an_error_is_said():
     labels = _made({"ant": 2, "bee": 5, "Bee": 4, "unknown": 3})
     assert [note.partition(";")[0] for note in checked(labels).notes] == [
         "'unknown' is a class of animal like the others",
-        "classes of animal differ only in capitals: bee, Bee",
+        "classes of animal differ only in capitals: 'bee', 'Bee'",
         "1 of 4 classes of animal have fewer than 3 paintings, too few for train, val and test, such as 'ant'",
     ]
     kept = checked(labels, 4)
