@@ -20,10 +20,10 @@ def checked(labels: Labels, least: int = 1) -> Labels:
     labels = _without_rare(labels, least)
     for task, names in labels.classes.items():
         if not 2 <= len(names) <= MAX_CLASSES:
-            with_so_many = f" with {least:,} paintings" if least > 1 else ""
+            so_large = f" of {least:,} paintings or more" if least > 1 else ""
             raise UserError(
-                f"{labels.origin}: {task} has {len(names):,} classes{with_so_many}, and a task needs 2 to "
-                f"{MAX_CLASSES:,}; label more paintings, or choose another task"
+                f"{labels.origin}: a task needs 2 to {MAX_CLASSES:,} classes, and {task} has {len(names):,}{so_large}; "
+                "label more paintings, or choose another task"
             )
     return replace(labels, notes=(*labels.notes, *(note for task in labels.classes for note in _odd(labels, task))))
 
@@ -62,8 +62,8 @@ def _odd(labels: Labels, task: str) -> Iterator[str]:
         if name.lower().replace("_", " ") in ("unknown", f"unknown {task}", "none", "n.a.", "?", "-"):
             yield f"{name!r} is a class of {task} like the others; leave a cell empty if its painting is unlabelled"
     alike = Counter(name.casefold() for name in names)
-    if twice := [name for name in names if alike[name.casefold()] > 1]:
-        yield f"classes of {task} differ only in capitals: {', '.join(map(repr, twice[:4]))}; spell them alike if they are one"
+    if twice := [repr(name) for name in names if alike[name.casefold()] > 1]:
+        yield f"classes of {task} differ only in capitals: {', '.join(twice[:4])}; spell them alike if they are one"
     if few := [name for label, name in enumerate(names) if counts[label] < FEW]:
         yield (
             f"{len(few):,} of {len(names):,} classes of {task} have fewer than {FEW} paintings, too few for train, "

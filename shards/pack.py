@@ -92,7 +92,7 @@ def pack(
     if not allow_missing:
         check_nothing_missing(out, known)
     if matches.shift:
-        print("{} is packed as {}: all images are matched at this level".format(*matches.shift), file=sys.stderr)
+        print("note: {} is taken for the listed {}, and the others likewise".format(*matches.shift), file=sys.stderr)
     with locked_patiently(out / ".lock", f"another process is packing into {out}"):
         check_folder(out, settings)  # again, as another process may have started at the same time
         version = claim_folder(out, settings)

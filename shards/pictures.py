@@ -25,7 +25,7 @@ def find_files(folder: Path) -> list[str]:
     images stay: packing reports them. Links to folders are followed.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; give the folder of images (STYLE/NAME.jpg) as --images")
+        raise UserError(f"{folder} is not a folder; give the folder of the images")
     return sorted(_files(folder, "", frozenset()))
 
 

@@ -1,6 +1,7 @@
 """`summary.png`: an overview of what was packed, with sample paintings, their labels, and the size of each class."""
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,9 @@ def draw_summary(index: Index) -> bytes:
     of_bars = figure.axes[1].get_legend_handles_labels()
     figure.legend(*of_bars, loc="lower center", ncols=len(COLOURS), fontsize=8, frameon=False)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None, "fingerprint": index.fingerprint})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of letters that the font does not have
+        figure.savefig(buffer, format="png", metadata={"Software": None, "fingerprint": index.fingerprint})
     return buffer.getvalue()
 
 

@@ -157,7 +157,8 @@ def _items(cell: Cell) -> list[str]:
 
 def _clean(name: str) -> str:
     """A class name on one line, in one of its spellings in Unicode."""
-    return unicodedata.normalize("NFC", " ".join(name.split()))
+    shown = "".join(letter if letter.isprintable() else " " for letter in name)
+    return unicodedata.normalize("NFC", " ".join(shown.split()))
 
 
 def _role(place: str, word: str) -> str:

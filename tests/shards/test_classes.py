@@ -32,7 +32,7 @@ def test_rare_classes_are_left_out_and_what_may_be_an_error_is_said():
     assert Counter(painting.labels.get("animal") for painting in kept.paintings.values()) == {None: 5, 0: 5, 1: 4}
     assert "2 of 4 classes of animal have fewer than 4 paintings: left out" in kept.notes
     assert kept.digest != labels.digest
-    with pytest.raises(UserError, match=r"^t\.csv: animal has 1 classes with 5 paintings, and a task needs 2 to"):
+    with pytest.raises(UserError, match=r"^t\.csv: a task needs 2 to 32,767 classes, and animal has 1 of 5 paintings"):
         checked(labels, 5)
 
 

@@ -107,7 +107,7 @@ def test_lists_that_were_saved_again_are_read_and_matched(paintings, in_process,
     assert main(["--images", str(images), "--labels", str(tmp_path / "labels"), "--out", str(out)]) == 0
     said = capsys.readouterr()
     assert "200 paintings in 1 shards" in said.out
-    assert ("is packed as wikiart/" in said.err) == (form == "prefix")
+    assert ("is taken for the listed wikiart/" in said.err) == (form == "prefix")
     pack(images, paintings / "labels", tmp_path / "plain")
     columns = ["style", "artist", "genre", "sha256"]
     expected = sorted(map(str, read_index(tmp_path / "plain").table.select(columns).to_pylist()))
