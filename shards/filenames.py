@@ -74,7 +74,7 @@ def possible_spellings(path: str) -> set[str]:
     """Return what `path` may have been before it was garbled up to two times, and `path` itself.
 
     Two paths that share one of these may belong to the same painting. They are normalized: NFC, lower case, without
-    apostrophes, and with the class name as the folder.
+    apostrophes, with underscores for spaces, and with the class name as the folder.
     """
     names = {unicodedata.normalize("NFC", path)}
     for _ in range(2):
@@ -99,5 +99,5 @@ def _ungarbled(name: str) -> Iterator[str]:
 
 
 def _normalized(name: str) -> str:
-    folder, slash, rest = name.lower().translate(_APOSTROPHES).partition("/")
+    folder, slash, rest = "_".join(name.lower().translate(_APOSTROPHES).split()).partition("/")
     return _FOLDERS.get(folder, folder) + slash + rest

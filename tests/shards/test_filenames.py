@@ -56,6 +56,7 @@ SPELLINGS = {
     "saved again": ("Cubism/x. 1900.webp", "Cubism/x. 1900.jpg"),
     "without extension": ("Cubism/x.1901.TIF", "Cubism/x.1901"),
     "saved again, garbled": (garbled(TRUE, "cp437").replace(".jpg", ".png"), TRUE),
+    "spaces": ("Pop Art/andy warhol_soup  can.jpg", "Pop_Art/andy_warhol_soup_can.jpg"),
     "folder": ("Art_Nouveau/x.jpg", "Art_Nouveau_Modern/x.jpg"),
     **{page: (garbled(TRUE, page), TRUE) for page in PAGES},
     **{f"{one}, {two}": (garbled(TRUE, one, two), TRUE) for one, two in itertools.product(PAGES, PAGES)},
