@@ -36,6 +36,8 @@ def read_rows(file: Path, content: bytes) -> Rows:
         return _of_parquet(file, content)
     if content[:2] == b"PK" or content[:4] == b"\xd0\xcf\x11\xe0":
         raise UserError(f"{file} is a workbook; save the sheet as CSV in UTF-8 and give that as --table")
+    if content[:2] == b"\x1f\x8b":
+        raise UserError(f"{file} is compressed; unpack it, as by `gunzip`, and give the CSV file as --table")
     text, note = _text(file, content)
     lines = [(number, cells) for number, cells in _lines(file, text) if any(map(str.strip, cells))]
     if not lines:

@@ -1,5 +1,6 @@
 """shards/table, folders: labels from a table, as spreadsheet programs and pandas write it, and from folders."""
 
+import gzip
 from pathlib import Path
 
 import pandas as pd
@@ -163,6 +164,7 @@ def test_kaggles_wikiart_is_known_by_its_header_and_its_genre_is_the_style(tmp_p
         ("\n \n", (), "is empty; it must have a header such as `path,artist,style`"),
         ("PK\x03\x04", (), "is a workbook; save the sheet as CSV in UTF-8"),
         ("PAR1", (), "cannot be read as Parquet"),
+        ('{"path": "a.jpg", "style": "x"}\n', (), 'has no column path, only \'{"path": "a.jpg"\''),
     ],
 )
 def test_a_wrong_table_is_refused_with_its_line(tmp_path, text, asked, said):
@@ -170,3 +172,9 @@ def test_a_wrong_table_is_refused_with_its_line(tmp_path, text, asked, said):
         _read(tmp_path, text, *asked)
     assert said in str(refused.value)
     assert str(refused.value).startswith(str(tmp_path / "t.csv"))
+
+
+def test_a_compressed_table_is_refused(tmp_path):
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(CSV["plain"]()))
+    with pytest.raises(UserError, match="is compressed; unpack it"):
+        read_table(tmp_path / "t.csv.gz")
