@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import UserError
-from .tasks import TASKS, UNLABELLED
+from .tasks import TASKS, UNLABELLED, in_order, is_task
 
 
 @dataclass
@@ -57,8 +57,9 @@ class Labels:
 def read_labels(folder: Path) -> Labels:
     """Read the lists under `folder`, in any layout that keeps the names of the files, with or without extension.
 
-    Raises `UserError` naming the file if a list is missing or exists twice, and naming file and line if a line is not
-    a row or its class is out of range.
+    The tasks are those of ArtGAN of which there is any list, and others of which there are all three. Raises
+    `UserError` naming the file if a list is missing or exists twice, and naming file and line if a line is not a row
+    or its class is out of range.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give the folder of ArtGAN's label lists as --labels")
@@ -66,7 +67,8 @@ def read_labels(folder: Path) -> Labels:
     paintings: dict[str, Painting] = {}
     clashes: set[tuple[str, str]] = set()
     digest = hashlib.sha256()
-    for task in TASKS:
+    tasks = _tasks(folder)
+    for task in tasks:
         class_file = find_list(folder, f"{task}_class")
         classes[task] = read_classes(class_file)
         digest.update(class_file.read_bytes())
@@ -81,7 +83,20 @@ def read_labels(folder: Path) -> Labels:
     for task, path in clashes:
         del paintings[path].labels[task], paintings[path].listed[task]
     ambiguous = [f"{path}: two classes of {task}" for task, path in sorted(clashes)]
-    return Labels(classes, paintings, ambiguous, digest.hexdigest(), f"the lists of {folder}", is_official=True)
+    missing = [task for task in TASKS if task not in tasks]
+    notes = (f"{folder} has no lists of {' and '.join(missing)}",) if missing else ()
+    origin = f"the lists of {folder}"
+    return Labels(classes, paintings, ambiguous, digest.hexdigest(), origin, is_official=True, notes=notes)
+
+
+def _tasks(folder: Path) -> list[str]:
+    stems = {path.name.partition(".")[0] for path in folder.rglob("*_*") if path.is_file()}
+    lists: dict[str, list[str]] = {}
+    for stem in stems:
+        task, _, kind = stem.rpartition("_")
+        if is_task(task) and kind in ("class", "train", "val"):
+            lists.setdefault(task, []).append(kind)
+    return in_order(task for task, kinds in lists.items() if task in TASKS or len(kinds) == 3) or list(TASKS)
 
 
 def find_list(folder: Path, stem: str) -> Path:

@@ -30,7 +30,7 @@ from .numbers import whole
 from .progress import progress
 from .report import build_report, check_nothing_missing, known_before, print_notes, write_report
 from .settings import WITH_NUMBERS, check_folder, claim_folder, settings_of
-from .splits import ARTGAN, OWN, add_options, check_options, make_splits, print_sizes
+from .splits import ARTGAN, OWN, add_options, check_options, check_protocol, make_splits, print_sizes
 from .summary import write_summary
 from .table import read_table
 from .tars import read_checksums, read_rows, write_checksums, write_shard
@@ -79,6 +79,7 @@ def pack(
     """
     if isinstance(labels, Path):
         labels = read_labels(labels)
+    check_protocol(protocol, tuple(labels.classes))
     matches = match_images(images, labels)
     known = known_before(labels, matches)
     sources = [

@@ -29,7 +29,9 @@ VAL_SHARE = 0.1  # of the training paintings
 TEST_SHARE = 0.2  # of the paintings, where nothing else says which are in test
 
 
-def artgan_splits(paintings: Sequence[Painting], seed: int = 0, keep_leaks: bool = False) -> list[dict[str, str]]:
+def artgan_splits(
+    paintings: Sequence[Painting], seed: int = 0, keep_leaks: bool = False, tasks: Sequence[str] = TASKS
+) -> list[dict[str, str]]:
     """Make splits of the official lists: their `val` is our test, and a stratified tenth of their `train` our val.
 
     A painting has one role across all tasks, so that nothing leaks between tasks or into a model with several heads:
@@ -37,7 +39,7 @@ def artgan_splits(paintings: Sequence[Painting], seed: int = 0, keep_leaks: bool
     compare with published results.
 
     Returns one mapping per painting from each task to `train`, `val`, `test` or "" (not in this task). The key
-    `combined` is for a model of all three tasks: the role that the painting has in all of them, or "".
+    `combined` is for a model of all tasks, if there are several: the role that it has in all of them, or "".
     """
     tested = ["val" in painting.listed.values() for painting in paintings]
     rest = [painting for painting, is_tested in zip(paintings, tested, strict=True) if not is_tested]
@@ -46,8 +48,9 @@ def artgan_splits(paintings: Sequence[Painting], seed: int = 0, keep_leaks: bool
     for painting, is_tested in zip(paintings, tested, strict=True):
         role = "val" if painting.path in val else "train"
         own = {"val": "test", "train": "" if is_tested and not keep_leaks else role}
-        row = {task: own.get(painting.listed.get(task, ""), "") for task in TASKS}
-        row[COMBINED] = row["style"] if len(set(row.values())) == 1 else ""
+        row = {task: own.get(painting.listed.get(task, ""), "") for task in tasks}
+        if len(tasks) > 1:
+            row[COMBINED] = row[tasks[0]] if len(set(row.values())) == 1 else ""
         rows.append(row)
     return rows
 
@@ -141,27 +144,38 @@ def make_splits(
 ) -> list[dict[str, str]]:
     """Make the splits of a protocol, `artgan`, `study` or `own`; see `artgan_splits` for what is returned.
 
-    `tasks` are those of the protocol `own`, the others have ArtGAN's. `groups` names the group of near-duplicates of
-    each painting, if that is known. Warns on stderr if there are too few paintings for the study's sizes.
+    `groups` names the group of near-duplicates of each painting, if that is known. Warns on stderr if there are too
+    few paintings for the study's sizes.
     """
+    check_protocol(protocol, tasks)
     if protocol == "study":
         splits = study_splits(paintings, seed, groups)
         if shortfall := study_shortfall(splits):
             print(f"warning: {shortfall}", file=sys.stderr)
         return splits
-    splits = own_splits(paintings, tasks, seed) if protocol == OWN else artgan_splits(paintings, seed, keep_leaks)
+    splits = (
+        own_splits(paintings, tasks, seed) if protocol == OWN else artgan_splits(paintings, seed, keep_leaks, tasks)
+    )
     return separate_duplicates(splits, groups) if groups and not keep_leaks else splits
 
 
-def write_table(file: Path, paintings: Sequence[Painting], splits: Sequence[dict[str, str]]) -> None:
+def check_protocol(protocol: str | None, tasks: Sequence[str]) -> None:
+    """Raise `UserError` if a protocol cannot split paintings with these tasks."""
+    if protocol == "study" and set(tasks) != set(TASKS):
+        raise UserError(f"--protocol study has {', '.join(TASKS)}, and the lists {', '.join(tasks)}; leave it out")
+
+
+def write_table(
+    file: Path, paintings: Sequence[Painting], splits: Sequence[dict[str, str]], tasks: Sequence[str]
+) -> None:
     """Write a Parquet file with one row per painting.
 
     Its columns are `path`, the class index of each task (int16, -1 = unlabelled), and `split_TASK` for each task and
     `combined`.
     """
     columns: dict[str, pa.Array] = {"path": pa.array([p.path for p in paintings], pa.string())}
-    columns |= {task: pa.array([p.label(task) for p in paintings], pa.int16()) for task in TASKS}
-    columns |= {f"split_{name}": pa.array([row[name] for row in splits], pa.string()) for name in splits_of(TASKS)}
+    columns |= {task: pa.array([p.label(task) for p in paintings], pa.int16()) for task in tasks}
+    columns |= {f"split_{name}": pa.array([row[name] for row in splits], pa.string()) for name in splits_of(tasks)}
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns), buffer, compression="zstd")
     atomic_write(file, buffer.getvalue())
@@ -177,13 +191,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     check_options(args)
     labels = read_labels(args.labels)
+    check_protocol(args.protocol, tuple(labels.classes))
+    for note in labels.notes:
+        print(f"note: {note}", file=sys.stderr)
     for painting in labels.ambiguous:
         print(f"warning: {painting}; it is left unlabelled in this task", file=sys.stderr)
     paintings = [labels.paintings[path] for path in sorted(labels.paintings)]
-    splits = make_splits(args.protocol or ARTGAN, paintings, args.seed, keep_leaks=args.keep_leaks)
-    write_table(args.out, paintings, splits)
+    tasks = tuple(labels.classes)
+    splits = make_splits(args.protocol or ARTGAN, paintings, args.seed, None, args.keep_leaks, tasks)
+    write_table(args.out, paintings, splits, tasks)
     print(f"{len(paintings):,} paintings in {args.out}")
-    print_sizes({name: Counter(split[name] for split in splits) for name in splits_of(TASKS)})
+    print_sizes({name: Counter(split[name] for split in splits) for name in splits_of(tasks)})
     return 0
 
 
