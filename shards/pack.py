@@ -30,7 +30,7 @@ from .numbers import whole
 from .progress import progress
 from .report import build_report, check_nothing_missing, known_before, print_notes, write_report
 from .settings import WITH_NUMBERS, check_folder, claim_folder, settings_of
-from .splits import ARTGAN, OWN, add_options, check_options, check_protocol, make_splits, print_sizes
+from .splits import ARTGAN, OWN, add_options, check_options, check_protocol, make_splits, own_splits, print_sizes
 from .summary import write_summary
 from .table import read_table
 from .tars import read_checksums, read_rows, write_checksums, write_shard
@@ -79,14 +79,17 @@ def pack(
     """
     if isinstance(labels, Path):
         labels = read_labels(labels)
-    check_protocol(protocol, tuple(labels.classes))
+    check_protocol(protocol, labels.classes)
     matches = match_images(images, labels)
     known = known_before(labels, matches)
+    tasks = tuple(labels.classes)
     sources = [
-        Source(labels.paintings[path], images / file, tuple(labels.classes), short_side, quality)
+        Source(labels.paintings[path], images / file, tasks, short_side, quality)
         # A fixed order that mixes the classes, for readers that stream one shard after the other.
         for file, path in sorted(matches.paths.items(), key=lambda pair: hashlib.sha256(pair[1].encode()).digest())
     ]
+    if not labels.is_official:
+        own_splits([source.painting for source in sources], tasks)  # which may raise, before anything is packed
     files = ((source.painting.path, source.file) for source in sources)
     settings = settings_of(labels.digest, files, short_side, quality, SHARD_SAMPLES)
     check_folder(out, settings)
@@ -99,24 +102,28 @@ def pack(
         version = claim_folder(out, settings)
         remove_leftovers(out)
         rows, checksums = _pack(out, sources, workers, version)
-        paintings = [labels.paintings[str(row["path"])] for row in rows]
         groups = duplicate_groups(np.array([row["phash"] for row in rows], np.uint64))
         protocol = (protocol or ARTGAN) if labels.is_official else OWN
-        splits = make_splits(protocol, paintings, seed, groups, keep_leaks, tuple(labels.classes))
+        paintings = [labels.paintings[str(row["path"])] for row in rows]
+        splits = make_splits(protocol, paintings, seed, groups, keep_leaks, tasks)
         for row, split in zip(rows, splits, strict=True):
             row.update({f"split_{task}": role for task, role in split.items()})
-        packed = {row["path"] for row in rows}
-        unreadable = {
-            str(source.file): _prepare(source).reason or "became readable after it was left out"
-            for source in sources
-            if source.painting.path not in packed
-        }
-        report = {**known, **build_report(out, labels, rows, groups, unreadable)}
+        report = {**known, **build_report(out, labels, rows, groups, _unreadable(sources, rows))}
         write_report(out, report)
         used = {name: checksums[name] for name in sorted({str(row["shard"]) for row in rows})}
         write_index(out, rows, labels.classes, used, {"protocol": protocol, "seed": seed})
         write_summary(read_index(out))
         return report
+
+
+def _unreadable(sources: Sequence[Source], rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The files that are not packed, and why."""
+    packed = {row["path"] for row in rows}
+    return {
+        str(source.file): _prepare(source).reason or "became readable after it was left out"
+        for source in sources
+        if source.painting.path not in packed
+    }
 
 
 def _pack(

@@ -7,7 +7,7 @@ import argparse
 import io
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -159,7 +159,7 @@ def make_splits(
     return separate_duplicates(splits, groups) if groups and not keep_leaks else splits
 
 
-def check_protocol(protocol: str | None, tasks: Sequence[str]) -> None:
+def check_protocol(protocol: str | None, tasks: Iterable[str]) -> None:
     """Raise `UserError` if a protocol cannot split paintings with these tasks."""
     if protocol == "study" and set(tasks) != set(TASKS):
         raise UserError(f"--protocol study has {', '.join(TASKS)}, and the lists {', '.join(tasks)}; leave it out")
@@ -191,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     check_options(args)
     labels = read_labels(args.labels)
-    check_protocol(args.protocol, tuple(labels.classes))
+    check_protocol(args.protocol, labels.classes)
     for note in labels.notes:
         print(f"note: {note}", file=sys.stderr)
     for painting in labels.ambiguous:

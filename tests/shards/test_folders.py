@@ -80,6 +80,11 @@ def test_a_table_is_packed_with_tasks_of_ones_own(pictures, in_process, tmp_path
     assert about["version"] == VERSION > OF_ARTGAN
     with pytest.raises(UserError, match=r"no task dog in the shards in .*; they have the tasks animal, period$"):
         index.select("train", ("dog",))
+    frame.assign(split="val").to_csv(tmp_path / "t.csv", index=False)
+    assert main([*command, str(tmp_path / "out2"), "--task", "animal"]) == 2
+    assert "no painting has the split train, only val; name those to train on" in capsys.readouterr().err
+    assert not (tmp_path / "out2").exists()
+    frame.to_csv(tmp_path / "t.csv", index=False)
     assert main([*command, str(tmp_path / "out2")]) == 2
     assert "say which are the tasks: --task COLUMN" in capsys.readouterr().err
 

@@ -71,10 +71,7 @@ def test_lists_of_one_task_or_of_other_tasks_are_enough(paintings, in_process, t
     assert index.table["split_animal"].to_pylist() == index.table["split_combined"].to_pylist()
     assert set(index.table["split_style"].to_pylist()) == {"train", "val", "test"}
     assert pack([*command, "--protocol", "study"]) == 2
-    assert (
-        "--protocol study has artist, style, genre, and the lists style, animal; leave it out"
-        in capsys.readouterr().err
-    )
+    assert "study has artist, style, genre, and the lists style, animal; leave it out" in capsys.readouterr().err
     (lists / "style_val.csv").unlink()
     with pytest.raises(UserError, match="has no file named style_val"):
         read_labels(lists)
