@@ -44,7 +44,7 @@ def _differences(config: RunConfig, held: RunConfig) -> str:
     known, there, here = fields(), flatten(held), flatten(config)
     differing = [
         f"{key} is {_shown(there[key])} there and {_shown(here[key])} here"
-        for key in known
+        for key in dict.fromkeys([*known, *there, *here])
         if signature({key: there[key]}, known) != signature({key: here[key]}, known)
     ]
     more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""

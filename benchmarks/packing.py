@@ -24,8 +24,9 @@ from PIL import Image
 
 from shards.filenames import match_files
 from shards.images import to_picture
-from shards.labels import find_images, read_labels
+from shards.labels import read_labels
 from shards.pack import pack
+from shards.pictures import find_images
 
 TILE, TILES, QUALITY = 224, 7, 92
 SHORT_SIDE = 256

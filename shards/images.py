@@ -14,11 +14,19 @@ EXIF_ORIENTATION = 0x0112
 # Scans of 15,000 x 15,000 pixels are not decompression bombs; larger images are refused.
 Image.MAX_IMAGE_PIXELS = 250_000_000
 
-# The formats that image files come in. Some of the other formats that Pillow reads start programs.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
+# The formats that pictures come in. Some of the other formats that Pillow reads start programs.
+_FORMATS = (
+    *("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000"),
+    *("DIB", "PPM", "PSD", "QOI", "SGI", "PCX", "TGA"),
+)
 
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 _16_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow would clip these at 255
+
+
+# Grey levels of 255, of the colour channel that varies most. Of the 30 paintings with the least contrast among 5,000,
+# white monochromes have 1 to 2, faint drawings 4 and more.
+BLANK = 3.5
 
 
 class UnreadableImageError(Exception):
@@ -49,6 +57,13 @@ def to_jpeg(data: bytes, short_side: int, quality: int) -> tuple[bytes, int, int
         raise UnreadableImageError(f"not one of {', '.join(_FORMATS)}, or damaged at its beginning") from None
     except Exception as error:  # decoders raise all kinds of exceptions on hostile bytes
         raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
+
+
+def is_blank(jpeg: bytes) -> bool:
+    """Whether an image shows nothing but one colour: the standard deviation of each channel is very small."""
+    with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
+        pixels = np.asarray(image.convert("RGB"), np.float32)
+    return bool(pixels.std((0, 1)).max() < BLANK)
 
 
 def _is_clean(image: Image.Image, data: bytes) -> bool:

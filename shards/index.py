@@ -7,13 +7,14 @@ offset length position and size of its encoded image in that tar, bytes
 width height  pixels
 sha256        of the encoded image, hex
 phash         64 bits that are nearly the same for near-duplicates (shards/duplicates.py)
-artist style genre                              class index, -1 = unlabelled
-split_artist split_style split_genre split_combined    train, val, test or empty
+TASK          for each task, such as artist, style and genre: class index, -1 = unlabelled
+split_TASK    for each task, and for `combined` if there are several: train, val, test or empty
 """
 
 import hashlib
 import io
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,29 +25,35 @@ import pyarrow.parquet as pq
 
 from .errors import UserError
 from .files import atomic_write, open_regular
-from .labels import TASKS, UNLABELLED
 from .streams import harmless
+from .tasks import TASKS, UNLABELLED, is_task, splits_of
 
 INDEX_NAME = "index.parquet"
-VERSION = 3
+VERSION = 4
+OF_ARTGAN = 3  # the version of an index with the tasks artist, style and genre, which earlier artnets read too
 MAX_SIDE = 65_500  # pixels: libjpeg's limit
 MAX_PIXELS = 250_000_000  # of an image; packing refuses larger ones too
 MAX_BYTES = 8_000_000_000  # of the columns of an index, uncompressed
-SCHEMA = pa.schema(
-    [
-        ("key", pa.string()),
-        ("path", pa.string()),
-        ("shard", pa.string()),
-        ("offset", pa.int64()),
-        ("length", pa.int64()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("sha256", pa.string()),
-        ("phash", pa.uint64()),
-        *((task, pa.int16()) for task in TASKS),
-        *((f"split_{task}", pa.string()) for task in (*TASKS, "combined")),
-    ]
-)
+
+
+def schema(tasks: Iterable[str]) -> pa.Schema:
+    """The columns of an index with these tasks."""
+    tasks = tuple(tasks)
+    return pa.schema(
+        [
+            ("key", pa.string()),
+            ("path", pa.string()),
+            ("shard", pa.string()),
+            ("offset", pa.int64()),
+            ("length", pa.int64()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("sha256", pa.string()),
+            ("phash", pa.uint64()),
+            *((task, pa.int16()) for task in tasks),
+            *((f"split_{name}", pa.string()) for name in splits_of(tasks)),
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -64,20 +71,33 @@ class Index:
     fingerprint: str
     checksums: dict[str, str]
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that the paintings are labelled for."""
+        return tuple(self.classes)
+
     @cached_property
     def labels(self) -> np.ndarray:
-        """Class indices, int16 of shape (paintings, 3) in the order artist, style, genre; -1 = unlabelled."""
-        return np.stack([self.table[task].to_numpy() for task in TASKS], axis=1)
+        """Class indices, int16 of shape (paintings, tasks) in the order of `tasks`; -1 = unlabelled."""
+        return np.stack([self.table[task].to_numpy() for task in self.tasks], axis=1)
+
+    def check_tasks(self, tasks: Iterable[str]) -> None:
+        """Raise `UserError`, with the tasks that there are, unless these are among them."""
+        for task in tasks:
+            if task not in self.tasks:
+                have = f"task {self.tasks[0]}" if len(self.tasks) == 1 else f"tasks {', '.join(self.tasks)}"
+                raise UserError(f"there is no task {task} in the shards in {self.folder}; they have the {have}")
 
     def select(self, split: str, tasks: tuple[str, ...], labelled: str = "any") -> tuple[np.ndarray, np.ndarray]:
         """Select the paintings that are in `split` of any of `tasks`, or of all of them if `labelled` is "all".
 
         Returns their row numbers, int64 (n,), and their labels, int64 (n, len(tasks)). A painting that is not in
-        `split` of a task is unlabelled (-1) in this task.
+        `split` of a task is unlabelled (-1) in this task. Raises `UserError` for a task that the shards do not have.
         """
+        self.check_tasks(tasks)
         member = np.stack([self.table[f"split_{task}"].to_numpy(zero_copy_only=False) == split for task in tasks], 1)
         rows = np.flatnonzero(member.all(1) if labelled == "all" else member.any(1))
-        labels = self.labels[rows][:, [TASKS.index(task) for task in tasks]].astype(np.int64)
+        labels = self.labels[rows][:, [self.tasks.index(task) for task in tasks]].astype(np.int64)
         return rows, np.where(member[rows], labels, UNLABELLED)
 
 
@@ -90,11 +110,12 @@ def write_index(
     the splits were made. The fingerprint is a SHA-256 of everything that a training can read: images, labels, splits
     and class names.
     """
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    table = pa.Table.from_pylist(rows, schema=schema(classes))
+    version = OF_ARTGAN if tuple(classes) == TASKS else VERSION
     about = {
-        "version": VERSION,
+        "version": version,
         "classes": classes,
-        "fingerprint": _fingerprint(table, classes),
+        "fingerprint": _fingerprint(version, table, classes),
         "checksums": checksums,
         **origin,
     }
@@ -104,9 +125,9 @@ def write_index(
     atomic_write(folder / INDEX_NAME, buffer.getvalue())
 
 
-def _fingerprint(table: pa.Table, classes: dict[str, list[str]]) -> str:
-    digest = hashlib.sha256(json.dumps([VERSION, classes]).encode())
-    for name in SCHEMA.names:
+def _fingerprint(version: int, table: pa.Table, classes: dict[str, list[str]]) -> str:
+    digest = hashlib.sha256(json.dumps([version, classes]).encode())
+    for name in table.column_names:
         digest.update("\n".join(map(str, table[name].to_pylist())).encode())
     return digest.hexdigest()
 
@@ -132,11 +153,16 @@ def read_index(folder: Path) -> Index:
                 f"{file} was made by a newer artnet (format {about['version']}; this one reads up to {VERSION}); "
                 "update artnet"
             )
-        if about["version"] != VERSION:
+        if about["version"] < OF_ARTGAN:
             raise UserError(f"{file} is of version {about['version']}, not {VERSION}; pack the shards again")
-        table = table.select(SCHEMA.names).cast(SCHEMA)
-        classes = {task: about["classes"][task] for task in TASKS}
-        if _fingerprint(table, classes) != about["fingerprint"]:  # Parquet reads a flipped bit as another label
+        tasks = TASKS if about["version"] == OF_ARTGAN else about["classes"]
+        classes = {task: about["classes"][task] for task in tasks}
+        if not classes or not all(map(is_task, classes)):
+            raise ValueError("its tasks have no proper names")
+        columns = schema(classes)
+        table = table.select(columns.names).cast(columns)
+        # Parquet reads a flipped bit as another label.
+        if _fingerprint(about["version"], table, classes) != about["fingerprint"]:
             raise ValueError("it has changed since it was written")
         _check_rows(table, classes)
         return Index(folder, table, classes, about["fingerprint"], dict(about["checksums"]))
@@ -146,10 +172,10 @@ def read_index(folder: Path) -> Index:
 
 def _check_rows(table: pa.Table, classes: dict[str, list[str]]) -> None:
     """Raise `ValueError` unless each row has values that memory can be reserved for and a file can be read at."""
-    for name in SCHEMA.names:
+    for name in table.column_names:
         _refuse(table, table[name].is_null().to_numpy(), f"no {name}")
     limits = {"offset": (0, 2**62), "length": (0, 2**31 - 1), "width": (1, MAX_SIDE), "height": (1, MAX_SIDE)}
-    limits |= {task: (UNLABELLED, len(classes[task]) - 1) for task in TASKS}
+    limits |= {task: (UNLABELLED, len(names) - 1) for task, names in classes.items()}
     for name, (least, most) in limits.items():
         values = table[name].to_numpy()
         _refuse(table, (values < least) | (values > most), f"a {name} that is not {least} to {most}")

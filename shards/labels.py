@@ -1,4 +1,4 @@
-"""Reading ArtGAN's label lists into one table of paintings, and finding the image files on disk.
+"""What paintings are labelled, and reading it from ArtGAN's label lists.
 
 The lists are published by ArtGAN (Tan, Chan, Aguirre and Tanaka, "Improved ArtGAN for Conditional Synthesis of
 Natural Image and Artwork", IEEE TIP 2019). Each task has a class file (`0 Albrecht_Durer`), a train and a val list of
@@ -13,23 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import UserError
-
-TASKS = ("artist", "style", "genre")
-UNLABELLED = -1
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+from .tasks import TASKS, UNLABELLED, in_order, is_task
 
 
 @dataclass
 class Painting:
-    """One painting of the lists.
+    """One painting.
 
     `labels` maps tasks to class indices, `listed` to the official list that names the painting (`train` or `val`).
-    Both hold only the tasks whose lists name it.
+    Both hold only the tasks that it is labelled for. `split` is the one that a table or a folder gives: `train`,
+    `val`, `test`, or empty.
     """
 
     path: str
     labels: dict[str, int] = field(default_factory=dict)
     listed: dict[str, str] = field(default_factory=dict)
+    split: str = ""
 
     def label(self, task: str) -> int:
         """Return the class index, or -1 if the painting is unlabelled in this task."""
@@ -38,24 +37,29 @@ class Painting:
 
 @dataclass(frozen=True)
 class Labels:
-    """The contents of all lists.
+    """All labels of a source: ArtGAN's lists, a table, or folders.
 
     `classes` maps each task to its class names, in the order of their indices, and `paintings` each path to its
-    painting. `ambiguous` names the paintings that are listed with two classes of one task; they are unlabelled in it.
-    `digest` is a SHA-256 of all files, in hex.
+    painting. `ambiguous` names the paintings with two classes of one task; they are unlabelled in it. `digest` is a
+    SHA-256 of the source, in hex, and `origin` says in errors where the labels are from. `is_official` are the lists,
+    which bring their own splits. `notes` are sentences about what the source holds that is odd.
     """
 
     classes: dict[str, list[str]]
     paintings: dict[str, Painting]
     ambiguous: list[str]
     digest: str
+    origin: str = field(default="", compare=False)
+    is_official: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def read_labels(folder: Path) -> Labels:
     """Read the lists under `folder`, in any layout that keeps the names of the files, with or without extension.
 
-    Raises `UserError` naming the file if a list is missing or exists twice, and naming file and line if a line is not
-    a row or its class is out of range.
+    The tasks are those of ArtGAN of which there is any list, and others of which there are all three. Raises
+    `UserError` naming the file if a list is missing or exists twice, and naming file and line if a line is not a row
+    or its class is out of range.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give the folder of ArtGAN's label lists as --labels")
@@ -63,7 +67,8 @@ def read_labels(folder: Path) -> Labels:
     paintings: dict[str, Painting] = {}
     clashes: set[tuple[str, str]] = set()
     digest = hashlib.sha256()
-    for task in TASKS:
+    tasks = _tasks(folder)
+    for task in tasks:
         class_file = find_list(folder, f"{task}_class")
         classes[task] = read_classes(class_file)
         digest.update(class_file.read_bytes())
@@ -78,7 +83,20 @@ def read_labels(folder: Path) -> Labels:
     for task, path in clashes:
         del paintings[path].labels[task], paintings[path].listed[task]
     ambiguous = [f"{path}: two classes of {task}" for task, path in sorted(clashes)]
-    return Labels(classes, paintings, ambiguous, digest.hexdigest())
+    missing = [task for task in TASKS if task not in tasks]
+    notes = (f"{folder} has no lists of {' and '.join(missing)}",) if missing else ()
+    origin = f"the lists of {folder}"
+    return Labels(classes, paintings, ambiguous, digest.hexdigest(), origin, is_official=True, notes=notes)
+
+
+def _tasks(folder: Path) -> list[str]:
+    stems = {path.name.partition(".")[0] for path in folder.rglob("*_*") if path.is_file()}
+    lists: dict[str, list[str]] = {}
+    for stem in stems:
+        task, _, kind = stem.rpartition("_")
+        if is_task(task) and kind in ("class", "train", "val"):
+            lists.setdefault(task, []).append(kind)
+    return in_order(task for task, kinds in lists.items() if task in TASKS or len(kinds) == 3) or list(TASKS)
 
 
 def find_list(folder: Path, stem: str) -> Path:
@@ -121,8 +139,8 @@ def read_classes(file: Path) -> list[str]:
 def _read_rows(file: Path, classes: int) -> Iterator[tuple[str, int]]:
     for number, line in _read_lines(file):
         path, label = _split_row(line)
-        if number == 1 and path and "/" not in path and not any(map(str.isdigit, label)):
-            continue  # the header of the artist lists
+        if number == 1 and path and "/" not in path and (not any(map(str.isdigit, label)) or "." not in path):
+            continue  # the header of the artist lists, or of pandas
         if path and label == str(UNLABELLED):
             continue
         if not path or not label.isdecimal() or len(label) > 6 or int(label) >= classes:
@@ -134,24 +152,14 @@ def _read_rows(file: Path, classes: int) -> Iterator[tuple[str, int]]:
 
 
 def _split_row(line: str) -> tuple[str, str]:
-    """Return path and class of a row, whose path may be quoted or contain commas; both empty if it is not CSV."""
+    """Return path and class of a row, whose path may be quoted or contain commas; both empty if it is not CSV.
+
+    A path that Windows wrote gets slashes, and the number before it that pandas writes is left out.
+    """
     try:
         *path, label = next(csv.reader([line], strict=True))
     except csv.Error:
         return "", ""
-    return ",".join(path).rstrip(", "), label.strip()
-
-
-def find_images(folder: Path) -> list[str]:
-    """Return the paths of all images under `folder`, relative to it, sorted. Raises `UserError` if there are none."""
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; give the folder of images (STYLE/NAME.jpg) as --images")
-    found = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        # Without the hidden `._NAME.jpg` of macOS. Broken links, pipes and folders stay: packing reports them.
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    )
-    if not found:
-        raise UserError(f"{folder} has no images (STYLE/NAME.jpg, .png or .webp); give the right folder as --images")
-    return found
+    if len(path) > 1 and (path[0].isdecimal() or not path[0]) and path[1]:
+        path = path[1:]
+    return ",".join(path).rstrip(", ").replace("\\", "/"), label.strip()

@@ -1,5 +1,7 @@
 """`python -m shards.pack --images IMAGES --labels LABELS --out SHARDS`: pack paintings into WebDataset tar shards.
 
+With `--table FILE` or `--folders PICTURES` in place of the lists, their labels are from a table or folders.
+
 Every shard is a plain tar of pairs `KEY.jpg`, `KEY.json` that any WebDataset reader can stream. `index.parquet` next
 to them gives random access. A shard is written completely or not at all: run again, the command continues where it was
 killed, and rewrites damaged shards.
@@ -7,7 +9,6 @@ killed, and rewrites damaged shards.
 
 import argparse
 import hashlib
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,32 +17,37 @@ from typing import Any
 
 import numpy as np
 
+from . import folders
+from .classes import checked
 from .duplicates import duplicate_groups, perceptual_hash
 from .errors import UserError, command
-from .filenames import match_files
-from .files import atomic_write, file_sha256, remove_leftovers
+from .files import file_sha256, remove_leftovers
 from .images import UnreadableImageError, to_jpeg
-from .index import INDEX_NAME, read_index, write_index
-from .labels import TASKS, Labels, Painting, find_images, read_labels
+from .index import read_index, write_index
+from .labels import Labels, Painting, read_labels
 from .locks import locked_patiently
+from .matching import match_images
 from .numbers import whole
 from .progress import progress
-from .report import REPORT_NAME, build_report, check_nothing_missing, write_report
-from .splits import add_options, check_options, make_splits, print_sizes
+from .report import build_report, check_nothing_missing, known_before, print_notes, write_report
+from .settings import WITH_NUMBERS, check_folder, claim_folder, settings_of
+from .splits import ARTGAN, OWN, add_options, check_options, check_protocol, make_splits, own_splits, print_sizes
 from .summary import write_summary
+from .table import read_table
 from .tars import read_checksums, read_rows, write_checksums, write_shard
+from .tasks import NAME_RULE, is_task
 from .workers import parallel_map
 
 SHARD_SAMPLES = 1000
-SETTINGS_NAME = "pack.json"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A painting to pack: its entry in the lists, its image file, and the size (pixels) and quality of its JPEG."""
+    """A painting to pack: its labels for the tasks, its image file, and the size (pixels) and quality of its JPEG."""
 
     painting: Painting
     file: Path
+    tasks: tuple[str, ...]
     short_side: int
     quality: int
 
@@ -58,44 +64,52 @@ class Prepared:
 
 
 def pack(
-    images: Path, labels_folder: Path, out: Path, short_side: int = 256, quality: int = 90,
-    protocol: str = "artgan", seed: int = 0, keep_leaks: bool = False, allow_missing: bool = False,
+    images: Path, labels: Path | Labels, out: Path, short_side: int = 256, quality: int = 90,
+    protocol: str | None = None, seed: int = 0, keep_leaks: bool = False, allow_missing: bool = False,
     workers: int | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Pack every labelled image under `images` into `out`, and return the report that is also written there.
 
-    `short_side` (pixels) and `quality` are those of `images.to_jpeg`; `protocol`, `seed` and `keep_leaks` are those of
-    `splits.make_splits`. Changing only the splits does not pack the images again. Unless `allow_missing`, every listed
-    painting must have an image and every image a label. `workers` is the number of processes, one per core by default;
-    the bytes do not depend on it.
+    `labels` is the folder of ArtGAN's lists, or what another source says. `short_side` (pixels) and `quality` are those
+    of `images.to_jpeg`; `protocol`, `seed` and `keep_leaks` are those of `splits.make_splits`. Changing only the splits
+    does not pack the images again. Unless `allow_missing`, every listed painting must have an image and every image a
+    label. `workers` is the number of processes, one per core by default; the bytes do not depend on it.
 
     Raises `UserError` for unreadable lists, no images, an `out` that holds other shards, or missing images or labels.
     The latter is checked before anything is packed, and the report then names what is missing.
     """
-    labels = read_labels(labels_folder)
-    sources, known = _match_sources(images, labels_folder, labels, short_side, quality)
-    settings = _settings(sources, labels)
-    _check_folder(out, settings)
+    if isinstance(labels, Path):
+        labels = read_labels(labels)
+    check_protocol(protocol, labels.classes)
+    matches = match_images(images, labels)
+    known = known_before(labels, matches)
+    tasks = tuple(labels.classes)
+    sources = [
+        Source(labels.paintings[path], images / file, tasks, short_side, quality)
+        # A fixed order that mixes the classes, for readers that stream one shard after the other.
+        for file, path in sorted(matches.paths.items(), key=lambda pair: hashlib.sha256(pair[1].encode()).digest())
+    ]
+    if not labels.is_official:
+        own_splits([source.painting for source in sources], tasks)  # which may raise, before anything is packed
+    files = ((source.painting.path, source.file) for source in sources)
+    settings = settings_of(labels.digest, files, short_side, quality, SHARD_SAMPLES)
+    check_folder(out, settings)
     if not allow_missing:
         check_nothing_missing(out, known)
+    if matches.shift:
+        print("note: {} is taken for the listed {}, and the others likewise".format(*matches.shift), file=sys.stderr)
     with locked_patiently(out / ".lock", f"another process is packing into {out}"):
-        _check_folder(out, settings)  # again, as another process may have started at the same time
-        if not (out / SETTINGS_NAME).exists():
-            atomic_write(out / SETTINGS_NAME, settings)
+        check_folder(out, settings)  # again, as another process may have started at the same time
+        version = claim_folder(out, settings)
         remove_leftovers(out)
-        rows, checksums = _pack(out, sources, workers)
-        paintings = [labels.paintings[str(row["path"])] for row in rows]
+        rows, checksums = _pack(out, sources, workers, version)
         groups = duplicate_groups(np.array([row["phash"] for row in rows], np.uint64))
-        splits = make_splits(protocol, paintings, seed, groups, keep_leaks)
+        protocol = (protocol or ARTGAN) if labels.is_official else OWN
+        paintings = [labels.paintings[str(row["path"])] for row in rows]
+        splits = make_splits(protocol, paintings, seed, groups, keep_leaks, tasks)
         for row, split in zip(rows, splits, strict=True):
             row.update({f"split_{task}": role for task, role in split.items()})
-        packed = {row["path"] for row in rows}
-        unreadable = {
-            str(source.file): _prepare(source).reason or "became readable after it was left out"
-            for source in sources
-            if source.painting.path not in packed
-        }
-        report = {**known, **build_report(labels, rows, groups, unreadable)}
+        report = {**known, **build_report(out, labels, rows, groups, _unreadable(sources, rows))}
         write_report(out, report)
         used = {name: checksums[name] for name in sorted({str(row["shard"]) for row in rows})}
         write_index(out, rows, labels.classes, used, {"protocol": protocol, "seed": seed})
@@ -103,35 +117,20 @@ def pack(
         return report
 
 
-def _match_sources(
-    images: Path, labels_folder: Path, labels: Labels, short_side: int, quality: int
-) -> tuple[list[Source], dict[str, Any]]:
-    """Match images to the lists: the paintings to pack in their order, and the part of the report that is now known.
-
-    Raises `UserError` if there are no images, or none is in the lists.
-    """
-    files = find_images(images)
-    matched, ambiguous = match_files(files, labels.paintings)
-    if not matched:
-        raise UserError(
-            f"no image under {images} is named in the lists of {labels_folder}; check that they belong together"
-        )
-    sources = [
-        Source(labels.paintings[path], images / file, short_side, quality)
-        # A fixed order that mixes the classes, for readers that stream one shard after the other.
-        for file, path in sorted(matched.items(), key=lambda pair: hashlib.sha256(pair[1].encode()).digest())
-    ]
-    known = {
-        "images_without_label": sorted(set(files) - set(matched)),
-        "images_in_doubt": ambiguous,
-        "listed_without_image": sorted(set(labels.paintings) - set(matched.values())),
-        "ambiguous": labels.ambiguous,
+def _unreadable(sources: Sequence[Source], rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The files that are not packed, and why."""
+    packed = {row["path"] for row in rows}
+    return {
+        str(source.file): _prepare(source).reason or "became readable after it was left out"
+        for source in sources
+        if source.painting.path not in packed
     }
-    return sources, known
 
 
-def _pack(out: Path, sources: Sequence[Source], workers: int | None) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Write the shards that are missing or damaged.
+def _pack(
+    out: Path, sources: Sequence[Source], workers: int | None, version: int
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Write the shards that are missing or damaged; `version` is that of the folder's samples.
 
     Returns the index rows of all shards, without splits, and the checksum of each shard.
     """
@@ -149,7 +148,7 @@ def _pack(out: Path, sources: Sequence[Source], workers: int | None) -> tuple[li
             parallel_map(_prepare, remaining, workers) as results,
         ):
             for name in todo:
-                checksums[name] = write_shard(out / name, _samples(shards[name], results, advance))
+                checksums[name] = write_shard(out / name, _samples(shards[name], results, advance, version))
                 write_checksums(out, checksums)
                 if checksums[name] != recorded.get(name, checksums[name]):
                     print(f"{out / name} differs from when it was first packed: its images changed", file=sys.stderr)
@@ -174,45 +173,8 @@ def _intact_checksums(files: Sequence[Path], recorded: Mapping[str, str]) -> dic
     return intact
 
 
-def _settings(sources: Sequence[Source], labels: Labels) -> str:
-    """Return the content of `pack.json`: the settings and a digest of the inputs that a folder was packed from."""
-    inputs = hashlib.sha256(labels.digest.encode())
-    for source in sources:
-        inputs.update(f"{source.painting.path}\0{_size(source.file)}\n".encode())
-    settings = {
-        "version": 4,
-        "short_side": sources[0].short_side,
-        "quality": sources[0].quality,
-        "shard_samples": SHARD_SAMPLES,
-        "inputs": inputs.hexdigest(),
-    }
-    return json.dumps(settings)
-
-
-def _check_folder(out: Path, settings: str) -> None:
-    """Raise `UserError` if `out` is not a folder, or holds shards of other inputs or settings."""
-    file = out / SETTINGS_NAME
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; give a folder as --out")
-    if file.exists():
-        if file.read_bytes() != settings.encode():
-            raise UserError(
-                f"{out} holds shards of other paintings, labels or settings; choose another --out or delete it"
-            )
-    elif out.exists() and any(path.suffix == ".tar" or path.name == INDEX_NAME for path in out.iterdir()):
-        raise UserError(f"{out} holds shards that this command did not make; choose another --out")
-
-
-def _size(file: Path) -> int:
-    """Return the size of a file in bytes, or -1 for a broken link, which the report will name."""
-    try:
-        return file.stat().st_size
-    except OSError:
-        return -1
-
-
 def _samples(
-    sources: Sequence[Source], results: Iterator[Prepared], advance: Callable[[], None]
+    sources: Sequence[Source], results: Iterator[Prepared], advance: Callable[[], None], version: int
 ) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Yield the samples of the shard of `sources`, taking one of `results` for each and leaving the rest."""
     for source in sources:
@@ -222,8 +184,9 @@ def _samples(
                 "path": source.painting.path,
                 "width": prepared.width,
                 "height": prepared.height,
-                "phash": prepared.phash,
-                **{task: source.painting.label(task) for task in TASKS},
+                # Not a number: half of these are above what readers such as Arrow take for an integer.
+                "phash": prepared.phash if version == WITH_NUMBERS else f"{prepared.phash:016x}",
+                **{task: source.painting.label(task) for task in source.tasks},
             }
             yield prepared.jpeg, about
         advance()
@@ -242,9 +205,48 @@ def _prepare(source: Source) -> Prepared:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    args = _parser().parse_args(argv)
+    if args.short_side < 33 or not 1 <= args.quality <= 95:
+        raise UserError("--short-side must be at least 33 pixels and --quality from 1 to 95")
+    if args.workers is not None and args.workers < 1:
+        raise UserError("--workers must be at least 1")
+    if args.min_paintings < 1:
+        raise UserError("--min-paintings must be at least 1")
+    images, labels = _sources(args)
+    check_options(args)
+    for note in labels.notes:
+        print(f"note: {note}", file=sys.stderr)
+    options = (args.short_side, args.quality, args.protocol, args.seed, args.keep_leaks, args.allow_missing)
+    report = pack(images, labels, args.out, *options, args.workers)
+    index = read_index(args.out)
+    shards = len(set(index.table["shard"].to_pylist()))
+    print(f"{report['packed']} paintings in {shards} shards in {args.out}")
+    print_sizes(report["splits"])
+    print_notes(report, args.out, args.keep_leaks)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m shards.pack", description=(__doc__ or "").split(": ", 1)[1])
-    parser.add_argument("--images", type=Path, required=True, help="folder of STYLE/NAME.jpg")
-    parser.add_argument("--labels", type=Path, required=True, help="folder of ArtGAN's label lists")
+    parser.add_argument("--images", type=Path, help="folder of STYLE/NAME.jpg")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--labels", type=Path, help="folder of ArtGAN's label lists")
+    source.add_argument(
+        "--table",
+        type=Path,
+        help="instead: CSV or Parquet, columns path and artist, style, genre or others",
+    )
+    source.add_argument(
+        "--folders", type=Path, metavar="PICTURES", help="instead of --images too: folder with a folder for each class"
+    )
+    parser.add_argument(
+        "--task", nargs="+", default=[], metavar="NAME",
+        help="columns of --table to learn (default: artist, style, genre), or the name of --folders' task (default: "
+        f"{folders.TASK})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--min-paintings", type=whole, default=1, metavar="N", help="leave out classes of fewer paintings (default: 1)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the shards")
     parser.add_argument(
         "--short-side", type=whole, default=256, help="pixels; smaller images are not enlarged (default: 256)"
@@ -257,30 +259,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--workers", type=whole, help="processes (default: one per available core)")
     add_options(parser)
-    args = parser.parse_args(argv)
-    if args.short_side < 33 or not 1 <= args.quality <= 95:
-        raise UserError("--short-side must be at least 33 pixels and --quality from 1 to 95")
-    if args.workers is not None and args.workers < 1:
-        raise UserError("--workers must be at least 1")
-    check_options(args)
-    options = (args.short_side, args.quality, args.protocol, args.seed, args.keep_leaks, args.allow_missing)
-    report = pack(args.images, args.labels, args.out, *options, args.workers)
-    index = read_index(args.out)
-    shards = len(set(index.table["shard"].to_pylist()))
-    print(f"{report['packed']} paintings in {shards} shards in {args.out}")
-    print_sizes(report["splits"])
-    separated = "" if args.keep_leaks else ", never on both sides of a split"
-    notes = {
-        "unreadable and left out": len(report["unreadable"]),
-        "images without a label": len(report["images_without_label"]),
-        "listed paintings without an image": len(report["listed_without_image"]),
-        "paintings with two classes in one task": len(report["ambiguous"]),
-        f"groups of near-duplicates{separated}": len(report["near_duplicates"]),
-    }
-    for what, count in notes.items():
-        if count:
-            print(f"  {count:,} {what}; see {args.out / REPORT_NAME}")
-    return 0
+    return parser
+
+
+def _sources(args: argparse.Namespace) -> tuple[Path, Labels]:
+    """The folder of images, and their labels. Raises `UserError` for options that do not belong together."""
+    tasks = [name for text in args.task for name in text.split(",") if name.strip()]
+    if args.folders and args.images:
+        raise UserError("--folders names the images too; leave out --images")
+    if not args.folders and not args.images:
+        raise UserError("--images is missing; give the folder of the images")
+    if args.labels and tasks:
+        raise UserError("--task is for --table and --folders, as the lists have artist, style and genre; leave it out")
+    if not args.labels and args.protocol:
+        raise UserError(f"--protocol {args.protocol} is for ArtGAN's lists, not for a table or folders; leave it out")
+    if args.folders and (len(tasks) > 1 or not all(map(is_task, tasks))):
+        raise UserError(f"--task {' '.join(args.task)}: folders have one task, and {NAME_RULE}")
+    if args.labels:
+        labels = read_labels(args.labels)
+    elif args.table:
+        labels = read_table(args.table, tasks)
+    else:
+        labels = folders.read_folders(args.folders, *tasks)
+    return args.folders or args.images, checked(labels, args.min_paintings)
 
 
 if __name__ == "__main__":

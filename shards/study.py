@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .labels import TASKS, UNLABELLED, Painting
+from .labels import Painting
 from .stratify import balanced_sample, class_quotas, shuffle_key
-
-COMBINED = "combined"
+from .tasks import COMBINED, TASKS, UNLABELLED
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,23 @@
 """`summary.png`: an overview of what was packed, with sample paintings, their labels, and the size of each class."""
 
 import io
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from .files import atomic_write
 from .index import Index
-from .labels import TASKS, UNLABELLED
 from .reader import Reader
+from .tasks import UNLABELLED
 
 NAME = "summary.png"
 COLUMNS, ROWS = 8, 4
 THUMBNAIL, CELL, CHART = 150, (166, 204), 580  # pixels: side of a thumbnail, its cell, height of the chart
 DPI = 100
+TASKS_SHOWN, BARS, LETTERS = 3, 40, 30  # the most tasks, classes of a task and letters of a class that have room
 COLOURS = {"train": "#33658a", "val": "#86bbd8", "test": "#f6ae2d", "": "#d5d5d5"}
 
 
@@ -46,27 +49,41 @@ def draw_summary(index: Index) -> bytes:
     axes.imshow(sheet, interpolation="none")
     axes.axis("off")
     for position, row in enumerate(sample_rows(index)):
-        names = [_name(index, task, label) for task, label in zip(TASKS, index.labels[row].tolist(), strict=True)]
+        labels = zip(index.tasks, index.labels[row].tolist(), strict=True)
+        names = [_name(index, task, label) for task, label in labels][:TASKS_SHOWN]
         left, top = _corner(position)
         axes.text(left, top + THUMBNAIL + 4, "\n".join(names), size=7, va="top", linespacing=1.1, parse_math=False)
     bottom, tall = 70 / height, (CHART - 110) / height
-    for column, task in enumerate(TASKS):
-        axes = figure.add_axes((0.12 + 0.33 * column, bottom, 0.2, tall))
-        names = [name.replace("_", " ") for name in index.classes[task]]
-        left_of = np.zeros(len(names))
-        for split, count in class_counts(index, task).items():
-            axes.barh(range(len(names)), count, left=left_of, color=COLOURS[split], label=split or "no part")
-            left_of += count
-        axes.set_yticks(range(len(names)), names, size=7, parse_math=False)
-        axes.set(xlim=(0, 1.05 * max(1, left_of.max())), ylim=(len(names) - 0.4, -0.6))
-        axes.set_title(f"{task}: {int(left_of.sum()):,} paintings", size=9, loc="left")
-        axes.tick_params(axis="x", labelsize=7)
-        axes.tick_params(axis="y", length=0)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(*axes.get_legend_handles_labels(), loc="lower center", ncols=len(COLOURS), fontsize=8, frameon=False)
+    for column, task in enumerate(index.tasks[:TASKS_SHOWN]):
+        _draw_classes(figure.add_axes((0.12 + 0.33 * column, bottom, 0.2, tall)), index, task)
+    of_bars = figure.axes[1].get_legend_handles_labels()
+    figure.legend(*of_bars, loc="lower center", ncols=len(COLOURS), fontsize=8, frameon=False)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None, "fingerprint": index.fingerprint})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of letters that the font does not have
+        figure.savefig(buffer, format="png", metadata={"Software": None, "fingerprint": index.fingerprint})
     return buffer.getvalue()
+
+
+def _draw_classes(axes: Any, index: Index, task: str) -> None:
+    """Draw a bar for each class, or for the largest if there are too many."""
+    counts = class_counts(index, task)
+    sizes = np.sum(list(counts.values()), axis=0)
+    shown = np.sort(np.argsort(-sizes, kind="stable")[:BARS])
+    names = [_shortened(index.classes[task][label]) for label in shown]
+    left_of = np.zeros(len(shown))
+    for split, count in counts.items():
+        axes.barh(range(len(shown)), count[shown], left=left_of, color=COLOURS[split], label=split or "no part")
+        left_of += count[shown]
+    axes.set_yticks(range(len(shown)), names, size=7, parse_math=False)
+    axes.set(xlim=(0, 1.05 * max(1, left_of.max())), ylim=(len(shown) - 0.4, -0.6))
+    title = f"{task}: {int(sizes.sum()):,} paintings"
+    if len(shown) < len(sizes):
+        title += f"; the {BARS} largest of {len(sizes):,} classes"
+    axes.set_title(title, size=9, loc="left")
+    axes.tick_params(axis="x", labelsize=7)
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def contact_sheet(index: Index) -> Image.Image:
@@ -102,4 +119,9 @@ def _corner(position: int) -> tuple[int, int]:
 
 
 def _name(index: Index, task: str, label: int) -> str:
-    return f"no {task}" if label == UNLABELLED else index.classes[task][label].replace("_", " ")
+    return f"no {task}" if label == UNLABELLED else _shortened(index.classes[task][label])
+
+
+def _shortened(name: str) -> str:
+    name = name.replace("_", " ")
+    return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"

@@ -60,6 +60,8 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
             for image, about in zip(members, members, strict=True):
                 data = tar.extractfile(image).read()  # type: ignore[union-attr]
                 row = json.loads(tar.extractfile(about).read())  # type: ignore[union-attr]
+                if isinstance(row["phash"], str):  # of version 5 of `pack.json`; before, it was a number
+                    row["phash"] = int(row["phash"], 16)
                 where = {"key": image.name.removesuffix(".jpg"), "shard": file.name}
                 place = {
                     "offset": image.offset_data,
@@ -67,9 +69,17 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
                     "sha256": hashlib.sha256(data).hexdigest(),
                 }
                 rows.append({**where, **place, **row})
-    except (tarfile.TarError, ValueError, OSError) as error:
+    except (tarfile.TarError, ValueError, LookupError, TypeError, OSError) as error:
         raise UserError(f"{file} is broken ({error}); pack again to rewrite it") from None
     return rows
+
+
+def read_image(folder: Path, row: Mapping[str, Any]) -> bytes:
+    """The encoded image of a row of the index."""
+    with (folder / row["shard"]).open("rb") as tar:
+        tar.seek(row["offset"])
+        image: bytes = tar.read(row["length"])
+    return image
 
 
 def read_checksums(folder: Path) -> dict[str, str]:

@@ -23,7 +23,8 @@ ROOMS = {
     "launch.sweep": ("launch.host", "launch.grid", "artnet", "shards"),
     "launch.host": ("shards.errors", "shards.files", "shards.locks", "shards.workers"),
     "launch.grid": (
-        "artnet.config", "artnet.formats", "artnet.rundir", "artnet.weights", "shards.errors", "shards.numbers",
+        "artnet.config", "artnet.formats", "artnet.rundir", "artnet.weights",
+        "shards.errors", "shards.numbers", "shards.tasks",
     ),
     "launch.console": ("shards.errors", "shards.streams"),
     "artnet.train": ("artnet", "shards"),
@@ -51,7 +52,7 @@ ROOMS = {
         "artnet.config", "artnet.errors", "artnet.formats", "shards.errors", "shards.files", "shards.locks",
         "shards.streams",
     ),
-    "artnet.config": ("artnet.formats", "shards.errors", "shards.files", "shards.numbers"),
+    "artnet.config": ("artnet.formats", "shards.errors", "shards.files", "shards.numbers", "shards.tasks"),
     "artnet.formats": ("shards.errors",),
     "shards.demo": ("shards",),
     "shards": (),

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from shards.errors import UserError
 from shards.files import read_bounded
+from shards.tasks import in_order, is_task
 
 from .. import config as run_config
 from ..formats import FORMAT, NewerFormatError, check_format
@@ -21,9 +22,13 @@ class Reference(BaseModel):
     """A published result: test top-1 in per cent for configurations that have every value of `when`."""
 
     when: dict[str, Any]
-    artist: float | None = Field(None, ge=0, le=100)
-    style: float | None = Field(None, ge=0, le=100)
-    genre: float | None = Field(None, ge=0, le=100)
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[run_config.Task, Annotated[float | None, Field(ge=0, le=100)]]
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The figure of each task that has one."""
+        return {task: figure for task, figure in self.__pydantic_extra__.items() if figure is not None}
 
     def matches(self, config: Mapping[str, Any]) -> bool:
         """Whether a flat configuration has every value of `when`."""
@@ -167,7 +172,7 @@ def _config(directory: RunDir) -> dict[str, Any]:
 def _tasks(config: Mapping[str, Any], result: Result | None) -> tuple[str, ...]:
     planned = config.get("task")
     known = [*(planned if isinstance(planned, list) else []), *(result.tasks if result else [])]
-    return tuple(task for task in run_config.TASKS if task in known)
+    return tuple(in_order(task for task in known if is_task(task)))
 
 
 def _state(directory: RunDir, result: Result | None) -> tuple[str, str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from ..config import TASKS
+from shards.tasks import in_order
+
 from ..config.attentions import ATTENTIONS
 from ..rundir import TaskResult
 from .results import Manifest, Run, Sweep, printable
@@ -89,7 +90,7 @@ def summarise(sweep: Sweep) -> Summary:
         grouped[json.dumps([_group_values(run), _heads(run)], sort_keys=True)].append(run)
     heads_differ = len({_heads(run) for run in sweep.runs}) > 1
     groups = [Group(_label(runs[0], heads_differ), runs, _cells(runs, sweep.manifest)) for runs in grouped.values()]
-    return Summary([task for task in TASKS if any(task in run.tasks for run in sweep.runs)], groups)
+    return Summary(in_order(task for run in sweep.runs for task in run.tasks), groups)
 
 
 def _group_values(run: Run) -> dict[str, Any]:
@@ -103,15 +104,13 @@ def _heads(run: Run) -> tuple[str, ...]:
 
 def _cells(runs: list[Run], manifest: Manifest) -> dict[str, Cell]:
     cells = {}
-    for task in TASKS:
+    for task in in_order(task for run in runs for task in run.tasks):
         planned = [run for run in runs if task in run.tasks]
-        if not planned:
-            continue
         scores = [run.scores[task] for run in planned if task in run.scores]
         published = [
-            getattr(reference, task)
+            reference.figures[task]
             for reference in manifest.reference
-            if getattr(reference, task) is not None and any(reference.matches(run.config) for run in planned)
+            if task in reference.figures and any(reference.matches(run.config) for run in planned)
         ]
         cells[task] = Cell(len(planned), tuple(scores), tuple(published))
     return cells

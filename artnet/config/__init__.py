@@ -1,12 +1,12 @@
 """The configuration of one run, and what it and grids are read with. Light to import (no torch)."""
 
+from shards.tasks import TASKS
+
 from .flat import flatten, signature, unflatten
 from .run import (
     MAX_BYTES,
     PATHS,
-    TASKS,
     RunConfig,
-    Task,
     build,
     canonical,
     dump,
@@ -15,6 +15,7 @@ from .run import (
     load,
     unknown_key,
 )
+from .sections import Task
 
 __all__ = [
     "MAX_BYTES",

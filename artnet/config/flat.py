@@ -8,6 +8,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from shards.tasks import is_task
+
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """The nested mapping `base` with the values of `over` in their places."""
@@ -33,9 +35,26 @@ def unflatten(values: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def flatten(config: BaseModel) -> dict[str, Any]:
+WEIGHTS = "loss.weights."
+
+
+def is_weight(key: object) -> bool:
+    """Whether a dotted path is that of the weight of a task, whatever the task is called."""
+    return isinstance(key, str) and key.startswith(WEIGHTS) and is_task(key.removeprefix(WEIGHTS))
+
+
+class Flat(dict[str, Any]):
+    """Dotted paths and JSON values of a configuration, where a task without a weight has the weight 1."""
+
+    def __missing__(self, key: str) -> float:
+        if is_weight(key):
+            return 1.0
+        raise KeyError(key)
+
+
+def flatten(config: BaseModel) -> Flat:
     """The configuration as dotted path -> JSON value, in the order of the fields. The inverse of `unflatten`."""
-    flat: dict[str, Any] = {}
+    flat = Flat()
 
     def walk(node: Mapping[str, Any], prefix: str) -> None:
         for key, value in node.items():

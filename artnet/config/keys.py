@@ -8,6 +8,7 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 
 from shards.errors import UserError
+from shards.tasks import TASKS
 
 from .numeric import kinds_of
 from .recipes import RECIPES
@@ -48,6 +49,8 @@ def _entry(key: str, field: FieldInfo) -> str:
 
 def _range(key: str, field: FieldInfo) -> str:
     """The values that a field takes, in words."""
+    if key == "task":
+        return " | ".join((*TASKS, "another task of the shards"))
     if choices := _choices(field.annotation):
         return " | ".join(choices)
     kinds = kinds_of(field.annotation)

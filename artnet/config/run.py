@@ -22,11 +22,12 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from shards.errors import UserError
+from shards.tasks import is_task, order
 
 from ..formats import FORMAT, check_format
 from . import complaint, suggest
 from .document import read
-from .flat import flatten, merge, signature, unflatten
+from .flat import flatten, is_weight, merge, signature, unflatten
 from .numeric import Int
 from .paths import absolute, beside, expanded
 from .recipes import RECIPES
@@ -39,25 +40,25 @@ from .sections import (
     ModelConfig,
     OptimConfig,
     Section,
+    Task,
     TrainConfig,
     added,
 )
 
-TASKS = ("artist", "style", "genre")
-Task = Literal["artist", "style", "genre"]
+MAX_TASKS = 32
 
 
 def _as_tasks(value: object) -> object:
-    """`task: artist` is `task: [artist]`; the order of tasks is always artist, style, genre."""
+    """`task: artist` is `task: [artist]`; the order is always artist, style, genre, then the alphabet."""
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list | tuple):
-        raise ValueError("artist, style, genre or a list of them is wanted")
-    if any(name not in TASKS for name in names):
+        raise ValueError("the name of a task, such as style, or a list of names is wanted")
+    if not all(map(is_task, names)):
         return names
-    return sorted(names, key=TASKS.index)
+    return sorted(names, key=order)
 
 
-Tasks = Annotated[tuple[Task, ...], BeforeValidator(_as_tasks), Field(min_length=1, max_length=3)]
+Tasks = Annotated[tuple[Task, ...], BeforeValidator(_as_tasks), Field(min_length=1, max_length=MAX_TASKS)]
 
 
 def _absolute(source: str | None) -> str | None:
@@ -79,7 +80,7 @@ class RunConfig(Section):
         json_schema_extra=NO_EFFECT,
         description="values of several keys at once; keys that are given override it",
     )  # its values are what counts
-    task: Tasks = Field(description="artist, style, genre or a list of them: one head each")
+    task: Tasks = Field(description="what to tell apart, or a list: one head each")
     seed: Int = Field(0, ge=0, lt=2**32, description="of the initial weights, the order of the paintings and all draws")
     pretrained: Source = Field(
         None, description="weights to start from: `imagenet` or a checkpoint's file, such as torchvision's"
@@ -118,6 +119,8 @@ class RunConfig(Section):
     def _check(self) -> Self:
         if len(set(self.task)) != len(self.task):
             raise ValueError(f"task: {', '.join(self.task)} names a task twice; name each once")
+        if other := next((task for task in self.loss.weights.others if task not in self.task), None):
+            raise ValueError(f"loss.weights.{other}: the run has no task {other}; name it as task, or drop the weight")
         if self.data.sampler == "class_balanced" and len(self.task) > 1:
             raise ValueError("data.sampler: class_balanced balances the classes of one task; name one as task")
         against_imbalance = {
@@ -191,10 +194,22 @@ class RunConfig(Section):
         return f"{model}_{'+'.join(self.task)}_s{self.seed}-{self.signature[:8]}"
 
 
+class Fields(dict[str, FieldInfo]):
+    """Dotted paths and their fields; the path of a weight of any other task is there too, but not iterated over."""
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or is_weight(key)
+
+    def __missing__(self, key: str) -> FieldInfo:
+        if is_weight(key):
+            return self["loss.weights.style"]
+        raise KeyError(key)
+
+
 @cache
-def fields() -> dict[str, FieldInfo]:
+def fields() -> Fields:
     """Every dotted path of a run's configuration, with its pydantic field."""
-    found: dict[str, FieldInfo] = {}
+    found = Fields()
 
     def walk(section: type[BaseModel], prefix: str) -> None:
         for key, field in section.model_fields.items():

@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+
+from shards.tasks import NAME_RULE, is_task
 
 from .attentions import ATTENTIONS
 from .numeric import Float, Int, OptionalInt
@@ -124,12 +126,41 @@ class OptimConfig(Section):
         return self
 
 
+def _task(name: str) -> str:
+    if not is_task(name):
+        raise ValueError(NAME_RULE)
+    return name
+
+
+Task = Annotated[str, AfterValidator(_task)]
+Weight = Annotated[Float, Field(ge=0, le=1000)]
+
+
 class TaskWeights(Section):
-    """The weight of each head in the loss."""
+    """The weight of each head in the loss; one of another task than these is 1 unless it is given."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[Task, Weight]
 
     artist: Float = Field(1, ge=0, le=1000, description="weight of the artist head in the loss")
     style: Float = Field(1, ge=0, le=1000, description="weight of the style head in the loss")
     genre: Float = Field(1, ge=0, le=1000, description="weight of the genre head in the loss")
+
+    @model_validator(mode="after")
+    def _drop_ones(self) -> Self:
+        """A weight of 1 is the same as none, so that a run has one signature."""
+        for task in [task for task, weight in self.others.items() if weight == 1]:
+            del self.others[task]
+        return self
+
+    @property
+    def others(self) -> dict[str, float]:
+        """The weights of other tasks than artist, style and genre that are not 1."""
+        return self.__pydantic_extra__
+
+    def of(self, task: str) -> float:
+        """The weight of a task."""
+        return float(self.model_dump().get(task, 1))
 
 
 class LossConfig(Section):

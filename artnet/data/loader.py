@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import torch
 
-from shards.labels import UNLABELLED
+from shards.tasks import UNLABELLED
 
 from .batch import Batch
 from .dataset import SplitData

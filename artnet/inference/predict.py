@@ -16,7 +16,7 @@ from torchmetrics.functional.classification import (
 )
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from shards.labels import UNLABELLED
+from shards.tasks import UNLABELLED
 
 from ..config import Task
 from ..data.dataset import SplitData

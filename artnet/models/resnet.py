@@ -153,7 +153,8 @@ class ResNet(nn.Module):
         self.layer3 = layer(128 * block.expansion, 256, depths[2], stride=2)
         self.layer4 = layer(256 * block.expansion, 512, depths[3], stride=2)
         features = 512 * block.expansion + state_channels
-        self.heads = nn.ModuleDict({task: nn.Linear(features, size) for task, size in classes.items()})
+        self.tasks = tuple(classes)
+        self.heads = nn.ModuleDict({_head_name(task): nn.Linear(features, size) for task, size in classes.items()})
         _init_convs(self)
 
     def stem(self, x: Tensor) -> Tensor:
@@ -181,7 +182,12 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         features = self.features(x)
-        return {task: head(features) for task, head in self.heads.items()}
+        return {task: head(features) for task, head in zip(self.tasks, self.heads.values(), strict=True)}
+
+
+def _head_name(task: str) -> str:
+    """The name of a task's head: a module cannot hold one that is called `type` or `values`."""
+    return f"{task}_" if hasattr(nn.ModuleDict(), task) else task
 
 
 class RecurrentResNet(ResNet):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from shards.labels import UNLABELLED
+from shards.tasks import UNLABELLED
 
 from ..config.sections import LossConfig
 from ..distributed.ranks import Ranks
@@ -37,8 +37,8 @@ class Objective(nn.Module):
         super().__init__()
         self.smoothing, self.ranks = config.label_smoothing, ranks
         self.tasks = list(log_priors)
-        weights = config.weights.model_dump()
-        self.register_buffer("weights", torch.tensor([weights[task] for task in self.tasks]), persistent=False)
+        weights = torch.tensor([config.weights.of(task) for task in self.tasks])
+        self.register_buffer("weights", weights, persistent=False)
         balanced = config.balance == "balanced_softmax"
         offsets = torch.cat([prior if balanced else torch.zeros_like(prior) for prior in log_priors.values()])
         self.register_buffer("offsets", offsets, persistent=False)

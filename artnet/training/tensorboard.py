@@ -1,6 +1,7 @@
 """TensorBoard events of a finished run: hyperparameters, precision-recall curves and confusion matrices."""
 
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ..rundir import Result, RunDir
 
 FILE_NAME = "events.out.tfevents.final"  # sorts after file names that end in a time, so TensorBoard reads it last
 SHOWN = ("top1", "top5", "macro_f1", "nll", "ece")
+MAX_NAMED, LETTERS = 60, 40  # the most classes that a confusion matrix names, and the letters of a name
 
 
 def write_final(
@@ -39,7 +41,9 @@ def write_final(
                 for task, answers in tasks.items():
                     figure = confusion_figure(answers, classes[task], f"{task}, {split}, epoch {result.best_epoch}")
                     # Closing a figure needs pyplot, which did not create this one.
-                    board.add_figure(f"confusion/{split}/{task}", figure, result.steps, close=False)
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore", UserWarning)  # of letters that the font does not have
+                        board.add_figure(f"confusion/{split}/{task}", figure, result.steps, close=False)
             for task, answers in predictions["val"].items():
                 truth = F.one_hot(answers.labels, answers.classes)
                 # Micro-averaged: each class against the rest.
@@ -73,20 +77,25 @@ def _add_scores(board: SummaryWriter, run: RunDir, config: RunConfig, result: Re
 
 
 def confusion_figure(answers: Predictions, names: list[str], title: str) -> Figure:
-    """Plot the confusion matrix, labels (rows) by predictions (columns): counts, coloured by their share of the row."""
+    """Plot the confusion matrix, labels (rows) by predictions (columns): counts, coloured by their share of the row.
+
+    More classes than `MAX_NAMED` have neither names nor numbers, so that the figure has a size that can be drawn.
+    """
     counts = answers.confusion().cpu()
     shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
-    side = 2.6 + 0.38 * len(names)
+    shown = [name.replace("_", " ")[:LETTERS] for name in names]
+    side = 0.6 + 0.08 * max(25, *map(len, shown)) + 0.38 * min(len(names), MAX_NAMED)
     figure = Figure(figsize=(side, side), dpi=100, layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
-    for row, column in counts.nonzero().tolist():
-        ink = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", color=ink, fontsize=8)
-    shown = [name.replace("_", " ") for name in names]
-    axes.set_xticks(range(len(names)), shown, rotation=90)
-    axes.set_yticks(range(len(names)), shown)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.set_title(title)
+    if len(names) > MAX_NAMED:
+        return figure
+    for row, column in counts.nonzero().tolist():
+        ink = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", color=ink, fontsize=8)
+    axes.set_xticks(range(len(names)), shown, rotation=90, parse_math=False)
+    axes.set_yticks(range(len(names)), shown, parse_math=False)
     return figure

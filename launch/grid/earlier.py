@@ -47,7 +47,8 @@ class RunOf:
     @cached_property
     def _matching(self) -> list[tuple[Path, dict[str, Any]]]:
         """The runs with these values: folder, and flat configuration. One that cannot be read has none."""
-        found, begun = [], 0
+        found: list[tuple[Path, dict[str, Any]]] = []
+        begun = 0
         for run in runs_of(self.sweep):
             with contextlib.suppress(UserError, OSError):
                 if not run.config_file.exists():

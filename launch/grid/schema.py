@@ -16,7 +16,7 @@ when: {task: style}}` is the run of another sweep with these values, `after: run
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from artnet import config
 from artnet.config import RunConfig, numeric
 from artnet.config.document import Document, Position, read
 from shards.errors import UserError
+from shards.tasks import in_order
 
 from . import earlier
 from .on_end import on_end
@@ -147,17 +148,24 @@ def load(path: Path) -> Grid:
     document = read(path, WHAT)
     _check_is_grid(document)
     document = document.with_dotted_keys(_has_dotted_keys, config.fields())
-    name = _name(document)
+    name, metric = _name(document), _metric(document)
+    fixed = assignments(document, ("fixed",), document.block("fixed"))
+    space = _whole_space(document)
+    conditionals = tuple(_conditional(document, at, entry) for at, entry in document.entries("conditional"))
+    exclude, include = (
+        tuple(partial(document, at, entry) for at, entry in document.entries(block)) for block in ("exclude", "include")
+    )
+    tasks = _tasks(fixed, include, [space, *(conditional.space for conditional in conditionals)])
     grid = Grid(
         document=document,
         name=name,
-        metric=_metric(document),
-        fixed=assignments(document, ("fixed",), document.block("fixed")),
-        space=_whole_space(document),
-        conditionals=tuple(_conditional(document, at, entry) for at, entry in document.entries("conditional")),
-        exclude=tuple(partial(document, at, entry) for at, entry in document.entries("exclude")),
-        include=tuple(partial(document, at, entry) for at, entry in document.entries("include")),
-        reference=[_reference(document, at, entry) for at, entry in document.entries("reference")],
+        metric=metric,
+        fixed=fixed,
+        space=space,
+        conditionals=conditionals,
+        exclude=exclude,
+        include=include,
+        reference=[_reference(document, at, entry, tasks) for at, entry in document.entries("reference")],
         local=document.block("local"),
         slurm=document.block("slurm"),
         tune=document.block("tune"),
@@ -236,12 +244,12 @@ def _conditional(document: Document, position: Position, given: Any) -> Conditio
     )
 
 
-def _reference(document: Document, position: Position, given: Any) -> dict[str, Any]:
+def _reference(document: Document, position: Position, given: Any, tasks: Sequence[str]) -> dict[str, Any]:
     entry = document.mapping(position, given)
-    document.check_keys(position, entry, ("when", *config.TASKS))
-    figures = {task: entry[task] for task in config.TASKS if task in entry}
+    document.check_keys(position, entry, ("when", *tasks))
+    figures = {task: entry[task] for task in tasks if task in entry}
     if not figures:
-        raise document.error(position, f"a reference needs a figure; give one of {', '.join(config.TASKS)}")
+        raise document.error(position, f"a reference needs a figure; give one of {', '.join(tasks)}")
     for task, figure in figures.items():
         if not isinstance(figure, int | float) or isinstance(figure, bool) or not 0 <= figure <= 100:
             written = document.written.get((*position, task), repr(figure))
@@ -249,6 +257,14 @@ def _reference(document: Document, position: Position, given: Any) -> dict[str, 
                 (*position, task), f"{task} must be top-1 accuracy in per cent, 0 to 100, not {written}"
             )
     return {"when": partial(document, (*position, "when"), entry.get("when")), **figures}
+
+
+def _tasks(fixed: Values, include: Sequence[Values], spaces: Sequence[Space]) -> list[str]:
+    """The tasks that runs of the grid may have, and those of ArtGAN."""
+    points = [fixed, *include, *(point for space in spaces for axis in space.axes for point in axis)]
+    given = [point["task"] for point in points if "task" in point]
+    given += [tasks for space in spaces for draw in space.draws if draw.key == "task" for tasks in draw.values]
+    return in_order([*config.TASKS, *(task for tasks in given for task in tasks)])
 
 
 def _metric(document: Document) -> dict[str, str]:

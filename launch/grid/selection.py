@@ -49,8 +49,8 @@ def _values(key: str, written: str) -> list[Any]:
 def _key(name: str) -> str:
     """The dotted path that ends with a name such as `attention`."""
     found = [key for key in config.fields() if key == name or key.endswith(f".{name}")]
-    if name in found or len(found) == 1:
-        return name if name in found else found[0]
+    if name in config.fields() or len(found) == 1:
+        return name if name in config.fields() else found[0]
     raise UserError(f"{name} is ambiguous; write {' or '.join(found)} in full" if found else config.unknown_key(name))
 
 

@@ -82,6 +82,10 @@ def _check_batches(runs: Sequence[Run], found: dict[str, Index | None], where: C
         index = found.get(config.data.shards or "")
         if index is None:
             continue
+        try:
+            index.check_tasks(config.task)
+        except UserError as error:
+            raise UserError(f"{where('task')}: {error}") from None
         key = (config.data.shards, config.task, config.data.labelled)
         if key not in paintings:
             paintings[key] = len(index.select("train", config.task, config.data.labelled)[0])

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 import pytest
 
 import shards.pack
-from shards.labels import TASKS, Painting, read_labels
+from shards.labels import Painting, read_labels
 from shards.study import study_splits
+from shards.tasks import TASKS
 from tests.conftest import WIKIART
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from shards.duplicates import MAX_BITS, duplicate_groups, near_pairs, perceptual_hash
 from shards.index import read_index
-from shards.labels import find_images
 from shards.pack import pack
+from shards.pictures import find_images
 from shards.reader import Reader
 from tests.conftest import WIKIART, needs_wikiart
 

@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 
 from shards.filenames import match_files, possible_spellings
-from shards.labels import find_images
+from shards.pictures import find_images
 from tests.conftest import WIKIART, needs_wikiart
 
 
@@ -53,6 +53,10 @@ SPELLINGS = {
     "apostrophe curled": ("Pop_Art/allan-d’arcangelo_x.jpg", "Pop_Art/allan-d'arcangelo_x.jpg"),
     "apostrophe curled and garbled": (garbled("a/d’a.jpg", "cp1252"), "a/d'a.jpg"),
     "extension": ("Cubism/x.JPG", "Cubism/x.jpg"),
+    "saved again": ("Cubism/x. 1900.webp", "Cubism/x. 1900.jpg"),
+    "without extension": ("Cubism/x.1901.TIF", "Cubism/x.1901"),
+    "saved again, garbled": (garbled(TRUE, "cp437").replace(".jpg", ".png"), TRUE),
+    "spaces": ("Pop Art/andy warhol_soup  can.jpg", "Pop_Art/andy_warhol_soup_can.jpg"),
     "folder": ("Art_Nouveau/x.jpg", "Art_Nouveau_Modern/x.jpg"),
     **{page: (garbled(TRUE, page), TRUE) for page in PAGES},
     **{f"{one}, {two}": (garbled(TRUE, one, two), TRUE) for one, two in itertools.product(PAGES, PAGES)},
@@ -65,7 +69,8 @@ def test_a_garbled_name_is_matched_whichever_side_is_garbled(kind):
     others = [
         "Cubism/andré-l’hôte_ete.jpg",
         "Fauvism/andré-l’hôte_été.jpg",
-        "Cubism/x.png",
+        "Cubism/x.txt",
+        "Cubism/x.1900",
         "Cubism/joaqun-sorolla_x.jpg",
     ]
     assert one != other
@@ -87,6 +92,9 @@ def test_a_garbled_name_is_matched_whichever_side_is_garbled(kind):
             [],
             ["Art_Nouveau/x.jpg", "Art_Nouveau_Modern/x.jpg"],
         ),
+        (["a/x.jpg", "a/x.png", "a/x.gif"], ["a/x.jpg"], ["a/x.jpg"], ["a/x.png", "a/x.gif"]),
+        (["a/x.tif", "a/x.png"], ["a/x.jpg"], [], ["a/x.tif", "a/x.png"]),
+        (["a/x.webp"], ["a/x.jpg", "a/x.png"], [], ["a/x.webp"]),
         (["a/\udcff\u0301.jpg", "a/.jpg", "/", ""], ["a/é.jpg", "a/\x00.jpg"], [], []),
     ],
 )

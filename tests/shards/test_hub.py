@@ -9,8 +9,9 @@ import pytest
 
 from shards.hub import main, normalized_name, unpack
 from shards.index import read_index
-from shards.labels import TASKS, UNLABELLED, read_labels
+from shards.labels import read_labels
 from shards.pack import pack
+from shards.tasks import TASKS, UNLABELLED
 from tests.conftest import WIKIART, needs_wikiart
 
 LABELS = WIKIART / "labels"
@@ -62,6 +63,54 @@ def test_every_row_keeps_its_image_and_its_classes_by_name(in_process, tmp_path)
 
 
 @needs_wikiart
+@pytest.mark.parametrize("images", ["struct", "plain"])
+@pytest.mark.parametrize("text", [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())])
+def test_names_as_labels_and_plain_bytes_as_images_are_read_and_rows_without_an_image_are_named(
+    tmp_path, capsys, images, text
+):
+    rows = [
+        (b"one", "Claude Monet"),
+        (None, "Claude Monet"),
+        (b"two", "nobody"),
+        (b"", None),
+        (b"three", "boris-kustodiev"),
+    ]
+    columns = {"style": pa.array(["Cubism", "Art_Nouveau_Modern", "Rococo", "Rococo", None]).cast(text)}
+    columns["artist"] = pa.array([name for _, name in rows]).cast(text)
+    if images == "plain":
+        columns["image"] = pa.array([image for image, _ in rows], pa.binary())
+    else:
+        columns["image"] = pa.array([{"bytes": image, "path": f"{n}.jpg"} for n, (image, _) in enumerate(rows)])
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    assert main([str(tmp_path / "a.parquet"), "--labels", str(LABELS), "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr()
+    reason = "no image" if images == "plain" else "no image, only its path 1.jpg"
+    assert f"left out: {tmp_path}/a.parquet, row 2: {reason}\n" in said.err
+    assert "2 rows left out; see " in said.out
+    report = json.loads((tmp_path / "out/report.json").read_bytes())
+    assert list(report["left_out"]) == [f"{tmp_path}/a.parquet, row {row}" for row in (2, 4)]
+    labels = read_labels(tmp_path / "out/labels")
+    found = {
+        (tmp_path / "out/images" / path).read_bytes(): {
+            task: labels.classes[task][n] for task, n in painting.labels.items()
+        }
+        for path, painting in labels.paintings.items()
+    }
+    assert found == {
+        b"one": {"artist": "Claude_Monet", "style": "Cubism"},
+        b"two": {"style": "Rococo"},
+        b"three": {"artist": "Boris_Kustodiev"},
+    }
+
+
+@needs_wikiart
+def test_a_class_without_a_name_is_named_with_its_row(tmp_path):
+    write_parquet(tmp_path / "a.parquet", {task: ["Cubism"] for task in TASKS}, [(b"x", -1, -1, 0), (b"y", 0, 0, 7)])
+    _, left_out = unpack(tmp_path, LABELS, tmp_path / "out")
+    assert left_out == {f"{tmp_path}/a.parquet, row 2": "style 7 is not one of 1 classes"}
+
+
+@needs_wikiart
 @pytest.mark.parametrize("wrong", ["no files", "no names", "no bytes", "cut short"])
 def test_other_parquet_files_are_refused_in_one_sentence(tmp_path, capsys, wrong):
     file = tmp_path / "hub" / "a.parquet"
@@ -85,7 +134,7 @@ def test_every_class_of_artgan_is_matched_however_the_hub_spells_it(tmp_path):
     names["style"][names["style"].index("art-nouveau")] = "Art_Nouveau_Modern"  # the name of the folder of its images
     rows = [(bytes([n]), *(min(n, len(names[task]) - 1) for task in ("artist", "genre", "style"))) for n in range(28)]
     write_parquet(tmp_path / "hub" / "a.parquet", names, rows)
-    counts = unpack(tmp_path / "hub", LABELS, tmp_path / "out")
+    counts, _ = unpack(tmp_path / "hub", LABELS, tmp_path / "out")
     assert {task: list(count) for task, count in counts.items()} == classes
     assert min(min(count.values()) for count in counts.values()) > 0
     for task, own in classes.items():

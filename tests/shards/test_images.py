@@ -8,7 +8,7 @@ import pytest
 import simplejpeg
 from PIL import Image, ImageCms
 
-from shards.images import UnreadableImageError, to_jpeg, to_picture
+from shards.images import UnreadableImageError, is_blank, to_jpeg, to_picture
 
 
 def _encode(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -121,3 +121,57 @@ def test_a_large_scan_is_packed_and_a_bomb_is_not():
         bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4)
         with pytest.raises(UnreadableImageError, match="bomb"):
             to_jpeg(bytes(bomb), 64, 90)
+
+
+def _red(mode: str) -> Image.Image:
+    image = Image.new("RGB", (90, 60), (200, 30, 40))
+    return image.quantize() if mode == "P" else image.convert(mode)
+
+
+KINDS = {
+    "AVIF": ("RGB", {}),
+    "AVIF, transparent": ("RGBA", {}),
+    "BMP": ("RGB", {}),
+    "DIB": ("RGB", {}),
+    "GIF": ("P", {}),
+    "GIF, animated": ("P", {"save_all": True, "append_images": [Image.new("P", (90, 60))]}),
+    "JPEG2000": ("RGB", {}),
+    "JPEG2000, codestream": ("RGB", {"no_jp2": True}),
+    "JPEG2000, lossy": ("RGB", {"irreversible": True, "quality_layers": [20]}),
+    "JPEG2000, transparent": ("RGBA", {}),
+    "MPO": ("RGB", {"save_all": True, "append_images": [Image.new("RGB", (90, 60))]}),
+    "PCX": ("RGB", {}),
+    "PPM": ("RGB", {}),
+    "QOI": ("RGB", {}),
+    "SGI": ("RGB", {}),
+    "TGA": ("RGB", {}),
+    "TIFF": ("RGB", {}),
+    "TIFF, LZW": ("RGB", {"compression": "tiff_lzw"}),
+    "TIFF, CMYK": ("CMYK", {}),
+    "TIFF, Lab": ("LAB", {}),
+    "TIFF, several pages": ("RGB", {"save_all": True, "append_images": [Image.new("RGB", (9, 9))]}),
+    "WEBP, lossless": ("RGB", {"lossless": True}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_pillow_decodes_is_packed(kind):
+    mode, options = KINDS[kind]
+    if mode == "LAB":
+        lab = ImageCms.createProfile("LAB")
+        image = ImageCms.profileToProfile(_red("RGB"), ImageCms.createProfile("sRGB"), lab, outputMode="LAB")
+    else:
+        image = _red(mode)
+    data = _encode(image, kind.partition(",")[0], **options)
+    assert to_jpeg(data, 64, 90)[1:] == (90, 60)
+    assert np.abs(np.subtract(_colour(data), (200, 30, 40))).max() < 12
+    with pytest.raises(UnreadableImageError):
+        to_jpeg(data[: len(data) // 6], 64, 90)
+
+
+def test_only_one_colour_is_blank():
+    page = Image.new("RGB", (300, 200), (250, 248, 240))
+    assert is_blank(_encode(page, "JPEG"))
+    page.paste("black", (10, 10, 40, 60))
+    assert not is_blank(_encode(page, "JPEG"))
+    assert not is_blank(_encode(Image.effect_noise((300, 200), 20), "JPEG"))

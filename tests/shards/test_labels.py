@@ -6,8 +6,10 @@ import shutil
 import pytest
 
 from shards.errors import UserError
-from shards.labels import TASKS, UNLABELLED, read_labels
+from shards.index import read_index
+from shards.labels import read_labels
 from shards.pack import main as pack
+from shards.tasks import TASKS, UNLABELLED
 from tests.conftest import WIKIART, needs_wikiart
 
 CLASSES = {"artist": ["Claude_Monet", "Ivan_Shishkin"], "style": ["Art_Nouveau", "Cubism"], "genre": ["portrait"]}
@@ -52,6 +54,27 @@ def test_both_published_forms_are_read_to_the_same_table(tmp_path, form):
     assert set(one.paintings) == {path for rows in ROWS.values() for path, _ in rows}
     with pytest.raises(UserError, match=r"Artist/artist_class and .*wikiart_csv/artist_class\.txt"):
         read_labels(tmp_path)
+
+
+def test_lists_of_one_task_or_of_other_tasks_are_enough(paintings, in_process, tmp_path, capsys):
+    lists, out = tmp_path / "labels", tmp_path / "out"
+    shutil.copytree(paintings / "labels/Style", lists)
+    for file in sorted(lists.iterdir()):
+        shutil.copy(file, lists / file.name.replace("style", "animal"))
+    (lists / "other_class.txt").write_text("0 x")  # without lists, it is none of ours
+    labels = read_labels(lists)
+    assert list(labels.classes) == ["style", "animal"]
+    assert labels.notes == (f"{lists} has no lists of artist and genre",)
+    command = ["--images", str(paintings / "images"), "--labels", str(lists), "--out", str(out)]
+    assert pack(command) == 0
+    index = read_index(out)
+    assert index.table["split_animal"].to_pylist() == index.table["split_combined"].to_pylist()
+    assert set(index.table["split_style"].to_pylist()) == {"train", "val", "test"}
+    assert pack([*command, "--protocol", "study"]) == 2
+    assert "study has artist, style, genre, and the lists style, animal; leave it out" in capsys.readouterr().err
+    (lists / "style_val.csv").unlink()
+    with pytest.raises(UserError, match="has no file named style_val"):
+        read_labels(lists)
 
 
 def test_a_painting_with_two_classes_of_one_task_is_unlabelled_only_in_that_task(tmp_path):

@@ -8,16 +8,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
 import pytest
 
 import shards.pack
+import shards.settings
 from shards.errors import UserError
 from shards.index import read_index
-from shards.labels import find_images
 from shards.pack import main, pack
+from shards.pictures import find_images
 from tests.conftest import ROOT
 
 
@@ -141,6 +143,24 @@ def test_bad_files_are_left_out_and_listed_with_their_reason(paintings, in_proce
         assert reason
         assert "0x" not in reason
     assert report["packed"] == len(read_index(tmp_path / "out").table) == 192
+
+
+def test_a_folder_that_an_earlier_version_packed_is_continued_with_the_same_bytes(
+    paintings, small_shards, in_process, tmp_path, monkeypatch, capsys
+):
+    folders = paintings / "images", paintings / "labels", tmp_path / "out"
+    with monkeypatch.context() as earlier:
+        earlier.setattr(shards.settings, "VERSION", shards.settings.WITH_NUMBERS)
+        pack(*folders)
+    before = _bytes(folders[2])
+    with tarfile.open(folders[2] / "wikiart-000001.tar") as tar:
+        assert isinstance(json.loads(tar.extractfile(tar.getmembers()[1]).read())["phash"], int)
+    (folders[2] / "wikiart-000001.tar").unlink()
+    pack(*folders)
+    assert _bytes(folders[2]) == before
+    assert not capsys.readouterr().err
+    with pytest.raises(UserError, match="other paintings, labels or settings"):
+        pack(*folders, quality=80)
 
 
 def test_of_two_packings_that_start_at_once_the_second_is_refused(paintings, in_process, tmp_path, monkeypatch):

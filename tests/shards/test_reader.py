@@ -1,10 +1,12 @@
 """shards/tars, index, reader, verify: any reader can stream the shards, and no changed byte is read."""
 
+import hashlib
 import io
 import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,9 +16,9 @@ from PIL import Image
 
 from shards.errors import UserError
 from shards.index import VERSION, read_index
-from shards.labels import TASKS
 from shards.reader import DamagedError, Reader
 from shards.tars import sample_key
+from shards.tasks import TASKS
 from shards.verify import main as verify
 
 
@@ -41,6 +43,33 @@ def test_any_webdataset_reader_streams_the_shards_and_the_index_finds_the_same_b
         assert sample["jpg"] == by_key[sample["__key__"]]
         assert all(about[name] == row[name] for name in ("path", *TASKS))
         assert Image.open(io.BytesIO(sample["jpg"])).size == (row["width"], row["height"])
+
+
+def _by_datasets(urls: list[str], scratch: Path) -> list[dict[str, Any]]:
+    datasets = pytest.importorskip("datasets", reason="datasets is in the extra dev")
+    streamed = datasets.load_dataset("webdataset", data_files=urls, split="train", cache_dir=scratch)
+    return [{**row, "jpg": row["jpg"]["bytes"]} for row in streamed.cast_column("jpg", datasets.Image(decode=False))]
+
+
+def _by_webdataset(urls: list[str], scratch: Path) -> list[dict[str, Any]]:
+    return [{**row, "json": json.loads(row["json"])} for row in webdataset.WebDataset(urls, shardshuffle=False)]
+
+
+def _by_litdata(urls: list[str], scratch: Path) -> list[dict[str, Any]]:
+    litdata = pytest.importorskip("litdata", reason="litdata is in the extra dev")
+    return [{**row, "json": json.loads(row["json"])} for url in urls for row in litdata.iter_webdataset_tar(url)]
+
+
+@pytest.mark.parametrize("read", [_by_datasets, _by_webdataset, _by_litdata])
+def test_other_readers_find_the_same_images_labels_and_hashes(shards, tmp_path, read):
+    table = read_index(shards).table.to_pylist()
+    assert max(row["phash"] for row in table) >= 2**63  # Arrow has no such integer
+    expected = [(row["key"], row["sha256"], f"{row['phash']:016x}", row["style"]) for row in table]
+    found = [
+        (row["__key__"], hashlib.sha256(row["jpg"]).hexdigest(), row["json"]["phash"], row["json"]["style"])
+        for row in read([str(path) for path in sorted(shards.glob("*.tar"))], tmp_path)
+    ]
+    assert found == expected
 
 
 def test_keys_are_safe_and_distinct():

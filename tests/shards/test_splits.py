@@ -7,7 +7,7 @@ from collections import Counter
 import pyarrow.parquet as pq
 import pytest
 
-from shards.labels import TASKS, Painting, read_labels
+from shards.labels import Painting, read_labels
 from shards.splits import (
     SPLITS,
     artgan_splits,
@@ -18,6 +18,7 @@ from shards.splits import (
     study_shortfall,
 )
 from shards.study import STUDY, study_splits
+from shards.tasks import TASKS
 from tests.conftest import needs_wikiart
 from tests.shards.conftest import digest
 

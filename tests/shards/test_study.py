@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from shards.labels import TASKS
 from shards.splits import SPLITS, make_splits
 from shards.study import STUDY, Sizes, study_splits
+from shards.tasks import TASKS
 from tests.conftest import needs_wikiart
 from tests.shards.conftest import digest
 

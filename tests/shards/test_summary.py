@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from shards.index import read_index
-from shards.labels import TASKS
 from shards.pack import pack
 from shards.reader import Reader
 from shards.summary import THUMBNAIL, class_counts, draw_summary, sample_rows
+from shards.tasks import TASKS
 
 
 def test_the_picture_is_drawn_again_only_for_another_index(paintings, shards, in_process, tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,34 @@ def test_flatten_maps_dotted_paths_to_the_nested_values() -> None:
     assert list(flat) == list(fields())
     assert (flat["task"], flat["loss.weights.style"], flat["seed"]) == (["artist", "style"], 2, 0)
     assert build(unflatten(flat)) == config
+
+
+def test_a_task_may_have_any_name_that_the_index_has_free() -> None:
+    config = build({"task": ["period", "style", "animal"]})
+    assert config.task == ("style", "animal", "period")
+    assert config.name.startswith("resnet50_style+animal+period_s0-")
+    for wrong in ("Animal", "art movement", "path", "split_style", "2nd", "", "a" * 41):
+        with pytest.raises(UserError, match=r"^task: the name of a task is up to 40 small letters, digits and '_'"):
+            canonical("task", wrong)
+
+
+def test_the_weight_of_an_own_task_counts_where_it_is_not_1() -> None:
+    plain, same, other = (
+        build(unflatten({"task": "animal", **weight}))
+        for weight in ({}, {"loss.weights.animal": "1"}, {"loss.weights.animal": 2})
+    )
+    assert plain == same
+    assert plain.signature == same.signature != other.signature
+    assert (flatten(other)["loss.weights.animal"], flatten(plain)["loss.weights.animal"]) == (2, 1)
+    assert build(unflatten(flatten(other))) == other
+    for key, value, said in (
+        ("loss.weights.anmal", 2, "loss.weights.anmal: the run has no task anmal; name it as task"),
+        ("loss.weights.animal", -1, "loss.weights.animal: input should be greater than or equal to 0, not -1"),
+        ("loss.weights.animal", True, "loss.weights.animal: a number is wanted, not true"),
+        ("loss.weights.Animal", 1, "loss.weights.Animal: the name of a task is up to"),
+    ):
+        with pytest.raises(UserError, match=f"^{re.escape(said)}"):
+            build(unflatten({"task": "animal", key: value}))
 
 
 def test_canonical_converts_a_value_to_the_type_of_its_field() -> None:

@@ -12,8 +12,8 @@ from artnet.inference.forward import PixelNetwork, precision_warning
 from artnet.inference.predict import Predictions, predict
 from artnet.training.losses import log_priors
 from shards.index import read_index
-from shards.labels import TASKS
 from shards.reader import Reader
+from shards.tasks import TASKS
 
 ALONE = Ranks(0, 1, 1, torch.device("cpu"))
 

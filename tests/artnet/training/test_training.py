@@ -22,8 +22,8 @@ from artnet.training.losses import log_priors
 from artnet.training.trainer import Trainer
 from shards.errors import UserError
 from shards.index import read_index
-from shards.labels import TASKS
 from shards.reader import Reader
+from shards.tasks import TASKS
 from tests.artnet import runs
 from tests.artnet.training.conftest import EVERYTHING, events
 from tests.conftest import TINY, python

@@ -59,7 +59,10 @@ BOMB = "\n".join(f"  a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 0}]" 
         (HEAD + "parameters: {seed: {range: 9999999999}}", (":3: seed has 1,001 values",)),
         (HEAD + "parameters: {optim.lr: {linspace: [0, 1]}}", (":3: linspace needs [FIRST, LAST, COUNT]",)),
         (HEAD + "parameters: {seed: {linspace: [0, 1, 3]}}", (":3: seed: a whole number is wanted, not 0.5",)),
-        (HEAD + "include: [{task: yes}]", (":3: task: artist, style, genre or a list of them is wanted, not yes",)),
+        (
+            HEAD + "include: [{task: yes}]",
+            (":3: task: the name of a task, such as style, or a list", "wanted, not yes"),
+        ),
         (HEAD + "parameters: {optim.lr: {uniform: {range: [1, 3]}}}", (":3: uniform needs two bounds",)),
         (
             HEAD + "parameters: {seed: [{range: [1, 3]}]}",

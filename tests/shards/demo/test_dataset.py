@@ -12,7 +12,8 @@ from shards.demo.__main__ import main
 from shards.demo.artists import ARTISTS
 from shards.demo.painting import STYLES, paint
 from shards.demo.scene import GENRES
-from shards.labels import TASKS, read_labels
+from shards.labels import read_labels
+from shards.tasks import TASKS
 
 PAINTINGS = 48
 
