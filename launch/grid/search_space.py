@@ -13,7 +13,7 @@ from shards.errors import UserError
 from .candidates import Candidate, candidate, combinations, matches, matching, overrides
 from .distributions import Distribution
 from .earlier import RunOf
-from .expand import MAX_RUNS, distributions
+from .expand import MAX_RUNS, distributions, expand
 from .schema import Grid, Run
 from .space import Axis, Values, shown
 
@@ -39,6 +39,10 @@ class SearchSpace:
         self.fixed = grid.fixed | overrides(grid, sets)
         if math.prod(len(axis) for axis in grid.space.axes) > MAX_RUNS:
             raise UserError(f"{grid.where()}: over {MAX_RUNS:,} points of lists; list fewer values")
+        self.is_drawn = bool(distributions(grid))
+        if not self.is_drawn:  # a grid: its runs are the points, of which nothing is drawn
+            self.points, self.drawn = [run.values for run in expand(grid, sets).runs], []
+            return
         self.points = list(combinations(grid.space.axes))
         listed = [_choice(axis) for part in grid.conditionals for axis in part.space.axes]
         self.drawn = [*distributions(grid), *listed]
@@ -48,6 +52,8 @@ class SearchSpace:
 
         The caller adds the values of the first to the `values` of the point before it asks for the second.
         """
+        if not self.is_drawn:
+            return
         yield [Dimension(draw.key, draw) for draw in self.grid.space.draws]
         second = []
         for index in matching(self.grid, self.fixed | values):

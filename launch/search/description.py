@@ -14,14 +14,14 @@ NAMES = {
 def described(study: Study) -> list[str]:
     """The lines of a dry run."""
     history, block = study.history(), study.block
-    lines = [f"space: {', '.join(map(dimension, study.space.drawn)) or 'the points of the lists alone'}"]
-    if study.space.drawn and block.searcher in ("tpe", "gp", "cmaes"):
+    lines = [f"space: {', '.join(map(dimension, study.space.drawn))}"] if study.space.is_drawn else []
+    if study.space.is_drawn and block.searcher in ("tpe", "gp", "cmaes"):
         known = f", {len(history.known)} runs known from other sweeps" if history.known else ""
         lines.append(
             f"the first {block.startup} are random, then {NAMES[block.searcher]} chooses from the results, "
             f"which decide what follows{known}"
         )
-    elif study.space.drawn:
+    elif study.space.is_drawn:
         lines.append(f"configurations from {NAMES[block.searcher]}")
     lines.append(_stopping(study))
     if block.confirm:

@@ -135,8 +135,11 @@ class Reader:
         return Trial(asked.n, *placed, run, asked.signature, self.sweep.run(run), asked.searcher)
 
     def _now(self, trial: Trial) -> Trial:
-        """A trial as it stands now."""
-        outcome, epochs = _outcome(trial.folder, trial.signature)
+        """A trial as it stands now. One whose files are of a newer version says nothing."""
+        try:
+            outcome, epochs = _outcome(trial.folder, trial.signature)
+        except UserError:
+            return replace(trial, outcome=Outcome.FAILED)
         curve, hours = self.curve(trial.folder)
         return replace(trial, outcome=outcome, curve=curve[:epochs], hours=hours)
 

@@ -187,7 +187,7 @@ def _qmc(question: Question) -> Values:
     from scipy.stats import qmc
 
     values = dict(question.space.points[question.point])
-    first = next(question.space.stages(values))
+    first = next(question.space.stages(values), [])
     drawn = question.random()
     if not first:
         return drawn
@@ -201,7 +201,7 @@ def _cmaes(question: Question) -> Values:
     """CMA-ES over the numbers of the space, rebuilt from the generations that have ended; choices are random."""
     from cmaes import CMA
 
-    first = next(question.space.stages(dict(question.space.points[question.point])))
+    first = next(question.space.stages(dict(question.space.points[question.point])), [])
     numeric = [one for one in first if one.distribution.kind != "choice"]
     known = scores(question)
     ended = [trial for trial in question.trials if trial.n in known and trial.outcome is not Outcome.OPEN]

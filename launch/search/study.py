@@ -48,7 +48,8 @@ class Study:
         self.block = block
         self.space = SearchSpace(grid, sets)
         self.reader = Reader(sweep, self.space, grid.metric["name"], known_sweeps(grid, block))
-        self.count = block.count(len(self.space.points))
+        points = len(self.space.points)
+        self.count = block.count(points) if self.space.is_drawn else points
 
     def history(self) -> History:
         """What has become of the search so far."""
@@ -82,7 +83,7 @@ class Study:
     def _is_certain(self, history: History) -> bool:
         """Whether the next configuration depends on no result."""
         asked, learnt_from = len(history.trials), len(history.learnt_from)
-        learns = self.block.searcher in LEARNS and bool(self.space.drawn)
+        learns = self.block.searcher in LEARNS and self.space.is_drawn
         if self.count is None and asked >= max(self.block.startup, 1):
             return False
         return asked < len(self.block.first) or not learns or learnt_from < self.block.startup
@@ -146,7 +147,7 @@ class Study:
         if asked < len(block.first):
             first = self.space.given(block.first[asked])
             return self.space.random(question.point, question.covered, block.seed, given=first), "first"
-        if not self.space.drawn or (block.searcher in LEARNS and len(question.trials) < block.startup):
+        if not self.space.is_drawn or (block.searcher in LEARNS and len(question.trials) < block.startup):
             return question.random(), "random"
         return suggest(block.searcher, question), block.searcher
 

@@ -11,7 +11,7 @@ from shards.errors import UserError
 from shards.files import atomic_write
 from shards.workers import cores
 
-from ..grid import Expansion, Grid, Run
+from ..grid import Expansion, Grid, Run, expand
 from ..grid.selection import nothing_selected, selects, terms_of
 from ..grid.space import shown
 from ..host.gpus import visible_gpus
@@ -86,6 +86,8 @@ class SearchBackend(MachineBackend):
 
     def _arithmetic(self, history: History, known: int) -> str:
         """The size of the search in words."""
+        if not self._study.space.is_drawn:
+            return expand(self._study.grid, self._sets).arithmetic
         study, points = self._study, len(self._study.space.points)
         per_point = f"{points} points of the lists, " if points > 1 else ""
         if study.count is None:
