@@ -91,6 +91,7 @@ class StudyScheduler(FIFOScheduler):
         super().__init__()
         self.study = study
         self.say = say
+        self.said: dict[str, int] = {}  # the last epoch of each run
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing is pickled: the sweep's folder is the state."""
@@ -110,7 +111,9 @@ class StudyScheduler(FIFOScheduler):
 
     def _say(self, trial: Any, result: dict[str, Any]) -> tuple[str, int]:
         name, epoch = Path(trial.config["run"]["folder"]).name, int(result["epoch"])
-        if math.isfinite(result["metric"]):  # else it has ended without an epoch more
+        # It may have ended without an epoch more.
+        if math.isfinite(result["metric"]) and epoch > self.said.get(name, 0):
+            self.said[name] = epoch
             self.say(f"{name} epoch {epoch} {self.study.grid.metric['name']} {result['metric']:.4f}", epoch=epoch)
         return name, epoch
 

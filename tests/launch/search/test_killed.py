@@ -82,6 +82,7 @@ def of_worker(process: int) -> int:
     return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["training", "actor", "raylet"])
 def test_whatever_is_killed_the_search_goes_on(trainable, start, victim):
     trainable.write(
@@ -101,6 +102,7 @@ def test_whatever_is_killed_the_search_goes_on(trainable, start, victim):
     assert [line.n for line in log.read(trainable.sweep.folder / "search.jsonl")] == [0, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_request_to_stop_ends_it_soon_and_the_same_command_goes_on(trainable, start, number, capsys):
     trainable.write(parameters=SPACE, fixed={"train.epochs": 6}, tune={"trials": 2, "max_parallel": 1})
@@ -110,7 +112,7 @@ def test_a_request_to_stop_ends_it_soon_and_the_same_command_goes_on(trainable, 
     search.process.send_signal(number)
     assert search.end() == EXIT_STOPPED
     took = time.monotonic() - began
-    assert took < 20, took  # 10 on an idle machine
+    assert took < 60, took  # 4 on an idle machine
     run = trainable.folders[0]
     assert run.state().state == "interrupted" and run.state().reason == "stopped on request"
     assert "Traceback" not in search.errors.read_text()
@@ -166,6 +168,6 @@ def test_a_cluster_that_does_not_answer_is_one_sentence(trainable, capsys):
     trainable.write(parameters=SPACE, tune={"trials": 1})
     began = time.monotonic()
     assert trainable.call("tune", "--address", "127.0.0.1:9") == 2
-    assert time.monotonic() - began < 30  # 10 on an idle machine
+    assert time.monotonic() - began < 60  # 10 on an idle machine
     said = capsys.readouterr().err.strip().splitlines()
     assert said[-1].startswith("error: --address 127.0.0.1:9: no Ray cluster answers there")

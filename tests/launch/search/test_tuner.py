@@ -55,7 +55,7 @@ def test_a_search_runs_under_ray_reports_each_epoch_and_saves_the_best(trainable
     complete = [run for run in runs if run.result()]
     assert complete
     for run in runs:
-        reported = [line for line in stderr.splitlines() if line.startswith(run.name)]
+        reported = [line for line in stderr.splitlines() if line.startswith(f"{run.name} epoch")]
         assert len(reported) == len(run.epochs())
         assert run.state().state == ("complete" if run in complete else "stopped_early")
     best = yaml.safe_load((trainable.sweep.folder / "best.yaml").read_text())
