@@ -6,7 +6,9 @@ import logging
 import os
 import secrets
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from shards.workers import cores
 LONGEST = 20  # characters of the path of temporary files: the sockets in Ray's folder may have 107
 PREFIX = "artnet-ray-"
 LOCK = "lock"
+MAKING_S = 60.0  # until a folder has its lock
 # Of another cluster, if they are set: of the job or the shell that this is started from.
 FOREIGN = ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_NAMESPACE", "RAY_TMPDIR")
 
@@ -46,14 +49,22 @@ def private_folder() -> Iterator[Path]:
 def _remove_left_behind(parent: Path) -> None:
     for folder in parent.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
-            if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-                continue
-            lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            about = folder.lstat()
+            if stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid() and _is_left_behind(folder, about.st_mtime):
                 shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(lock)
+
+
+def _is_left_behind(folder: Path, changed: float) -> bool:
+    """Whether no launcher holds the folder's lock. One without a lock is being made, or was half removed long ago."""
+    try:
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return time.time() - changed > MAKING_S
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(lock)
+    return True
 
 
 def token_file(folder: Path) -> Path:
