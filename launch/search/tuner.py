@@ -1,5 +1,6 @@
 """Engine 3: a search with Ray Tune, on this machine. Each trial is an ordinary run in an ordinary run directory."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,9 +9,11 @@ from rich.console import Console
 from artnet import config as run_config
 from artnet.rundir import RunDir
 from shards.errors import UserError
-from shards.files import atomic_write
+from shards.files import atomic_write, is_url
+from shards.index import read_index
 from shards.workers import cores
 
+from ..console import say
 from ..grid import Expansion, Grid, Run, expand
 from ..grid.selection import nothing_selected, selects, terms_of
 from ..grid.space import shown
@@ -29,6 +32,8 @@ from .share import share
 from .study import Study
 from .supervisor import Supervisor
 from .trials import Outcome
+
+NOISE_POINTS = 5.0  # of accuracy, in per cent
 
 
 class SearchBackend(MachineBackend):
@@ -116,6 +121,8 @@ class SearchBackend(MachineBackend):
                     where = launch.grid.where("tune", key)
                     raise UserError(f"{where}: tune.{key} {asked:g} is more than this machine shows, {most}; give less")
         self._promoted(launch.sweep)
+        if note := noise(launch.grid.metric["name"], launch.everything[0].config):
+            say(f"note: {note}")
         if not dry_run:
             launch.sweep.folder.mkdir(parents=True, exist_ok=True)
             self._study.begin()
@@ -205,6 +212,22 @@ def check_metric(loaded: Grid, runs: Sequence[Run]) -> None:
                 f"{loaded.where('metric', 'name')}: no run reports {loaded.metric['name']!r}; "
                 f"{run.config.name} reports {', '.join(reported)}"
             )
+
+
+def noise(metric: str, config: run_config.RunConfig) -> str:
+    """A sentence where chance alone makes large differences of accuracy on val; empty where it does not.
+
+    The standard error of a share of n paintings is at most 1 / (2 sqrt(n)), that of a difference sqrt(2) times this;
+    one case in twenty is 1.96 of these apart.
+    """
+    shards = config.data.shards
+    if not metric.endswith("top1") or not shards or is_url(shards) or not Path(shards).is_dir():
+        return ""
+    paintings = len(read_index(Path(shards)).select("val", config.task, config.data.labelled)[0])
+    points = 100 * 1.96 * math.sqrt(0.5 / max(1, paintings))
+    if points < NOISE_POINTS:
+        return ""
+    return f"{metric} is over {paintings} val paintings: two runs may differ by {points:.0f} points by chance"
 
 
 def _goes_on(folder: RunDir) -> bool:

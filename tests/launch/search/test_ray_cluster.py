@@ -28,9 +28,10 @@ def test_another_cluster_is_joined_with_its_own_variables_only_where_it_is_asked
     around = {"RAY_ADDRESS": "203.0.113.1:6379", "RAY_AUTH_TOKEN_PATH": "/theirs", "RAY_TMPDIR": "/long", "HOME": "/h"}
     own = ray_cluster.environment(tmp_path, around, joins=False)
     assert not {"RAY_ADDRESS", "RAY_TMPDIR"} & own.keys() and own["HOME"] == "/h"
-    assert (own["RAY_AUTH_MODE"], own["RAY_AUTH_TOKEN_PATH"]) == ("token", str(tmp_path / "token"))
     theirs = ray_cluster.environment(tmp_path, around, joins=True)
-    assert theirs["RAY_AUTH_TOKEN_PATH"] == "/theirs" and "RAY_AUTH_MODE" not in theirs
+    where = [variables["RAY_AUTH_TOKEN_PATH"] for variables in (own, theirs)]
+    assert where == [str(tmp_path / "token"), "/theirs"]
+    assert own["RAY_AUTH_MODE"] == "token" and "RAY_AUTH_MODE" not in theirs
     assert own["RAY_worker_niceness"] == theirs["RAY_worker_niceness"] == "0"
 
 

@@ -16,6 +16,7 @@ from launch.search import actor, share, tuner
 from launch.search.actor import TrialActor
 from launch.search.block import TuneBlock
 from launch.search.share import Share
+from shards.index import read_index
 from tests.conftest import environment
 
 STRANGERS = {"RAY_ADDRESS": "203.0.113.1:6379", "RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": "/nonexistent"}
@@ -127,3 +128,18 @@ def test_more_than_the_machine_has_is_refused_before_ray_starts(trainable, monke
         trainable.write(tune={"samples": 1, key: value})
         assert trainable.call("tune") == 2
         assert f"grid.yaml:21: tune.{key} {value} is more than this machine shows" in capsys.readouterr().err
+
+
+def test_it_is_said_how_far_runs_may_differ_by_chance(trainable):
+    trainable.write()
+    [config] = {run.config for run in trainable.expand()[:1]}
+    paintings = len(read_index(Path(config.data.shards)).select("val", config.task, config.data.labelled)[0])
+    assert 10 < paintings < 50
+    points = 100 * 1.96 * (2 * 0.25 / paintings) ** 0.5
+    assert tuner.noise("val/top1", config) == (
+        f"val/top1 is over {paintings} val paintings: two runs may differ by {points:.0f} points by chance"
+    )
+    assert tuner.noise("val/nll", config) == ""
+    assert (
+        tuner.noise("val/top1", config.model_copy(update={"data": config.data.model_copy(update={"shards": ""})})) == ""
+    )
