@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -16,6 +17,7 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as o
 
 ALICE, BOB, MALLORY = 41001, 41002, 41003  # ids that no user has
 LAB = 41100  # a group
+UID = 54321
 
 
 @contextmanager
@@ -82,3 +84,43 @@ def give(path: Path, user: int, group: int | None = None) -> None:
     """Give a file, or a folder with all in it, to a user."""
     for each in (path, *path.rglob("*")):
         os.chown(each, user, user if group is None else group, follow_symlinks=False)
+
+
+@contextmanager
+def public_folder() -> Iterator[Path]:
+    """A folder that every user can reach; those of pytest are private."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def as_other(action: Callable[[], object], gid: int = UID, *, uid: int = UID) -> Iterator[str]:
+    """What `action` returns in a process of another user, or the error that it raises. The process stays to the end."""
+    said, say = os.pipe()
+    ended, end = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.close(end)
+            os.setgroups([])
+            os.setgid(gid)
+            os.setuid(uid)
+            try:
+                answer = str(action())
+            except Exception as error:
+                answer = "".join(traceback.format_exception_only(error)).strip()
+            os.write(say, answer.encode())
+            os.close(say)
+            os.read(ended, 1)
+        finally:
+            os._exit(0)
+    os.close(say)
+    os.close(ended)
+    try:
+        with open(said, "rb") as answer:  # noqa: PTH123
+            yield answer.read().decode()
+    finally:
+        os.close(end)
+        os.waitpid(child, 0)

@@ -15,7 +15,7 @@ from shards import files, remote
 from shards.errors import UserError
 from shards.files import file_sha256
 from shards.remote import local_folder
-from tests.other_user import UID, as_other, needs_root, public_folder
+from tests.users import UID, as_other, needs_root, public_folder
 
 from .test_remote import edit_index
 
