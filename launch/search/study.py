@@ -164,6 +164,18 @@ class Study:
         log.append(self.reader.file, [line])
         return self.history().by_name[proposal.run.config.name]
 
+    def claim(self, runs: Sequence[Run]) -> None:
+        """Ask for these runs of a grid, of which nothing is drawn. The lock of the sweep must be held."""
+        first = self.history().next_n
+        built = [self.space.candidate(run.values) for run in runs]
+        log.append(
+            self.reader.file,
+            [
+                _line(first + place, one, run, "random", self.block.seed, run.values)
+                for place, (one, run) in enumerate(zip(built, runs, strict=True))
+            ],
+        )
+
     def begin(self) -> None:
         """Write down what an earlier version has drawn, before the manifest names what is asked for now."""
         if not self.reader.file.exists():

@@ -21,7 +21,7 @@ from ..host.gpus import visible_gpus
 from ..machine import MachineBackend, is_left_running
 from ..sweep.backend import Launch
 from ..sweep.folder import SweepDir, note_state
-from ..sweep.plan import STARTS
+from ..sweep.plan import STARTS, Decision
 from ..sweep.state import ENDED_BADLY, State
 from .block import TuneBlock
 from .board import Board
@@ -102,7 +102,7 @@ class SearchBackend(MachineBackend):
             )
             return f"{per_point}configurations until {limit} are trained; {len(history.trials)} asked for so far"
         later = study.count + sum(map(len, history.confirming.values())) + len(study.grid.include) - known
-        rest = f", of which {later} depend on results or do not exist" if later > 0 else ""
+        rest = f", {later} of them not chosen yet" if later > 0 else ""
         each = f" ({study.count // points} each, in turn)" if points > 1 and study.count % points == 0 else ""
         return f"{per_point}{study.count} configurations{each}{rest}"
 
@@ -140,7 +140,7 @@ class SearchBackend(MachineBackend):
         promoted = self._promoted(launch.sweep)
         for folder in promoted:
             note_state(folder, State.INTERRUPTED, "promoted", promoted=True)
-        planned = [one for one in launch.decisions if one.action in STARTS or is_left_running(one)]
+        planned = self._planned(launch)
         wanted = [*promoted, *(launch.sweep.run(one.run) for one in planned)]
         asked_before = len(study.reader.asked())
 
@@ -170,6 +170,17 @@ class SearchBackend(MachineBackend):
         runs = study.runs(history) or launch.everything
         launch.sweep.commit(launch.grid, Expansion([], self._arithmetic(history, len(runs))), runs)
         return finished
+
+    def _planned(self, launch: Launch) -> list[Decision]:
+        """The decisions to carry out. What is drawn is asked for in its turn, and so not where a part is selected."""
+        planned = [one for one in launch.decisions if one.action in STARTS or is_left_running(one)]
+        new = [one for one in planned if one.run.config.name in self._unasked]
+        if not self._study.space.is_drawn:
+            self._study.claim([one.run for one in new])
+        elif new and len(launch.decisions) < len(launch.everything):
+            say(f"note: {len(new)} selected configurations were not asked for yet; a launch without a selection asks")
+            planned = [one for one in planned if one not in new]
+        return planned
 
     def _promoted(self, sweep: SweepDir) -> list[RunDir]:
         """The runs that `--promote` names. Raises `UserError` unless each is one that was stopped early."""

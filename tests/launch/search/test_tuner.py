@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from launch.search import actor, share, tuner
+from launch.search import actor, log, share, supervisor, tuner
 from launch.search.actor import TrialActor
 from launch.search.block import TuneBlock
 from launch.search.share import Share
@@ -143,3 +143,34 @@ def test_it_is_said_how_far_runs_may_differ_by_chance(trainable):
     assert (
         tuner.noise("val/top1", config.model_copy(update={"data": config.data.model_copy(update={"shards": ""})})) == ""
     )
+
+
+@pytest.fixture
+def orders(monkeypatch):
+    """The orders that launches give to Ray's driver, none of which is carried out."""
+    given = []
+
+    def drive(self, order):
+        given.append(order)
+        return True
+
+    monkeypatch.setattr(supervisor.Supervisor, "_drive", drive)
+    return given
+
+
+def test_a_part_of_a_grid_can_be_trained_by_a_search_too(trainable, orders, capsys):
+    trainable.write(seeds=3)
+    zero, one, two = (run.config.name for run in trainable.expand())
+    for options in (["--only", "seed=2"], ["--limit", "2"], []):
+        assert trainable.call("tune", *options) == 2  # as no run is complete
+    queues = [(order.queue, order.more) for order in orders]
+    assert queues == [([two], 0), ([two, zero], 0), ([two, zero, one], None)]
+    assert [line.name for line in log.read(trainable.sweep.folder / "search.jsonl")] == [two, zero, one]
+
+
+def test_what_is_drawn_is_asked_for_in_turn(trainable, orders, capsys):
+    trainable.write(parameters={"optim.lr": {"choice": [0.1, 0.2]}, "seed": [0, 1]}, tune={"trials": 4})
+    assert trainable.call("tune", "--only", "lr=0.2") == 2
+    assert "were not asked for yet" in capsys.readouterr().err and not orders
+    assert trainable.call("tune", "--limit", "3") == 2
+    assert [(order.queue, order.more) for order in orders] == [([], 3)]
