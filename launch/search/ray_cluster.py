@@ -75,10 +75,15 @@ def token_file(folder: Path) -> Path:
 def environment(folder: Path, around: Mapping[str, str], joins: bool) -> dict[str, str]:
     """The variables of a process that starts Ray in this folder, or with `joins` of one that joins another cluster."""
     kept = around if joins else {name: value for name, value in around.items() if name not in FOREIGN}
-    token = {} if joins else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_file(folder))}
+    own = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token_file(folder)),
+        # Else Ray takes another address of the machine for the loopback one, and listens there and on all others.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    }
     return {
         **kept,
-        **token,
+        **({} if joins else own),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AIR_NEW_OUTPUT": "0",  # which would point to a folder of Ray's that is gone when it ends
         "RAY_worker_niceness": "0",  # trainings inherit it

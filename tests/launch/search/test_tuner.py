@@ -1,5 +1,6 @@
 """A search: its runs are ordinary runs, and its best is saved."""
 
+import contextlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from launch.host.sessions import processes_of
 from launch.search import actor, log, share, supervisor, tuner
 from launch.search.actor import TrialActor
 from launch.search.block import TuneBlock
@@ -20,6 +22,17 @@ from shards.index import read_index
 from tests.conftest import environment
 
 STRANGERS = {"RAY_ADDRESS": "203.0.113.1:6379", "RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": "/nonexistent"}
+
+
+def listening(launcher: int) -> list[str]:
+    """The addresses on which the processes that a launcher has started listen, the last four bytes in hexadecimal."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    sockets = set()
+    for process in [pid for child in children for pid in processes_of(int(child))]:
+        with contextlib.suppress(OSError):
+            sockets |= {re.sub(r"\D", "", str(link.readlink())) for link in Path(f"/proc/{process}/fd").iterdir()}
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()[1:]]
+    return [row[1].partition(":")[0][-8:] for row in rows if row[3] == "0A" and row[9] in sockets]
 
 
 def test_a_search_runs_under_ray_reports_each_epoch_and_saves_the_best(trainable, shards, capsys, tmp_path, request):
@@ -47,6 +60,7 @@ def test_a_search_runs_under_ray_reports_each_epoch_and_saves_the_best(trainable
     answer.add_header("Authorization", f"Bearer {Path(token).read_text()}")
     with urllib.request.urlopen(answer, timeout=60) as page:  # noqa: S310
         assert "ray_version" in json.load(page)
+    assert len(addresses := listening(launcher.pid)) > 5 and set(addresses) == {"0100007F"}
     assert stat.S_IMODE(Path(token).stat().st_mode) == 0o600
     assert stat.S_IMODE(Path(token).parent.stat().st_mode) == 0o700
     stderr = said + "".join(lines)
