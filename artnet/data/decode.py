@@ -22,7 +22,12 @@ def decode(
     With `scratch`, uint8 with at least that many elements, the image is a view of it: allocating memory for every
     image would take a tenth of the time.
     """
-    height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
+    except KeyError as error:
+        raise ValueError(
+            f"its chroma subsampling, {error} in libjpeg-turbo's list, is none of a packed image"
+        ) from None
     if size not in (None, (width, height)):
         raise ValueError(f"it has {width} x {height} pixels, not {size[0]} x {size[1]} as in the index")
     if width * height > MAX_PIXELS:

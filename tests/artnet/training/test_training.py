@@ -190,7 +190,10 @@ def test_two_ranks_with_everything_on_start_from_a_run_and_publish_the_average(r
     config, run = run_yaml(task=["artist", "style"], **changes), RunDir(tmp_path / "run")
     ranks = runs.Ranks(2, tmp_path / "log", _ever_better, runs.arguments(config, run.path))
     assert ranks.wait() == [0, 0], ranks.output()
-    assert f"started from {tmp_path / 'first'}/checkpoints/best.pt; from scratch: the head for artist" in ranks.output()
+    assert (
+        f"started from {tmp_path / 'first'}/checkpoints/best.pt (model); from scratch: the head for artist"
+        in ranks.output()
+    )
     steps = [line for line in run.metrics() if line["kind"] == "step"]
     assert steps[0]["step"] == 1
     assert all(line["grad_norm"] > 0 for line in steps)
