@@ -25,9 +25,7 @@ def decode(
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
     except KeyError as error:
-        raise ValueError(
-            f"its chroma subsampling, {error}, is not that of a packed image"
-        ) from None
+        raise ValueError(f"its chroma subsampling, {error}, is not that of a packed image") from None
     if size not in (None, (width, height)):
         raise ValueError(f"it has {width} x {height} pixels, not {size[0]} x {size[1]} as in the index")
     if width * height > MAX_PIXELS:
