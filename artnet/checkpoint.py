@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 import torch
 
 from shards.errors import UserError
-from shards.files import atomic_open
+from shards.files import atomic_open, open_regular
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 
@@ -106,7 +106,7 @@ def _tail(digest: "hashlib._Hash") -> bytes:
 def _check(file: Path, require_checksum: bool) -> None:
     """Raise `ValueError` if a file's bytes do not match its checksum."""
     digest = hashlib.sha256()
-    with file.open("rb") as handle:
+    with open_regular(file) as handle:
         left = os.fstat(handle.fileno()).st_size - len(_NO_COMMENT) - _COMMENT
         while left > 0 and (part := handle.read(min(left, 1 << 20))):
             digest.update(part)

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from shards.errors import UserError
-from shards.files import atomic_write, file_sha256
+from shards.files import atomic_write, file_sha256, open_regular
 from shards.remote import cache_folder
 
 from .config import RunConfig
@@ -48,7 +48,8 @@ def check_readable(config: RunConfig) -> None:
         remedy = "train that run first, or name another run or checkpoint"
     file = file_of(source) if key == "init_from" else source
     try:
-        file.open("rb").close()
+        with open_regular(file):
+            pass
     except FileNotFoundError:
         raise UserError(f"{key}: {file} does not exist; {remedy}") from None
     except OSError as error:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from shards.errors import UserError
+from shards.files import open_regular
 
 from .. import checkpoint
 from .pickle_scan import PickleScan, scan_archive, scan_file
@@ -65,7 +66,7 @@ def read(file: Path) -> Any:
     Raises `UserError` if it cannot be read, is something else or is damaged, or holds objects of other classes.
     """
     try:
-        with file.open("rb") as handle:
+        with open_regular(file) as handle:
             head = handle.read(_HEAD)
         if reason := _other(file, head):
             raise UserError(f"{file} {reason}")

@@ -5,9 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
-from artnet import train, weights
+from artnet import checkpoint, train, weights
 from artnet.config import RunConfig, build
+from artnet.models import weight_file
 from artnet.models.pretrained import start_from
 from artnet.rundir import RunDir
 from shards.errors import UserError
@@ -109,3 +111,17 @@ def test_training_goes_on_in_a_folder_of_the_path_and_refuses_other_weights(
         start_from(
             build_lively(backbone="resnet18", recurrence="none", attention="none", classes={"style": 2}), planned
         )
+
+
+@pytest.mark.usefixtures("in_time")
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_has_no_end_is_not_read_as_weights_or_a_checkpoint(tmp_path, kind):
+    file = tmp_path / "last.pt"
+    os.mkfifo(file) if kind == "pipe" else file.symlink_to("/dev/zero")
+    for key in ("init_from", "pretrained"):
+        with pytest.raises(UserError, match=f"{key}: {file} cannot be read"):
+            weights.check_readable(weights.with_digest(build({"task": "style", key: str(file)})))
+    with pytest.raises(UserError, match=f"{file} cannot be read"):
+        weight_file.read(file)
+    with pytest.raises(checkpoint.BrokenError, match=f"{file} is broken"):
+        checkpoint.load(file, torch.device("cpu"))
