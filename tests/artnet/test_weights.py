@@ -119,7 +119,7 @@ def test_what_has_no_end_is_not_read_as_weights_or_a_checkpoint(tmp_path, kind):
     file = tmp_path / "last.pt"
     os.mkfifo(file) if kind == "pipe" else file.symlink_to("/dev/zero")
     for key in ("init_from", "pretrained"):
-        with pytest.raises(UserError, match=f"{key}: {file} cannot be read"):
+        with pytest.raises(UserError, match=f"{key}: .* cannot be read .it is not a regular file"):
             weights.check_readable(weights.with_digest(build({"task": "style", key: str(file)})))
     with pytest.raises(UserError, match=f"{file} cannot be read"):
         weight_file.read(file)
