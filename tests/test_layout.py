@@ -35,7 +35,8 @@ ROOMS = {
     )), "shards"),
     "artnet.inference": ("artnet.data", "artnet.models", *CORE, "shards"),
     "artnet.analysis": (
-        "artnet.config", "artnet.formats", "artnet.provenance", "artnet.rundir", "artnet.sources", "shards",
+        "artnet.config", "artnet.formats", "artnet.provenance", "artnet.rundir", "artnet.search_log",
+        "artnet.sources", "shards",
     ),
     "artnet.models": (
         "artnet.checkpoint", "artnet.config", "artnet.errors", "artnet.weights", "shards.errors", "shards.files",
@@ -48,6 +49,7 @@ ROOMS = {
     "artnet.processes": ("artnet.rundir", "artnet.stop", "shards.workers"),
     "artnet.provenance": ("artnet.private", "artnet.rundir"),
     "artnet.stop": ("artnet.rundir",),
+    "artnet.search_log": ("artnet.rundir", "shards.files"),
     "artnet.rundir": (
         "artnet.config", "artnet.errors", "artnet.formats", "shards.errors", "shards.files", "shards.locks",
         "shards.streams",
@@ -64,7 +66,7 @@ PACKAGES = ("artnet", "launch", "shards")
 # weights fit it.
 LAUNCH_MAY = (
     "artnet.config", "artnet.formats", "artnet.models.pretrained", "artnet.private", "artnet.provenance",
-    "artnet.report", "artnet.rundir", "artnet.sources", "artnet.weights",
+    "artnet.report", "artnet.rundir", "artnet.search_log", "artnet.sources", "artnet.weights",
 )  # fmt: skip
 
 

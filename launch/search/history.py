@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from artnet import search_log
 from artnet.config import flatten
 from artnet.rundir import MAX_EPOCHS, RunDir
+from artnet.search_log import Asked
 from shards.errors import UserError
 
 from ..grid.earlier import runs_of
 from ..grid.search_space import SearchSpace
 from ..sweep.folder import SweepDir
 from ..sweep.state import ENDED_BADLY, State
-from . import log
-from .log import Asked
 from .scheduler import Curve
 from .trials import Outcome, Trial
 
@@ -76,7 +76,7 @@ class Reader:
         self.sweep = sweep
         self.space = space
         self.metric = metric
-        self.file = sweep.folder / "search.jsonl"
+        self.file = sweep.folder / search_log.NAME
         self._known_sweeps = known
         self._curves: dict[Path, tuple[tuple[int, int], Curve, float]] = {}
         self._placed: dict[str, Trial | None] = {}
@@ -103,7 +103,7 @@ class Reader:
 
     def asked(self) -> list[Asked]:
         """The lines of `search.jsonl`; before there is such a file, the runs that an earlier version has drawn."""
-        return log.read(self.file) if self.file.exists() else self._drawn_earlier()
+        return search_log.read(self.file) if self.file.exists() else self._drawn_earlier()
 
     def _drawn_earlier(self) -> list[Asked]:
         try:

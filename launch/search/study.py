@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from artnet.config.paths import beside, expanded
+from artnet.search_log import Asked
 from shards.errors import UserError
 
 from ..grid import Grid, Run
@@ -21,7 +22,6 @@ from ..sweep.state import State
 from . import log
 from .block import TuneBlock
 from .history import History, Reader
-from .log import Asked
 from .scheduler import Scheduler
 from .searcher import LEARNS, Question, suggest
 from .trials import Outcome, Trial

@@ -6,34 +6,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
-
-from shards.files import open_regular
-
-from ...rundir import MAX_METRICS, parse_object
+from ... import search_log
+from ...search_log import Asked
 from ..results import Metric, Run, Sweep, canonical
 from ..statistics import Estimate, estimate
 from ..summary import value
 
-LOG_NAME = "search.jsonl"
 RANDOM = ("random", "first")  # what a search begins with: chosen without regard to results
-
-
-class Asked(BaseModel):
-    """A line of `search.jsonl`: the configuration with the number `n`.
-
-    `confirms` is the number of the configuration that this one repeats with another seed of its training.
-    """
-
-    n: int = Field(ge=0)
-    values: dict[str, Any]
-    signature: str
-    searcher: str = ""
-    confirms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -171,10 +153,11 @@ def is_random(trial: Trial) -> bool:
 
 def read_search(sweep: Sweep) -> Search | None:
     """The search that has made a sweep; None for the runs of a grid, and of earlier versions' searches."""
-    lines = _lines(sweep.folder / LOG_NAME)
-    if lines is None:
+    file = sweep.folder / search_log.NAME
+    if not file.exists():
         return None
     known = {planned.signature: run for planned, run in zip(sweep.manifest.runs, sweep.runs, strict=True)}
+    lines = search_log.read(file)
     asked = list({line.n: line for line in reversed(lines)}.values())[::-1]
     trials = [_trial(line, known[line.signature], sweep.manifest.metric) for line in asked if line.signature in known]
     return Search(
@@ -183,22 +166,6 @@ def read_search(sweep: Sweep) -> Search | None:
         [trial for trial in trials if trial.confirms is not None],
         len(asked) - len(trials),
     )
-
-
-def _lines(file: Path) -> list[Asked] | None:
-    """The lines of a search, without those that are cut short or broken; None if there is no such file."""
-    found = []
-    try:
-        with open_regular(file) as log:
-            lines = log.read(MAX_METRICS).split(b"\n")
-    except OSError:
-        return None
-    for line in lines:
-        try:
-            found.append(Asked.model_validate(parse_object(line) or {}))
-        except ValidationError:
-            continue
-    return found
 
 
 def _trial(line: Asked, run: Run, metric: Metric) -> Trial:

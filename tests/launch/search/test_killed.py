@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from artnet import search_log
 from artnet.rundir import EXIT_STOPPED
 from launch.host.sessions import processes_of
-from launch.search import log
 from launch.sweep.attempt import training_process
 from tests.conftest import ROOT, environment
 
@@ -99,7 +99,7 @@ def test_whatever_is_killed_the_search_goes_on(trainable, start, victim):
     for run in trainable.folders:
         assert run.result() and [line["epoch"] for line in run.epochs()] == [1, 2, 3]
         assert len(run.run()["attempts"]) == (2 if run.name == begun else 1), said
-    assert [line.n for line in log.read(trainable.sweep.folder / "search.jsonl")] == [0, 1]
+    assert [line.n for line in search_log.read(trainable.sweep.folder / "search.jsonl")] == [0, 1]
 
 
 @pytest.mark.slow
@@ -142,11 +142,11 @@ def test_a_search_whose_launcher_is_killed_again_and_again_asks_and_finds_the_sa
     rng = random.Random(0)
     for _ in range(10):
         search = start()
-        lines = len(log.read(trainable.sweep.folder / "search.jsonl"))
+        lines = len(search_log.read(trainable.sweep.folder / "search.jsonl"))
         wanted = rng.choice(
             [
                 lambda: training(trainable),
-                lambda lines=lines: len(log.read(trainable.sweep.folder / "search.jsonl")) > lines,
+                lambda lines=lines: len(search_log.read(trainable.sweep.folder / "search.jsonl")) > lines,
                 lambda search=search: search.driver,
             ]
         )
@@ -156,7 +156,7 @@ def test_a_search_whose_launcher_is_killed_again_and_again_asks_and_finds_the_sa
         search.process.kill()
         search.end()
     assert start().end() == 0
-    logs = [log.read(grid.sweep.folder / "search.jsonl") for grid in (trainable, whole)]
+    logs = [search_log.read(grid.sweep.folder / "search.jsonl") for grid in (trainable, whole)]
     assert [(line.n, line.values) for line in logs[0]] == [(line.n, line.values) for line in logs[1]]
     assert [run.state().stopped_epoch for run in trainable.folders] == [
         run.state().stopped_epoch for run in whole.folders

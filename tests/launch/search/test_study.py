@@ -5,8 +5,8 @@ import math
 
 import pytest
 
+from artnet import search_log
 from artnet.rundir import write_json
-from launch.search import log
 from launch.search.trials import Outcome
 from launch.sweep.folder import find_run
 from launch.sweep.plan import Policy, decide
@@ -92,7 +92,7 @@ def test_a_line_that_is_cut_off_is_asked_for_again(tmp_path):
         file.write('{"n": 1, "val')
     assert [trial.signature for trial in search.history().trials] == [first.signature]
     second = study(tmp_path).ask(study(tmp_path).history())
-    assert [line.n for line in log.read(search.reader.file)] == [0, 1] == [first.n, second.n]
+    assert [line.n for line in search_log.read(search.reader.file)] == [0, 1] == [first.n, second.n]
 
 
 def test_more_trials_later_add_only_new_ones(tmp_path):

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from artnet import search_log
 from launch.host.sessions import processes_of
-from launch.search import actor, log, share, supervisor, tuner
+from launch.search import actor, share, supervisor, tuner
 from launch.search.actor import TrialActor
 from launch.search.block import TuneBlock
 from launch.search.share import Share
@@ -179,7 +180,7 @@ def test_a_part_of_a_grid_can_be_trained_by_a_search_too(trainable, orders, caps
         assert trainable.call("tune", *options) == 2  # as no run is complete
     queues = [(order.queue, order.more) for order in orders]
     assert queues == [([two], 0), ([two, zero], 0), ([two, zero, one], None)]
-    assert [line.name for line in log.read(trainable.sweep.folder / "search.jsonl")] == [two, zero, one]
+    assert [line.name for line in search_log.read(trainable.sweep.folder / "search.jsonl")] == [two, zero, one]
 
 
 def test_what_is_drawn_is_asked_for_in_turn(trainable, orders, capsys):
