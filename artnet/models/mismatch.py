@@ -9,7 +9,6 @@ from .build import BACKBONES
 from .resnet import Bottleneck
 
 Weights = Mapping[str, Tensor]
-_OURS = "this network"
 
 
 def difference(theirs: Weights, own: Weights, wrong: Collection[str]) -> str:

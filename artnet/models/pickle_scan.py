@@ -12,7 +12,6 @@ _KNOWN = {"collections.OrderedDict", "collections.Counter", "_codecs.encode"} | 
     f"{module}.{name}" for module in ("__builtin__", "builtins") for name in ("dict", "list", "object", "set", "tuple")
 }
 _OF_TENSORS = {"torch", "torch._utils", "torch._tensor", "torch.storage", "torch.nn.parameter"}
-_NETWORKS = "torch.nn.modules."
 _PICKLES = 5  # in a file of torch before 1.6: two numbers, the system, the content, the names of the storages
 _MAX_BYTES = 100_000_000  # of the pickle in an archive
 _DEPTH = 6  # of containers in which weights are looked for
