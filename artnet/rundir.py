@@ -7,6 +7,7 @@
       tensorboard/       the same as curves; the row of hyperparameters     written by training; launchers
       checkpoints/       best.pt; until complete last.pt, previous.pt too   written by training
       bad_batch.json     the paintings at which the loss was not finite     written by training
+      predictions.parquet  logits of val and test (artnet/predictions.py)   written by training, or artnet.evaluate
       result.json        exists only when the run is complete and valid     written by training
       state.json         what the launcher last knew                        written by launchers
       attempts/001/      stdout, stderr, the scheduler's ids                written by launchers
@@ -164,6 +165,7 @@ class RunDir:
         self.run_file = path / "run.json"
         self.metrics_file = path / "metrics.jsonl"
         self.bad_batch_file = path / "bad_batch.json"
+        self.predictions_file = path / "predictions.parquet"
         self.result_file = path / "result.json"
         self.state_file = path / "state.json"
         self.lock_file = path / ".lock"

@@ -31,12 +31,12 @@ ROOMS = {
     "artnet.report": ("artnet", "shards"),
     "artnet.training": ("artnet.inference", "artnet.data", "artnet.models", *(CORE := (
         "artnet.checkpoint", "artnet.config", "artnet.distributed", "artnet.errors", "artnet.formats",
-        "artnet.heartbeat", "artnet.provenance", "artnet.rundir", "artnet.sources", "artnet.stop",
+        "artnet.heartbeat", "artnet.predictions", "artnet.provenance", "artnet.rundir", "artnet.sources", "artnet.stop",
     )), "shards"),
     "artnet.inference": ("artnet.data", "artnet.models", *CORE, "shards"),
     "artnet.analysis": (
-        "artnet.config", "artnet.formats", "artnet.provenance", "artnet.rundir", "artnet.search_log",
-        "artnet.sources", "shards",
+        "artnet.config", "artnet.formats", "artnet.predictions", "artnet.provenance", "artnet.rundir",
+        "artnet.search_log", "artnet.sources", "shards",
     ),
     "artnet.models": (
         "artnet.checkpoint", "artnet.config", "artnet.errors", "artnet.weights", "shards.errors", "shards.files",
@@ -49,6 +49,7 @@ ROOMS = {
     "artnet.processes": ("artnet.rundir", "artnet.stop", "shards.workers"),
     "artnet.provenance": ("artnet.private", "artnet.rundir"),
     "artnet.stop": ("artnet.rundir",),
+    "artnet.predictions": ("artnet.config", "artnet.formats", "shards.errors", "shards.files"),
     "artnet.search_log": ("artnet.rundir", "shards.files"),
     "artnet.rundir": (
         "artnet.config", "artnet.errors", "artnet.formats", "shards.errors", "shards.files", "shards.locks",
