@@ -2,6 +2,7 @@
 root=${SLURM_ROOT:-/tmp/artnet-slurm}
 port=${SLURM_BASEPORT:-16800}
 export SLURM_CONF=$root/etc/slurm.conf
+bridge=art$port subnet=10.231.$((port % 256))  # of the nodes; each has a network namespace, $bridge-node1 and so on
 PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 
 # is_alive NAME [PIDFILE]: the process noted in run/PIDFILE.pid runs, and is called NAME: numbers are used again.

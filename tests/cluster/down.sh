@@ -26,4 +26,6 @@ for file in "$root"/run/slurmd.*.pid; do
     [ -e "$file" ] && stop slurmd "$(basename "$file" .pid)"
 done
 for daemon in slurmctld slurmdbd mariadbd munged; do stop $daemon; done
+for space in $(ip netns list 2>/dev/null | grep -o "^$bridge-node[0-9]*"); do ip netns del "$space"; done
+ip link del "$bridge" 2>/dev/null
 [ "${1:-}" != --purge ] || rm -rf "$root"

@@ -196,6 +196,10 @@ def test_ranks_on_two_nodes_train_one_run_even_submitted_from_inside_a_job(sweep
     assert environment["MASTER_PORT"] == str(20_000 + int(environment["SLURM_JOB_ID"]) % 12_000)
     tiny.wait(complete)
     assert run.run()["attempts"][0]["world_size"] == 2
+    together = sweep(slurm={"tasks_per_node": 2, "cpus_per_task": 2}, within="together")
+    assert together.submit().returncode == 0
+    together.wait(complete)
+    assert together.runs[0].result().tasks == run.result().tasks
 
 
 def test_a_killed_task_is_resumed_by_the_next_launch(sweep):

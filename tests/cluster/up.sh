@@ -20,7 +20,7 @@ wait_for() {
 
 install_packages() {
     local missing=() package own_policy=
-    for package in slurmctld slurmd slurmdbd slurm-client slurm-wlm-mysql-plugin munge mariadb-server; do
+    for package in slurmctld slurmd slurmdbd slurm-client slurm-wlm-mysql-plugin munge mariadb-server iproute2; do
         [ "$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null)" = "install ok installed" ] || missing+=("$package")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
@@ -46,6 +46,24 @@ put() {
     rm -f "$new"
 }
 
+# A network of the nodes' own, as between machines: a bridge that leads nowhere else.
+connect() {
+    ip link show "$bridge" >/dev/null 2>&1 || ip link add "$bridge" type bridge
+    ip addr replace "$subnet.1/24" dev "$bridge"
+    ip link set "$bridge" up
+    local number space
+    for number in $(seq "$nodes"); do
+        space=$bridge-node$number
+        ip netns list | grep -qw "$space" && continue
+        ip netns add "$space"
+        ip link add "$bridge.$number" type veth peer name eth0 netns "$space"
+        ip link set "$bridge.$number" master "$bridge" up
+        ip -n "$space" addr add "$subnet.$((10 + number))/24" dev eth0
+        ip -n "$space" link set eth0 up
+        ip -n "$space" link set lo up
+    done
+}
+
 configure() {
     local gpu
     for gpu in $(seq 0 $((gpus - 1))); do
@@ -54,11 +72,11 @@ configure() {
     done
     put "$root/etc/slurm.conf" <<CONF
 ClusterName=artnet
-SlurmctldHost=$(hostname -s)(127.0.0.1)
+SlurmctldHost=$(hostname -s)($subnet.1)
 SlurmUser=root
 SlurmdUser=root
 SlurmctldPort=$controller
-CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+CommunicationParameters=NoCtldInAddrAny
 AuthType=auth/munge
 CredType=cred/munge
 # The expiry is also how long a requeued job is held back: 120 s by default.
@@ -104,7 +122,7 @@ AccountingStoragePort=$accounting
 AccountingStoragePass=$root/run/munge.sock
 AccountingStorageTRES=gres/gpu
 GresTypes=gpu
-NodeName=node[1-$nodes] NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=[$((port + 21))-$((port + 20 + nodes))] \
+NodeName=node[1-$nodes] NodeAddr=$subnet.[11-$((10 + nodes))] Port=$((port + 21)) \
 CPUs=$cpus RealMemory=64000 Gres=gpu:$gpus State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=1-0 DefaultTime=60 PriorityTier=10 PreemptMode=OFF
 PartitionName=low  Nodes=ALL MaxTime=1-0 DefaultTime=60 PriorityTier=1 PreemptMode=REQUEUE GraceTime=10
@@ -131,7 +149,12 @@ StorageUser=slurm
 StoragePass=slurm
 StorageLoc=slurm_acct_db
 CONF
-    { cat /etc/hosts; echo "127.0.0.1 $(seq -f 'node%g' -s ' ' "$nodes")"; } | put "$root/etc/hosts"
+    local number
+    {
+        grep -vw "$(hostname -s)" /etc/hosts
+        echo "$subnet.1 $(hostname -s)"
+        for number in $(seq "$nodes"); do echo "$subnet.$((10 + number)) node$number"; done
+    } | put "$root/etc/hosts"
 }
 
 sql() { mariadb --no-defaults -uroot -S "$root/run/sql/socket" "$@"; }
@@ -169,25 +192,27 @@ start_accounting() {
     sacctmgr -n show cluster format=cluster | grep -qw artnet || sacctmgr -i add cluster artnet >/dev/null
 }
 
+# Start a daemon that finds the cluster's addresses under its names.
+with_hosts() {
+    # shellcheck disable=SC2016
+    unshare --mount --propagation private sh -c 'mount --bind "$0" /etc/hosts && exec "$@"' "$root/etc/hosts" "$@"
+}
+
 is_up() { scontrol ping | grep -q UP; }
 
 start_controller() {
     is_alive slurmctld && return
     rm -f "$root/run/slurmctld.pid"
-    slurmctld 9>&-
+    with_hosts slurmctld 9>&-
     wait_for 20 is_up
 }
 
 start_node() {
     is_alive slurmd "slurmd.$1" && return
     mkdir -p "$root/spool/$1"
-    if unshare --mount --uts true 2>/dev/null; then
-        # shellcheck disable=SC2016
-        unshare --mount --uts --propagation private sh -c \
-            'mount --bind "$1" /etc/hosts && hostname "$2" && exec slurmd -N "$2"' sh "$root/etc/hosts" "$1" 9>&-
-    else
-        slurmd -N "$1" 9>&-
-    fi
+    # shellcheck disable=SC2016
+    with_hosts nsenter --net="/run/netns/$bridge-$1" unshare --uts sh -c \
+        'hostname "$1" && exec slurmd -N "$1"' sh "$1" 9>&-
 }
 
 all_ready() { [ "$(sinfo -h -N -p main -o %T | grep -cE '^(idle|mixed|allocated)$')" = "$nodes" ]; }
@@ -195,6 +220,7 @@ all_ready() { [ "$(sinfo -h -N -p main -o %T | grep -cE '^(idle|mixed|allocated)
 umask 022
 mkdir -p "$root"/{etc,run,log,spool,state,dev,mysql}
 install_packages
+connect
 configure
 start_munge
 start_database
