@@ -50,7 +50,7 @@ EXIT_STOPPED = 75  # how training ends when it was asked to stop: EX_TEMPFAIL of
 
 
 class Scores(BaseModel):
-    """Scores of one head on one split: shares between 0 and 1 of its `n` labelled images.
+    """Scores of one head on one split: shares between 0 and 1 of its `n` labelled images, `correct` of them right.
 
     `nll` is the negative log-likelihood in nats, `ece` the expected calibration error over 15 equal bins of
     confidence (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017).
@@ -67,6 +67,7 @@ class Scores(BaseModel):
         description="of each class, in the order of the index; null for a class without an image"
     )
     n: int = Field(ge=1)
+    correct: int | None = Field(None, ge=0, description="top-1 as a number of images; null in earlier versions")
 
 
 class TaskResult(BaseModel):

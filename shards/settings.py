@@ -52,6 +52,14 @@ def claim_folder(out: Path, settings: Mapping[str, Any]) -> int:
     return int(_held(out)["version"])
 
 
+def jpeg_settings(folder: Path) -> dict[str, int]:
+    """The `short_side` in pixels and the `quality` of the JPEGs in a folder of shards, as far as it says them."""
+    if not (folder / NAME).is_file():  # a copy of the shards may lack it
+        return {}
+    held = _held(folder)
+    return {key: held[key] for key in ("short_side", "quality") if isinstance(held.get(key), int)}
+
+
 def _held(out: Path) -> dict[str, Any]:
     try:
         held = json.loads((out / NAME).read_bytes())

@@ -110,3 +110,9 @@ class SplitData:
         labels = self.labels[:, self.config.task.index(task)]
         counts = np.bincount(labels[labels >= 0])
         return self.index.classes[task][int(counts.argmax())], float(counts.max() / counts.sum())
+
+
+def all_splits(config: RunConfig, index: Index) -> dict[str, SplitData]:
+    """Train, val and test of a run. Raises `UserError` as `SplitData` and `Reader` do."""
+    reader = Reader(index)
+    return {split: SplitData(config, split, index, reader) for split in ("train", "val", "test")}

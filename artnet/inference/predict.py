@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -33,10 +34,15 @@ BINS = 15  # of confidence, for the expected calibration error (Guo et al., ICML
 
 @dataclass(frozen=True)
 class Predictions:
-    """One head's predictions for the labelled paintings of a split: logits float32 (n, classes), labels int64 (n,)."""
+    """One head's predictions for the n labelled paintings of a split.
+
+    `logits` are float32 (n, classes), with values of float16, as they are stored; `labels` int64 (n,); `samples` int64
+    (n,) are the paintings, as positions in the split's `SplitData`, in ascending order.
+    """
 
     logits: torch.Tensor
     labels: torch.Tensor
+    samples: torch.Tensor
 
     @property
     def classes(self) -> int:
@@ -62,6 +68,7 @@ class Predictions:
             ece=min(1.0, float(ece)),
             recall=[share if images else None for share, images in zip(recall, support, strict=True)],
             n=len(labels),
+            correct=int((logits.argmax(1) == labels).sum()),
         )
 
     def confusion(self) -> torch.Tensor:
@@ -83,7 +90,7 @@ def predict(
     Must be called on all ranks. `network` is a `PixelNetwork`, without DDP. With `eval.flip` logits are the mean over a
     painting and its mirror image. `eval.logit_adjustment` tau subtracts tau times `log_priors`, the log of the class
     shares in training, (classes,), from each task's logits (Menon et al., "Long-tail learning via logit adjustment",
-    ICLR 2021).
+    ICLR 2021). Logits are rounded to float16, so that whoever reads them from a file finds the same scores.
 
     Raises `StoppedOnRequest` on all ranks if `stop` is requested on any of them.
     """
@@ -95,7 +102,8 @@ def predict(
     # A rank may have no paintings.
     found = [torch.empty(0, sum(widths), device=ranks.device)]
     labels = [torch.empty(0, len(widths), dtype=torch.int64, device=ranks.device)]
-    for batch in on_device(load(data, data.plan(0), batches, threads, ranks.pinned_bytes), ranks.device):
+    plan = data.plan(0)
+    for batch in on_device(load(data, plan, batches, threads, ranks.pinned_bytes), ranks.device):
         logits = _logits(network, batch.images, config.train.precision)
         if config.eval.flip:
             logits = (logits + _logits(network, batch.images.flip(2), config.train.precision)) / 2
@@ -106,15 +114,31 @@ def predict(
     if any(ranks.any(bool(stop))):
         raise StoppedOnRequest(f"stopped by {stop.name if stop else 'a signal'} during the evaluation on {data.split}")
     # Kept on the device until the end: scoring each batch would cost more and synchronize each time.
-    all_labels = _gathered(torch.cat(labels), ranks)
+    own = plan.order[np.concatenate([np.empty(0, np.int64), *batches])]
+    samples, order = _gathered(torch.from_numpy(own).to(ranks.device), ranks).sort()
+    all_labels = _gathered(torch.cat(labels), ranks)[order]
     answers = {}
     for column, (task, logits) in enumerate(
-        zip(config.task, _gathered(torch.cat(found), ranks).split(widths, 1), strict=True)
+        zip(config.task, _gathered(torch.cat(found), ranks)[order].split(widths, 1), strict=True)
     ):
         known = all_labels[:, column] != UNLABELLED
         adjusted = logits - config.eval.logit_adjustment * log_priors[task].to(ranks.device)
-        answers[task] = Predictions(adjusted[known], all_labels[known, column])
+        answers[task] = Predictions(adjusted[known].half().float(), all_labels[known, column], samples[known])
     return answers
+
+
+def log_priors(labels: np.ndarray, classes: Mapping[str, int]) -> dict[str, torch.Tensor]:
+    """For each task, the log of every class's share of the labelled paintings, float32 (classes,).
+
+    `labels` is int64 (n, tasks), -1 = unlabelled. A class without paintings counts as if it had one, so that the
+    logarithm is finite.
+    """
+    priors = {}
+    for column, (task, n) in enumerate(classes.items()):
+        known = labels[labels[:, column] != UNLABELLED, column]
+        counts = np.maximum(np.bincount(known, minlength=n), 1)
+        priors[task] = torch.from_numpy(np.log(counts / counts.sum())).float()
+    return priors
 
 
 def _logits(network: nn.Module, pixels: torch.Tensor, precision: str) -> torch.Tensor:

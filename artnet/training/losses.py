@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -111,20 +110,6 @@ def masked_losses(
             ]
         )
     return sums / torch.where(counts > 0, counts, 1)
-
-
-def log_priors(labels: np.ndarray, classes: Mapping[str, int]) -> dict[str, torch.Tensor]:
-    """For each task, the log of every class's share of the labelled paintings, float32 (classes,).
-
-    `labels` is int64 (n, tasks), -1 = unlabelled. A class without paintings counts as if it had one, so that the
-    logarithm is finite.
-    """
-    priors = {}
-    for column, (task, n) in enumerate(classes.items()):
-        known = labels[labels[:, column] != UNLABELLED, column]
-        counts = np.maximum(np.bincount(known, minlength=n), 1)
-        priors[task] = torch.from_numpy(np.log(counts / counts.sum())).float()
-    return priors
 
 
 def gather_losses(losses: Sequence[torch.Tensor], ranks: Ranks) -> list[float]:

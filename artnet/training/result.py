@@ -7,7 +7,7 @@ from shards.index import Index
 from ..config import RunConfig, Task
 from ..errors import SavingError
 from ..inference.predict import Predictions
-from ..rundir import Result, RunDir, Scores, TaskResult, write_json
+from ..rundir import Result, RunDir, TaskResult, write_json
 from .progress import Progress
 
 
@@ -15,12 +15,12 @@ def make_result(
     config: RunConfig,
     index: Index,
     progress: Progress,
-    test: Mapping[Task, Predictions],
+    predictions: Mapping[str, Mapping[Task, Predictions]],
     majorities: Mapping[Task, tuple[str, float]],
     parameters: int,
     seconds: float,
 ) -> Result:
-    """Create a run's result. `test` are the predictions of its best epoch.
+    """Create a run's result. `predictions` are those of its best epoch on val and test.
 
     `majorities` are the most common class on test and its share.
     """
@@ -37,10 +37,10 @@ def make_result(
                 classes=len(index.classes[task]),
                 majority=majorities[task][1],
                 majority_class=majorities[task][0],
-                val=Scores.model_validate(progress.best_val[task]),
+                val=predictions["val"][task].scores(),
                 test=answers.scores(),
             )
-            for task, answers in test.items()
+            for task, answers in predictions["test"].items()
         },
     )
 

@@ -9,11 +9,10 @@ import torch
 
 from shards.errors import UserError
 from shards.index import Index
-from shards.reader import Reader
 
 from ..checkpoint import BEST, LAST
 from ..config import RunConfig, Task
-from ..data.dataset import SplitData
+from ..data.dataset import all_splits
 from ..data.epoch import EpochPlan
 from ..data.loader import load
 from ..data.sampler import train_batches
@@ -21,14 +20,15 @@ from ..distributed.ranks import DelayedAny, Ranks
 from ..errors import StoppedOnRequest
 from ..heartbeat import shown
 from ..inference.forward import on_device, precision_warning
-from ..inference.predict import Predictions, predict
+from ..inference.predict import Predictions, log_priors, predict
+from ..inference.record import as_stored, write_predictions
 from ..models.pretrained import start_from
 from ..rundir import Result, RunDir
 from ..stop import StopRequest
 from .checkpoints import CheckpointManager
 from .divergence import check_losses
 from .learner import Learner, StepReport
-from .losses import Objective, gather_losses, log_priors
+from .losses import Objective, gather_losses
 from .metrics import MetricsLogger, Throughput, TolerateWriteErrors
 from .progress import Progress, mean_top1
 from .result import make_result, write_result
@@ -46,10 +46,7 @@ class Trainer:
         """
         config.check_divides(ranks.world_size, accumulate)
         self.config, self.run, self.ranks, self.stop = config, run, ranks, stop
-        reader = Reader(index)
-        self.data: dict[str, SplitData] = {
-            split: SplitData(config, split, index, reader) for split in ("train", "val", "test")
-        }
+        self.data = all_splits(config, index)
         self.steps_per_epoch = len(self.data["train"]) // config.train.batch_size
         if not self.steps_per_epoch:
             raise UserError(
@@ -233,15 +230,16 @@ class Trainer:
         seconds = self.progress.seconds + time.monotonic() - started
         parameters = sum(parameter.numel() for parameter in self.learner.model.parameters())
         majorities = {task: self.data["test"].majority(task) for task in self.config.task}
-        result = make_result(
-            self.config, self.index, self.progress, predictions["test"], majorities, parameters, seconds
-        )
+        result = make_result(self.config, self.index, self.progress, predictions, majorities, parameters, seconds)
         if self.ranks.is_first:
             self.run.check_exists()
             from .tensorboard import write_final  # here, because it imports matplotlib, which takes a while
 
             with self.tolerate_write_errors():
                 write_final(self.run, self.config, result, predictions, self.index.classes)
+            epoch, device = self.progress.best_epoch, self.ranks.device
+            stored = as_stored(self.config, self.index, self.data, predictions, self.log_priors, epoch, device)
+            write_predictions(self.run, stored)
             has_all = self.checkpoints.complete_best(state, dict(vars(self.progress)))
             write_result(self.run, result)
             if has_all and self.config.train.keep == "best":

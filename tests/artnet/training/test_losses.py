@@ -14,17 +14,12 @@ from artnet.config.sections import AugmentConfig, LossConfig
 from artnet.data.batch import Batch
 from artnet.distributed.group import process_group
 from artnet.distributed.ranks import Ranks
-from artnet.training.losses import Objective, count_labelled, log_priors, masked_losses
+from artnet.training.losses import Objective, count_labelled, masked_losses
 from artnet.training.mixup import mix
 from shards.errors import UserError
 from tests.artnet import runs
 
 ALONE = Ranks(0, 1, 1, torch.device("cpu"))
-
-
-def test_priors_are_shares_of_the_training_labels_and_finite_for_a_class_without_any():
-    priors = log_priors(np.array([[0], [0], [2], [-1]]), {"style": 4})["style"]
-    assert priors.exp().tolist() == pytest.approx([2 / 5, 1 / 5, 1 / 5, 1 / 5])
 
 
 def objective(counts: dict[str, list[int]], ranks: Ranks = ALONE, **config: object) -> Objective:

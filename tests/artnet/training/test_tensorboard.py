@@ -11,7 +11,9 @@ from artnet.training.tensorboard import MAX_NAMED, confusion_figure
 
 
 def confusion(names: list[str]) -> Figure:
-    return confusion_figure(Predictions(torch.eye(len(names)), torch.arange(len(names))), names, "type, val")
+    return confusion_figure(
+        Predictions(torch.eye(len(names)), torch.arange(len(names)), torch.arange(len(names))), names, "type, val"
+    )
 
 
 @pytest.mark.parametrize("name", ["$\\frac$", "_hidden", "oil on canvas, " * 30])

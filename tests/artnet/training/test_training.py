@@ -14,11 +14,10 @@ from artnet.config import build, load, unflatten
 from artnet.data.dataset import SplitData
 from artnet.distributed.ranks import Ranks
 from artnet.inference.forward import PixelNetwork
-from artnet.inference.predict import predict
+from artnet.inference.predict import log_priors, predict
 from artnet.models import build_model
 from artnet.rundir import RunDir
 from artnet.training import learner, progress
-from artnet.training.losses import log_priors
 from artnet.training.trainer import Trainer
 from shards.errors import UserError
 from shards.index import read_index
