@@ -5,6 +5,7 @@ process that sees the same runs asks for the same configuration.
 """
 
 import statistics
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,14 +86,13 @@ def _optuna(question: Question, gaussian: bool = False) -> Values:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler: Any
     if gaussian:
-        sampler = optuna.samplers.GPSampler(
-            seed=question.random_state, n_startup_trials=0, warn_independent_sampling=False
-        )
+        sampler = optuna.samplers.GPSampler(seed=question.random_state, n_startup_trials=0)
     else:
-        sampler = optuna.samplers.TPESampler(
-            seed=question.random_state, n_startup_trials=0, multivariate=True, group=True, constant_liar=True,
-            warn_independent_sampling=False,
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of `group`
+            sampler = optuna.samplers.TPESampler(
+                seed=question.random_state, n_startup_trials=0, multivariate=True, group=True, constant_liar=True
+            )
     study = optuna.create_study(direction="maximize", sampler=sampler)
     known = scores(question)
     if gaussian and not known:

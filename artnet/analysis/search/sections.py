@@ -61,6 +61,8 @@ def _best(search: Search) -> Section:
         notes.append(f"{', '.join(full)}.")
     if search.strangers:
         notes.append(f"Left out are configurations that the edited grid no longer holds: {search.strangers}.")
+    if search.known:
+        notes.append(f"The searcher also learnt from finished runs of {', '.join(search.known)}, which are not shown.")
     return Section("The best on val", header, rows, notes)
 
 

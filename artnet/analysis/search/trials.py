@@ -3,15 +3,19 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from artnet.config.document import read
+from shards.errors import UserError
+
 from ... import search_log
 from ...search_log import Asked
-from ..results import Metric, Run, Sweep, canonical
+from ..results import Metric, Run, Sweep, canonical, printable
 from ..statistics import Estimate, estimate
 from ..summary import value
 
@@ -76,13 +80,15 @@ class Confirmed:
 class Search:
     """A search: `trials` in the order in which they were asked for, and the runs that are `confirming` some of them.
 
-    `strangers` counts the configurations that an edited grid no longer holds.
+    `strangers` counts the configurations that an edited grid no longer holds. `known` are the folders of other sweeps
+    that the grid names: their finished runs were learnt from, and are not among the trials.
     """
 
     sweep: Sweep
     trials: Sequence[Trial]
     confirming: Sequence[Trial]
     strangers: int
+    known: Sequence[str] = ()
 
     @property
     def metric(self) -> Metric:
@@ -165,7 +171,18 @@ def read_search(sweep: Sweep) -> Search | None:
         [trial for trial in trials if trial.confirms is None],
         [trial for trial in trials if trial.confirms is not None],
         len(asked) - len(trials),
+        _known(sweep.folder / "grid.yaml"),
     )
+
+
+def _known(grid: Path) -> list[str]:
+    """The other sweeps that a grid file names; none if it cannot be read."""
+    try:
+        tune = read(grid, "grid").values.get("tune")
+    except UserError:
+        return []
+    known = tune.get("known") if isinstance(tune, Mapping) else None
+    return [printable(folder) for folder in known] if isinstance(known, list) else []
 
 
 def _trial(line: Asked, run: Run, metric: Metric) -> Trial:

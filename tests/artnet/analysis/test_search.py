@@ -187,9 +187,11 @@ def test_a_search_that_has_just_begun_or_was_edited_has_a_report(tmp_path: Path)
     make_search(tmp_path, [Asked(lr(0.1), [], state={"state": "running"})])
     with (tmp_path / "search.jsonl").open("a") as log:
         log.write('{"n": 7, "values": {}, "signature": "of another space"}\n[1]\n{"n": 8')
-    text = write(tmp_path)[1]
+    (tmp_path / "grid.yaml").write_text(f"{GRID}tune: {{known: [runs/ablation]}}\n")
+    text = write(tmp_path, width=200)[1]
     assert "1 configuration: 1 running." in text
     assert "Left out are configurations that the edited grid no longer holds: 1." in text
+    assert "The searcher also learnt from finished runs of runs/ablation, which are not shown." in text
     assert "No run is complete yet." in text
 
 
