@@ -21,14 +21,13 @@ def check_installed() -> None:
 def label_quality(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """How well each label agrees with the probabilities, 0 (not) to 1, float64 (n,).
 
-    The normalised margin, after the mean confidence of each class in its own paintings is subtracted from the
-    probabilities: what a network finds hard to tell apart does not come first for that alone.
+    The probability of the given class, after the mean confidence of each class in its own paintings is subtracted from
+    its probabilities and they are normalised: a class that a network finds hard to tell does not come first for that
+    alone.
     """
     from cleanlab.rank import get_label_quality_scores
 
-    return np.asarray(
-        get_label_quality_scores(labels, probabilities, method="normalized_margin", adjust_pred_probs=True)
-    )
+    return np.asarray(get_label_quality_scores(labels, probabilities, method="self_confidence", adjust_pred_probs=True))
 
 
 def doubted(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

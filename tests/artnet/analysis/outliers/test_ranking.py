@@ -12,15 +12,12 @@ from artnet.analysis.outliers.ranking import rank, within
 from .made import evidence
 
 
-def test_label_quality_is_the_normalised_margin_over_the_confidence_of_each_class():
+def test_label_quality_is_the_confidence_over_that_of_each_class():
     of = evidence()
     own = [of.probabilities[of.labels == label, label].mean() for label in range(3)]
     shifted = of.probabilities - own + max(own)
-    shifted /= shifted.sum(1, keepdims=True)
-    rows = np.arange(len(of))
-    given = shifted[rows, of.labels]
-    shifted[rows, of.labels] = -1
-    np.testing.assert_allclose(label_quality(of.labels, of.probabilities), (given - shifted.max(1) + 1) / 2)
+    wanted = shifted[np.arange(len(of)), of.labels] / shifted.sum(1)
+    np.testing.assert_allclose(label_quality(of.labels, of.probabilities), wanted)
 
 
 def test_what_is_confidently_another_class_is_doubted():
