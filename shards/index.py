@@ -23,8 +23,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .duplicates import duplicate_groups
 from .errors import UserError
 from .files import atomic_write, open_regular
+from .folds import fold_splits
+from .labels import Painting
 from .streams import harmless
 from .tasks import TASKS, UNLABELLED, is_task, splits_of
 
@@ -88,17 +91,40 @@ class Index:
                 have = f"task {self.tasks[0]}" if len(self.tasks) == 1 else f"tasks {', '.join(self.tasks)}"
                 raise UserError(f"there is no task {task} in the shards in {self.folder}; they have the {have}")
 
-    def select(self, split: str, tasks: tuple[str, ...], labelled: str = "any") -> tuple[np.ndarray, np.ndarray]:
+    @cached_property
+    def groups(self) -> list[str]:
+        """The name of the group of near-duplicates that each painting belongs to."""
+        return duplicate_groups(self.table["phash"].to_numpy())
+
+    def select(
+        self, split: str, tasks: tuple[str, ...], labelled: str = "any", folds: int = 0, fold: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Select the paintings that are in `split` of any of `tasks`, or of all of them if `labelled` is "all".
+
+        With `folds`, the splits are not those of the index, but of cross-validation: `fold_splits` of all paintings
+        that are labelled for any of `tasks`.
 
         Returns their row numbers, int64 (n,), and their labels, int64 (n, len(tasks)). A painting that is not in
         `split` of a task is unlabelled (-1) in this task. Raises `UserError` for a task that the shards do not have.
         """
         self.check_tasks(tasks)
-        member = np.stack([self.table[f"split_{task}"].to_numpy(zero_copy_only=False) == split for task in tasks], 1)
+        labels = self.labels[:, [self.tasks.index(task) for task in tasks]].astype(np.int64)
+        if folds:
+            splits = self._fold_splits(tasks, labels, folds, fold)
+            member = (labels != UNLABELLED) & (splits == split)[:, None]
+        else:
+            member = np.stack(
+                [self.table[f"split_{task}"].to_numpy(zero_copy_only=False) == split for task in tasks], 1
+            )
         rows = np.flatnonzero(member.all(1) if labelled == "all" else member.any(1))
-        labels = self.labels[rows][:, [self.tasks.index(task) for task in tasks]].astype(np.int64)
-        return rows, np.where(member[rows], labels, UNLABELLED)
+        return rows, np.where(member[rows], labels[rows], UNLABELLED)
+
+    def _fold_splits(self, tasks: tuple[str, ...], labels: np.ndarray, folds: int, fold: int) -> np.ndarray:
+        paintings = [
+            Painting(path, {task: label for task, label in zip(tasks, own, strict=True) if label != UNLABELLED})
+            for path, own in zip(self.table["path"].to_pylist(), labels.tolist(), strict=True)
+        ]
+        return fold_splits(paintings, self.groups, folds, fold)
 
 
 def write_index(

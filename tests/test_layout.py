@@ -29,6 +29,7 @@ ROOMS = {
     "launch.console": ("shards.errors", "shards.streams"),
     "artnet.train": ("artnet", "shards"),
     "artnet.report": ("artnet", "shards"),
+    "artnet.outliers": ("artnet", "shards"),
     "artnet.evaluate": ("artnet", "shards"),
     "artnet.compare": ("artnet", "shards"),
     "artnet.training": ("artnet.inference", "artnet.data", "artnet.models", *(CORE := (

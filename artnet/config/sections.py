@@ -69,6 +69,13 @@ class DataConfig(Section):
     sampler: Literal["shuffle", "class_balanced"] = Field(
         "shuffle", description="an epoch has every painting once, or equally many of each class"
     )
+    folds: Int = Field(
+        0, ge=0, le=100, json_schema_extra=added(0),
+        description="cross-validation over all labelled paintings, in so many folds; 0 = the splits of the shards",
+    )  # fmt: skip
+    fold: Int = Field(
+        0, ge=0, lt=100, json_schema_extra=added(0), description="the fold that is tested on, 0 to data.folds - 1"
+    )
     threads: OptionalInt = Field(
         None, ge=1, le=256, description="decoding threads per rank; default: the rank's share of the cores",
         json_schema_extra=NO_EFFECT,
@@ -78,6 +85,16 @@ class DataConfig(Section):
     def _check_sizes(self) -> Self:
         if self.start_size and self.start_size > self.size:
             raise ValueError(f"data.start_size {self.start_size} is more than data.size {self.size}; make it smaller")
+        return self
+
+    @model_validator(mode="after")
+    def _check_fold(self) -> Self:
+        if self.folds == 1:
+            raise ValueError(
+                "data.folds 1 leaves nothing to train on; give 2 or more, or 0 for the splits of the shards"
+            )
+        if self.fold >= max(1, self.folds):
+            raise ValueError(f"data.fold {self.fold} is none of data.folds {self.folds}; they are counted from 0")
         return self
 
 

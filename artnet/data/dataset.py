@@ -29,7 +29,8 @@ class SplitData:
     def __init__(self, config: RunConfig, split: str, index: Index, reader: Reader) -> None:
         """Select a split of the index for a run. Raises `UserError` if a task has no labelled painting there."""
         self.config, self.split, self.index = config, split, index
-        self.rows, self.labels = index.select(split, config.task, config.data.labelled)
+        wanted = config.data
+        self.rows, self.labels = index.select(split, config.task, wanted.labelled, wanted.folds, wanted.fold)
         for column, task in enumerate(config.task):
             if not (self.labels[:, column] >= 0).any():
                 raise UserError(

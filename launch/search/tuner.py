@@ -234,7 +234,9 @@ def noise(metric: str, config: run_config.RunConfig) -> str:
     shards = config.data.shards
     if not metric.endswith("top1") or not shards or is_url(shards) or not Path(shards).is_dir():
         return ""
-    paintings = len(read_index(Path(shards)).select("val", config.task, config.data.labelled)[0])
+    wanted = config.data
+    index = read_index(Path(shards))
+    paintings = len(index.select("val", config.task, wanted.labelled, wanted.folds, wanted.fold)[0])
     points = 100 * 1.96 * math.sqrt(0.5 / max(1, paintings))
     if points < NOISE_POINTS:
         return ""

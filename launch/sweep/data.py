@@ -86,9 +86,11 @@ def _check_batches(runs: Sequence[Run], found: dict[str, Index | None], where: C
             index.check_tasks(config.task)
         except UserError as error:
             raise UserError(f"{where('task')}: {error}") from None
-        key = (config.data.shards, config.task, config.data.labelled)
+        wanted = config.data
+        key = (wanted.shards, config.task, wanted.labelled, wanted.folds, wanted.fold)
         if key not in paintings:
-            paintings[key] = len(index.select("train", config.task, config.data.labelled)[0])
+            rows, _ = index.select("train", config.task, wanted.labelled, wanted.folds, wanted.fold)
+            paintings[key] = len(rows)
         of_runs[config.name] = paintings[key]
         if config.train.batch_size > paintings[key]:
             raise UserError(

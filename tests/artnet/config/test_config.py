@@ -139,6 +139,11 @@ def test_a_runs_file_may_have_dotted_and_nested_keys(tmp_path: Path) -> None:
         ("task: style\ninit_from: {sweep: runs/x}", ":2: init_from: a path is wanted; {sweep: ..., when: ...} is for"),
         ("name: x\nfixed: {task: style}", ":1: this is a grid, with `name`; give it to launch/local.py --grid"),
         ("seed: 1", ":1: task is missing; give it a value"),
+        (
+            "task: style\ndata: {folds: 5, fold: 5}",
+            ":1: data: data.fold 5 is none of data.folds 5; they are counted from 0",
+        ),
+        ("task: style\ndata.folds: 1", ":1: data: data.folds 1 leaves nothing to train on"),
     ],
 )
 def test_a_wrong_runs_file_is_refused_with_its_line(tmp_path: Path, text: str, said: str) -> None:
