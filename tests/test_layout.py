@@ -30,11 +30,12 @@ ROOMS = {
     "artnet.train": ("artnet", "shards"),
     "artnet.report": ("artnet", "shards"),
     "artnet.evaluate": ("artnet", "shards"),
+    "artnet.predict": ("artnet", "shards"),
     "artnet.training": ("artnet.inference", "artnet.data", "artnet.models", *(CORE := (
         "artnet.checkpoint", "artnet.config", "artnet.distributed", "artnet.errors", "artnet.formats",
         "artnet.heartbeat", "artnet.predictions", "artnet.provenance", "artnet.rundir", "artnet.sources", "artnet.stop",
     )), "shards"),
-    "artnet.inference": ("artnet.data", "artnet.models", *CORE, "shards"),
+    "artnet.inference": ("artnet.analysis.table", "artnet.data", "artnet.models", *CORE, "shards"),
     "artnet.analysis": (
         "artnet.config", "artnet.formats", "artnet.predictions", "artnet.provenance", "artnet.rundir",
         "artnet.search_log", "artnet.sources", "shards",
