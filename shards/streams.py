@@ -99,3 +99,11 @@ codecs.register_error("artnet.ascii", _in_ascii)
 def harmless(text: str) -> str:
     """Text from files of others, without the characters by which it could steer a terminal: each is a `?`."""
     return _CONTROL.sub("?", text)
+
+
+def cell(value: object) -> object:
+    """A value for a spreadsheet program, which would compute a text that begins like a formula, also after a CR."""
+    if not isinstance(value, str):
+        return value
+    text = harmless(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text

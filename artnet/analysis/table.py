@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shards.streams import harmless
+from shards.streams import cell
 
 from ..rundir import Scores
 from . import wording
@@ -80,14 +80,6 @@ def results_csv(sweep: Sweep) -> str:
         lines = (known | {"task": task} | scores_of(run, task) for task in run.tasks or ("",))
         writer.writerows({name: cell(value) for name, value in line.items()} for line in lines)
     return file.getvalue()
-
-
-def cell(value: object) -> object:
-    """A value for a spreadsheet program, which would compute a text that begins like a formula, also after a CR."""
-    if not isinstance(value, str):
-        return value
-    text = harmless(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
 
 
 def scores_of(run: Run, task: str) -> dict[str, float]:

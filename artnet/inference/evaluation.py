@@ -1,6 +1,7 @@
 """Evaluate a complete run on val and test again: on its own shards, or on others with the same classes."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -12,9 +13,11 @@ from shards.tasks import UNLABELLED
 from ..config import Task
 from ..data.dataset import SplitData, all_splits
 from ..distributed.ranks import Ranks
+from ..errors import SavingError
+from ..formats import NewerFormatError
 from ..predictions import RunPredictions
 from .predict import Predictions, log_priors, predict
-from .record import as_stored
+from .record import as_stored, write_predictions
 from .trained import TrainedRun
 
 Found = Mapping[str, Mapping[Task, Predictions]]  # by split and task
@@ -41,6 +44,32 @@ def evaluate(trained: TrainedRun, index: Index, ranks: Ranks) -> tuple[Found, Ru
         return found, None
     epoch = trained.result.best_epoch
     return found, as_stored(config, index, data, found, priors, epoch, ranks.device)
+
+
+def stored_or_made(trained: TrainedRun, ranks: Ranks) -> RunPredictions:
+    """The run's stored predictions. A run of an earlier version has none: they are made on its own shards.
+
+    They are then stored too, unless the run's folder cannot be written. Raises `UserError` if there are neither.
+    """
+    try:
+        return trained.predictions
+    except NewerFormatError:
+        raise
+    except UserError as lost:
+        try:
+            index = trained.own_index()
+        except UserError as error:
+            said = str(lost).partition("; ")[0]
+            raise UserError(
+                f"{said}, and it cannot be made without the run's shards ({str(error).partition('; ')[0]}); run "
+                f"`python -m artnet.evaluate {trained.run.path} --shards SHARDS` with those that it was trained on"
+            ) from None
+    _, made = evaluate(trained, index, ranks)
+    assert made  # noqa: S101 - these are its own shards
+    if ranks.is_first:
+        with suppress(SavingError):
+            write_predictions(trained.run, made)
+    return made
 
 
 def _predict(

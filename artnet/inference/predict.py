@@ -18,7 +18,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from shards.tasks import UNLABELLED
 
-from ..config import Task
+from ..config import RunConfig, Task
 from ..data.dataset import SplitData
 from ..data.loader import load
 from ..data.sampler import eval_batches
@@ -88,10 +88,7 @@ def predict(
 ) -> dict[Task, Predictions]:
     """Predict a split: each painting is evaluated once, on one of the ranks, and every rank gets all predictions.
 
-    Must be called on all ranks. `network` is a `PixelNetwork`, without DDP. With `eval.flip` logits are the mean over a
-    painting and its mirror image. `eval.logit_adjustment` tau subtracts tau times `log_priors`, the log of the class
-    shares in training, (classes,), from each task's logits (Menon et al., "Long-tail learning via logit adjustment",
-    ICLR 2021). Logits are rounded to float16, so that whoever reads them from a file finds the same scores.
+    Must be called on all ranks. `network` is a `PixelNetwork`, without DDP, and `log_priors` are those of `adjusted`.
 
     Raises `StoppedOnRequest` on all ranks if `stop` is requested on any of them.
     """
@@ -105,10 +102,7 @@ def predict(
     labels = [torch.empty(0, len(widths), dtype=torch.int64, device=ranks.device)]
     plan = data.plan(0)
     for batch in on_device(load(data, plan, batches, threads, ranks.pinned_bytes), ranks.device):
-        logits = _logits(network, batch.images, config.train.precision)
-        if config.eval.flip:
-            logits = (logits + _logits(network, batch.images.flip(2), config.train.precision)) / 2
-        found.append(logits)
+        found.append(evaluation_logits(network, batch.images, config))
         labels.append(batch.labels)
         if stop:
             break
@@ -123,8 +117,9 @@ def predict(
         zip(config.task, _gathered(torch.cat(found), ranks)[order].split(widths, 1), strict=True)
     ):
         known = all_labels[:, column] != UNLABELLED
-        adjusted = logits - config.eval.logit_adjustment * log_priors[task].to(ranks.device)
-        answers[task] = Predictions(adjusted[known].half().float(), all_labels[known, column], samples[known])
+        answers[task] = Predictions(
+            adjusted(logits[known], config, log_priors[task]), all_labels[known, column], samples[known]
+        )
     return answers
 
 
@@ -140,6 +135,26 @@ def log_priors(labels: np.ndarray, classes: Mapping[str, int]) -> dict[str, torc
         counts = np.maximum(np.bincount(known, minlength=n), 1)
         priors[task] = torch.from_numpy(np.log(counts / counts.sum())).float()
     return priors
+
+
+def evaluation_logits(network: nn.Module, pixels: torch.Tensor, config: RunConfig) -> torch.Tensor:
+    """The concatenated logits of all heads, float32 (n, classes of all tasks), for evaluation crops.
+
+    With `eval.flip` they are the mean over a painting and its mirror image.
+    """
+    logits = _logits(network, pixels, config.train.precision)
+    if not config.eval.flip:
+        return logits
+    return (logits + _logits(network, pixels.flip(2), config.train.precision)) / 2
+
+
+def adjusted(logits: torch.Tensor, config: RunConfig, log_prior: torch.Tensor) -> torch.Tensor:
+    """A task's final logits, float32 (n, classes), rounded to float16: those read from a file give the same scores.
+
+    `eval.logit_adjustment` tau subtracts tau times `log_prior`, the log of the class shares in training, (classes,)
+    (Menon et al., "Long-tail learning via logit adjustment", ICLR 2021).
+    """
+    return (logits - config.eval.logit_adjustment * log_prior.to(logits.device)).half().float()
 
 
 def _logits(network: nn.Module, pixels: torch.Tensor, precision: str) -> torch.Tensor:

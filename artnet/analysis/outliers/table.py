@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..table import cell
+from shards.streams import cell
+
 from .ranking import Ranking
 
 NEAREST = 3  # nearest paintings of the own and of the rival class that are named

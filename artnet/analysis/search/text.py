@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from shards.streams import cell
+
 from ..results import Run
-from ..table import MADE, SCORES, cell, escaped, pipes, scores_of
+from ..table import MADE, SCORES, escaped, pipes, scores_of
 from .sections import Section
 from .trials import Search, Trial
 
