@@ -174,9 +174,9 @@ def test_csv_traces_every_score_to_its_run(tmp_path: Path) -> None:
     row = {
         "run": runs[0].name, "state": "complete", "reason": "", "seed": "0", "task": "style",
         "test_top1": "0.5", "test_top5": "0.9", "test_macro_f1": "0.5", "test_nll": "1.5", "test_ece": "0.1",
-        "test_n": "1000",
+        "test_n": "1000", "test_correct": "",
         "val_top1": "0.7", "val_top5": "0.9", "val_macro_f1": "0.5", "val_nll": "1.5", "val_ece": "0.1",
-        "val_n": "1000",
+        "val_n": "1000", "val_correct": "",
         "best_epoch": "7", "parameters": "25000000", "seconds": "120.0",
     }  # fmt: skip
     assert rows_of(tmp_path) == [{**row, "task": "artist"}, row]

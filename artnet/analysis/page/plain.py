@@ -5,18 +5,18 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from . import figures, wording
-from .origin import origin
-from .results import Sweep
-from .search.figures import search_figures
-from .search.sections import Section, states
-from .search.trials import Search
-from .summary import Summary, value
+from .. import figures, wording
+from ..origin import origin
+from ..results import Sweep
+from ..search.figures import search_figures
+from ..search.sections import Section, states
+from ..search.trials import Search
+from ..summary import Summary, value
 
 
 def page(sweep: Sweep, summary: Summary) -> str:
     """Render the page as HTML. Links to runs are relative to the sweep's folder."""
-    return _template("page.html").render(
+    return _template("plain.html").render(
         sweep=sweep,
         summary=summary,
         words=wording,
