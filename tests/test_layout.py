@@ -30,6 +30,7 @@ ROOMS = {
     "artnet.train": ("artnet", "shards"),
     "artnet.report": ("artnet", "shards"),
     "artnet.evaluate": ("artnet", "shards"),
+    "artnet.compare": ("artnet", "shards"),
     "artnet.training": ("artnet.inference", "artnet.data", "artnet.models", *(CORE := (
         "artnet.checkpoint", "artnet.config", "artnet.distributed", "artnet.errors", "artnet.formats",
         "artnet.heartbeat", "artnet.predictions", "artnet.provenance", "artnet.rundir", "artnet.sources", "artnet.stop",

@@ -1,0 +1,1 @@
+"""Differences between models in test top-1, tested as differences, with the family of comparisons corrected for."""
