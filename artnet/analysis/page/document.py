@@ -12,12 +12,15 @@ from ..origin import origin
 from ..results import Run, Sweep
 from ..summary import Summary, summarise
 from ..wording import states
+from .answer import answer
 from .calibration import calibration
 from .classes import classes
 from .cost import cost
 from .curves import curves
+from .differences import TaskModels, differences
 from .digits import rounded
-from .predicted import Predictions, read_predictions
+from .factors import factors
+from .predicted import Predictions, Tested, read_predictions
 from .resources import Resources, resources
 from .runs import reasons, run_row
 
@@ -32,6 +35,7 @@ def page_data(sweep: Sweep) -> dict[str, Any]:
     predicted = read_predictions(sweep.runs)
     model_of = {run.name: model for model, group in enumerate(summary.groups) for run in group.runs}
     base = _base(summary.groups[baseline].runs)
+    models = {task: TaskModels(task, summary.groups, _of_task(predicted, task)) for task in summary.tasks}
     return {
         "kind": "grid",
         "name": sweep.manifest.name,
@@ -40,6 +44,9 @@ def page_data(sweep: Sweep) -> dict[str, Any]:
         "baseline": baseline,
         "models": [{"label": group.label, "values": _values(group.runs[0])} for group in summary.groups],
         "facts": _facts(sweep, used),
+        "answer": answer(summary, models, baseline),
+        "differences": {task: differences(models[task], baseline) for task in summary.tasks},
+        "factors": [one for task in summary.tasks for one in factors(task, summary.groups, baseline)],
         **_by_class(summary, predicted),
         "missing": predicted.notes,
         "cost": cost(summary.groups, used),
@@ -87,6 +94,10 @@ def _facts(sweep: Sweep, used: Mapping[str, Resources]) -> list[str]:
     found += [f"{rounded(total)} hours of {device}" for device, total in hours.items()]
     data = dict.fromkeys(run.result.data[:16] for run in sweep.runs if run.result)
     return found + ([f"data {' and '.join(data)}"] if data else [])
+
+
+def _of_task(predicted: Predictions, task: str) -> dict[str, Tested]:
+    return {name: tasks[task] for name, tasks in predicted.of.items() if task in tasks}
 
 
 def _by_class(summary: Summary, predicted: Predictions) -> dict[str, Any]:
