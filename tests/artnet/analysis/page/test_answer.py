@@ -95,6 +95,15 @@ def test_factors_are_means_over_models_that_differ_in_one_key(ablation):
     assert data["factors"][0]["of"] == "model.attention=none; model.attention=se"
 
 
+def test_the_grid_names_the_baseline(tmp_path):
+    make(tmp_path, models(*SIX[:3]), baseline={"model.attention": "eca"})
+    data = page_data(read_sweep(tmp_path))
+    assert data["baseline"] == 2
+    assert [one["model"] for one in data["differences"]["style"]] == [0, 1]
+    assert [row[2] for row in data["answer"]["table"]["rows"]][2] == "baseline"
+    assert data["runs"][8]["differs"] == {"seed": 2}
+
+
 def test_single_seeds_are_compared_over_paintings_and_two_seeds_are_too_few_for_trainings(tmp_path):
     one = tmp_path / "one"
     runs = make(one, models(("none", "none", 1), ("none", "se", 2)), seeds=1)
