@@ -20,7 +20,7 @@ def classes(models: Sequence[Sequence[Tested]]) -> dict[str, Any] | None:
     first = next((run for runs in models for run in runs), None)
     if first is None:
         return None
-    alike = [[run for run in runs if _is_like(run, first)] for runs in models]
+    alike = [[run for run in runs if run.is_like(first)] for runs in models]
     return {
         "names": list(first.classes),
         "support": first.support.tolist(),
@@ -28,11 +28,6 @@ def classes(models: Sequence[Sequence[Tested]]) -> dict[str, Any] | None:
         "confusion": [_confusion(runs) for runs in alike],
         "commonest": [_commonest(runs) for runs in alike],
     }
-
-
-def _is_like(run: Tested, first: Tested) -> bool:
-    same_classes = list(run.classes) == list(first.classes)
-    return same_classes and np.array_equal(run.keys, first.keys) and np.array_equal(run.labels, first.labels)
 
 
 def _recall(runs: Sequence[Tested]) -> list[list[Any] | None] | None:

@@ -10,51 +10,72 @@ from ... import provenance
 from ...config import MAX_BYTES
 from ..origin import origin
 from ..results import Run, Sweep
+from ..search.importance import importance
+from ..search.trials import read_search
 from ..summary import Summary, summarise
 from ..wording import states
+from .answer import answer
 from .calibration import calibration
 from .classes import classes
 from .cost import cost
 from .curves import curves
+from .differences import TaskModels, differences
 from .digits import rounded
-from .predicted import Predictions, read_predictions
+from .factors import factors
+from .predicted import Predictions, Tested, read_predictions
 from .resources import Resources, resources
 from .runs import reasons, run_row
+from .search import search_data
 
 
 def page_data(sweep: Sweep) -> dict[str, Any]:
-    """All numbers of the page. Shares are in per cent, with four significant digits; what is unknown is None."""
-    summary = summarise(sweep)
-    baseline = 0
+    """All numbers of the page. Shares are in per cent, with four significant digits; what is unknown is None.
+
+    A search has no figures on test, but for the configurations that were confirmed.
+    """
+    summary, search = summarise(sweep), read_search(sweep)
     records = {run.name: run.directory.run() for run in sweep.runs}
     epochs = {run.name: run.directory.epochs() for run in sweep.runs}
     used = {run.name: resources(run, records[run.name], epochs[run.name]) for run in sweep.runs}
-    predicted = read_predictions(sweep.runs)
     model_of = {run.name: model for model, group in enumerate(summary.groups) for run in group.runs}
-    base = _base(summary.groups[baseline].runs)
+    tested = {run.name for run in sweep.runs} if search is None else {one.run.name for one in search.confirming}
+    base = _base(summary.groups[summary.baseline].runs)
+    compared = base.config if base else {}
     return {
-        "kind": "grid",
+        "kind": "search" if search else "grid",
         "name": sweep.manifest.name,
         "made": provenance.now(),
         "tasks": summary.tasks,
-        "baseline": baseline,
+        "baseline": summary.baseline,
         "models": [{"label": group.label, "values": _values(group.runs[0])} for group in summary.groups],
         "facts": _facts(sweep, used),
-        **_by_class(summary, predicted),
-        "missing": predicted.notes,
-        "cost": cost(summary.groups, used),
+        **({"search": search_data(search, importance(search))} if search else _on_test(summary, sweep, used)),
         "curves": [
             {"run": number, "model": model_of[run.name], **curve}
             for number, run in enumerate(sweep.runs)
             for curve in curves(epochs[run.name], run.tasks)
         ],
         "runs": [
-            run_row(run, model_of[run.name], base.config if base else {}, records[run.name], used[run.name], "./")
+            run_row(run, model_of[run.name], compared, records[run.name], used[run.name], run.name in tested)
             for run in sweep.runs
         ],
         "config": {"base": _text(base), "run": base.name if base else ""},
         "reasons": reasons(sweep.runs),
         "about": [[name, lines] for name, lines in origin(sweep)],
+    }
+
+
+def _on_test(summary: Summary, sweep: Sweep, used: Mapping[str, Resources]) -> dict[str, Any]:
+    """The sections of a grid that compare models on test."""
+    predicted = read_predictions(sweep.runs)
+    models = {task: TaskModels(task, summary.groups, _of_task(predicted, task)) for task in summary.tasks}
+    return {
+        "answer": answer(summary, models, summary.baseline),
+        "differences": {task: differences(models[task], summary.baseline) for task in summary.tasks},
+        "factors": [one for task in summary.tasks for one in factors(task, summary.groups, summary.baseline)],
+        "cost": cost(summary.groups, used),
+        **_by_class(summary, predicted),
+        "missing": predicted.notes,
     }
 
 
@@ -87,6 +108,10 @@ def _facts(sweep: Sweep, used: Mapping[str, Resources]) -> list[str]:
     found += [f"{rounded(total)} hours of {device}" for device, total in hours.items()]
     data = dict.fromkeys(run.result.data[:16] for run in sweep.runs if run.result)
     return found + ([f"data {' and '.join(data)}"] if data else [])
+
+
+def _of_task(predicted: Predictions, task: str) -> dict[str, Tested]:
+    return {name: tasks[task] for name, tasks in predicted.of.items() if task in tasks}
 
 
 def _by_class(summary: Summary, predicted: Predictions) -> dict[str, Any]:

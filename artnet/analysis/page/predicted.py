@@ -16,17 +16,24 @@ from ..results import Run
 class Tested:
     """A run's predictions for the n test paintings of a task, sorted by key.
 
-    `keys` str (n,); `labels`, `answers` int64 (n,): class indices; `confidence`, `calibrated` float64 (n,): the largest
-    probability, before and after the logits are divided by `temperature`. `classes` are the names.
+    `keys` str (n,); `groups` int64 (n,): near-duplicates; `labels`, `answers` int64 (n,): class indices; `confidence`,
+    `calibrated` float64 (n,): the largest probability, before and after the logits are divided by `temperature`.
+    `classes` are the names.
     """
 
     classes: Sequence[str]
     keys: np.ndarray
+    groups: np.ndarray
     labels: np.ndarray
     answers: np.ndarray
     confidence: np.ndarray
     calibrated: np.ndarray
     temperature: float
+
+    def is_like(self, other: "Tested") -> bool:
+        """Whether both are of the same classes, paintings and labels."""
+        same_classes = list(self.classes) == list(other.classes)
+        return same_classes and np.array_equal(self.keys, other.keys) and np.array_equal(self.labels, other.labels)
 
     @property
     def support(self) -> np.ndarray:
@@ -80,9 +87,10 @@ def _tested(run: RunPredictions) -> dict[str, Tested]:
 
 def _task(one: Predicted, classes: Sequence[str], temperature: float) -> Tested:
     order = np.argsort(one.keys)
+    keys, groups, labels = one.keys[order], one.groups[order], one.labels[order]
     confidence, calibrated = (one.probabilities(by).max(1)[order] for by in (1.0, temperature))
     answers = one.logits.argmax(1)[order]
-    return Tested(classes, one.keys[order], one.labels[order], answers, confidence, calibrated, temperature)
+    return Tested(classes, keys, groups, labels, answers, confidence, calibrated, temperature)
 
 
 def _missing(runs: Sequence[Run]) -> list[str]:

@@ -20,9 +20,12 @@ LINES, BYTES = 12, 4000  # of the end of a run's log
 
 
 def run_row(
-    run: Run, model: int, base: Mapping[str, Any], record: Mapping[str, Any], used: Resources, folder: str
+    run: Run, model: int, base: Mapping[str, Any], record: Mapping[str, Any], used: Resources, has_test: bool
 ) -> dict[str, Any]:
-    """A run as the page lists it. `base` is the configuration that it is compared with, flat."""
+    """A run as the page lists it. `base` is the configuration that it is compared with, flat.
+
+    Its score on test is shown only if it `has_test`: what is still to be chosen has none.
+    """
     git = record.get("git")
     memory = rounded(used.memory_gib)
     return {
@@ -33,7 +36,8 @@ def run_row(
         "state": state(run),
         "reason": run.reason,
         "scores": {
-            task: {"val": percent(one.val.top1), "test": percent(one.test.top1)} for task, one in run.scores.items()
+            task: {"val": percent(one.val.top1), "test": percent(one.test.top1) if has_test else None}
+            for task, one in run.scores.items()
         },
         "hours": rounded(used.hours),
         "device": used.device if used.count in (None, 1) or not used.device else f"{used.count} x {used.device}",
@@ -43,7 +47,7 @@ def run_row(
         "git": _commit(git) if isinstance(git, Mapping) else "",
         "host": used.host,
         "memory": "" if memory is None else f"{memory:g} GiB",
-        "folder": f"{folder}{quote(run.name)}/" if run.has_folder else "",
+        "folder": f"./{quote(run.name)}/" if run.has_folder else "",
     }
 
 
