@@ -45,18 +45,17 @@ def _grid_report(sweep: Sweep, console: Console) -> tuple[str, str, str]:
 
     summary = summarise(sweep)
     print_summary(sweep, summary, console)
-    return results_csv(sweep), markdown(sweep, summary), page(sweep, summary)
+    return results_csv(sweep), markdown(sweep, summary), page(sweep)
 
 
 def _search_report(search: Search, console: Console) -> tuple[str, str, str]:
     """The same of a search."""
-    from .analysis.page import search_page
+    from .analysis.page import page
     from .analysis.search import text
 
-    shares = importance(search)
-    parts = sections(search, shares)
+    parts = sections(search, importance(search))
     text.print_search(search, parts, console)
-    return text.results_csv(search), text.markdown(search, parts), search_page(search, parts, shares)
+    return text.results_csv(search), text.markdown(search, parts), page(search.sweep)
 
 
 @command

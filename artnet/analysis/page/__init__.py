@@ -1,5 +1,12 @@
 """The report page of a sweep: its data, and the HTML that shows them."""
 
-from .plain import page, search_page
+from ..results import Sweep
+from .document import page_data
+from .forest import slots
+from .html import html
 
-__all__ = ["page", "search_page"]
+
+def page(sweep: Sweep) -> str:
+    """Render the page of a sweep. Links to runs are relative to the sweep's folder."""
+    data = page_data(sweep)
+    return html(data, {} if data["kind"] == "search" else slots(data))

@@ -60,11 +60,10 @@ def table(summary: Summary, models: Mapping[str, TaskModels], baseline: int) -> 
     rows = [[group.label] for group in summary.groups]
     bold = [[False] for _ in summary.groups]
     last = ["majority class"]
-    name = summary.groups[baseline].label
     for task in summary.tasks:
         has_published = summary.has_published[task]
-        header += [f"{task}, %", f"{task} - {name}, points", f"{task}, seeds"]
-        header += [f"{task}, published %"] if has_published else []
+        header += ["test top-1, %", "above the baseline, points", "seeds"]
+        header += ["published, %"] if has_published else []
         found = models[task].against(baseline)
         for model, group in enumerate(summary.groups):
             cell = group.cells.get(task)

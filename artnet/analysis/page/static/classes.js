@@ -10,6 +10,7 @@ page.section("classes", (root) => {
   const update = () => place.replaceChildren(page.el("div", { class: "pair" }, page.recall(state), page.confusion(state)), page.commonest(state));
   const number = (value) => (value === "" ? null : Number(value));
   root.append(
+    ...(page.data.missing ?? []).map((text) => page.el("p", { class: "note" }, text)),
     page.controls.bar(
       known.length > 1 ? page.controls.choices("classes-task", "Task", known.map((task) => [task, page.title(task)]), state.task, (task) => ((state.task = task), update())) : null,
       page.controls.model("classes-model", "Model", state.model, (model) => ((state.model = Number(model)), update())),

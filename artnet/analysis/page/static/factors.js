@@ -3,12 +3,12 @@
 
 page.section("factors", (root) => {
   const { factors, tasks } = page.data;
-  const groups = d3.group(factors, (one) => [one.kind, one.key, one.of ?? ""].join("\n"));
+  const groups = d3.group(factors, (one) => `${one.kind}\n${one.key}`);
   const rows = [];
   const at = new Map();
   for (const [name, members] of groups) {
-    const { kind, key, of } = members[0];
-    rows.push({ heading: page.factorTitle(kind, key, of) });
+    const { kind, key } = members[0];
+    rows.push({ heading: page.factorTitle(kind, key) });
     const levels = new Map();
     for (const factor of members)
       for (const effect of factor.effects) {
@@ -32,8 +32,7 @@ page.section("factors", (root) => {
   );
 });
 
-page.factorTitle = (kind, key, of) => {
-  const name = key.split(".").pop().replaceAll("_", " ");
-  if (kind === "interaction") return `${name} × ${of}`;
+page.factorTitle = (kind, key) => {
+  const name = key.split(" x ").map((one) => one.split(".").pop().replaceAll("_", " ")).join(" × ");
   return kind === "matched pairs" ? `${name} (pairs)` : name;
 };

@@ -7,15 +7,16 @@ page.forest = ({ tasks, rows, at, label, caption, unit = "points" }) => {
   const ends = found.flatMap((one) => [one.mean, one.low, one.high, one.published, ...(one.seeds ?? [])]).filter((x) => x !== null && x !== undefined);
   const [low, high] = d3.extent([0, ...ends]);
   const domain = [low - (high - low) * 0.04, high + (high - low) * 0.04];
-  const height = rows.length * 23 + 74;
   const labels = rows.map((row) => row.label ?? "");
 
-  const panel = (task, width, marginLeft) => {
+  const panel = (task, width, marginLeft, above) => {
+    const height = rows.length * (above ? 38 : 23) + 74;
     const dots = rows.map((row, y) => ({ y, row, ...(row.heading ? null : at(task, row)) })).filter((dot) => dot.mean !== undefined && dot.mean !== null);
     const seeds = dots.flatMap((dot) => (dot.seeds ?? []).map((x) => ({ x, y: dot.y })));
     const published = dots.filter((dot) => dot.published !== null && dot.published !== undefined);
     const colour = (dot) => (dot.low > 0 ? "var(--accent)" : dot.high < 0 ? "var(--worse)" : "var(--quiet)");
-    const text = { textAnchor: "start", frameAnchor: "left", dx: -marginLeft, lineWidth: (marginLeft - 12) / 12, textOverflow: "ellipsis" };
+    const room = above ? width - 60 : marginLeft - 12;
+    const text = { textAnchor: "start", frameAnchor: "left", dx: -marginLeft, dy: above ? -16 : 0, lineWidth: room / 12, textOverflow: "ellipsis" };
     return page.plot({
       width, height, marginLeft, marginTop: 30, marginRight: 56, // the figures stand at the right
       x: { domain, label: null },
@@ -25,7 +26,7 @@ page.forest = ({ tasks, rows, at, label, caption, unit = "points" }) => {
         Plot.ruleX([0], { stroke: "var(--ink)", strokeWidth: 1.25 }),
         Plot.axisX({ ticks: Math.max(2, Math.floor((width - marginLeft) / 70)), tickFormat: page.short, tickSize: 0, label: `${unit} against the baseline`, labelAnchor: "center", labelOffset: 36, labelArrow: "none" }),
         Plot.text([page.title(task)], { frameAnchor: "top-left", dy: -24, textAnchor: "start", fontWeight: 600, fontSize: 13 }),
-        ...(marginLeft > 20
+        ...(above || marginLeft > 20
           ? [
               Plot.text(rows.map((row, y) => [row.label, y]).filter(([of]) => of), { text: "0", y: "1", title: "0", ...text }),
               Plot.text(rows.map((row, y) => [row.heading, y]).filter(([of]) => of), { text: "0", y: "1", fontWeight: 600, ...text }),
@@ -43,8 +44,8 @@ page.forest = ({ tasks, rows, at, label, caption, unit = "points" }) => {
 
   const draw = (width) => {
     const one = width < 720;
-    const margin = page.room(labels, one ? width * 0.38 : Math.min(260, width * 0.24));
-    if (one) return page.el("div", {}, tasks.map((task) => panel(task, width, margin)));
+    if (one) return page.el("div", {}, tasks.map((task) => panel(task, width, 8, true)));
+    const margin = page.room(labels, Math.min(260, width * 0.24));
     const each = (width - margin - 16 * (tasks.length - 1)) / tasks.length;
     return page.el("div", { class: "row" }, tasks.map((task, i) => panel(task, i ? each : each + margin, i ? 8 : margin + 8)));
   };

@@ -13,7 +13,7 @@ page.section("search", (root) => {
   }
   const shape = (trial) => (trial.state === "complete" ? "complete" : "stopped");
   const run = (trial) => page.data.runs[trial.run];
-  const unit = page.metricUnit(search.metric);
+  const unit = search.unit ? `${search.metric}, ${search.unit}` : search.metric;
   const columns = [
     { title: "rank", value: (trial) => ranked.indexOf(trial), text: (trial) => String(ranked.indexOf(trial) + 1) },
     { title: "run", words: true, value: (trial) => run(trial)?.name, node: (trial) => (run(trial) ? page.el("a", { href: `#run=${encodeURIComponent(run(trial).name)}` }, page.cut(run(trial).name, 60)) : page.el("span", {}, String(trial.n))) },
