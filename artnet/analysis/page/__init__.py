@@ -6,7 +6,7 @@ from .forest import slots
 from .html import html
 
 
-def page(sweep: Sweep) -> str:
-    """Render the page of a sweep. Links to runs are relative to the sweep's folder."""
+def page(sweep: Sweep, served: bool = False) -> str:
+    """Render the page of a sweep. Links to runs are relative to the sweep's folder; a `served` page asks for newer."""
     data = page_data(sweep)
-    return html(data, {} if data["kind"] == "search" else slots(data))
+    return html(data, {} if data["kind"] == "search" else slots(data), served)
