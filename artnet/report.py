@@ -5,13 +5,14 @@ Leaves `results.csv`, `results.md` and `report.html` in SWEEP, the folder `runs/
 """
 
 import argparse
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from shards.errors import command
+from shards.errors import UserError, command
 from shards.files import atomic_write
 
 from .analysis.results import Sweep, read_sweep
@@ -22,6 +23,7 @@ from .analysis.summary import summarise
 from .analysis.table import markdown, print_summary, results_csv
 
 PAGE_NAME = "report.html"
+SERVE = "show the page on this machine, at PORT or any free one, and keep it up to date while the sweep runs"
 
 
 def write(folder: Path, console: Console | None = None) -> None:
@@ -45,18 +47,17 @@ def _grid_report(sweep: Sweep, console: Console) -> tuple[str, str, str]:
 
     summary = summarise(sweep)
     print_summary(sweep, summary, console)
-    return results_csv(sweep), markdown(sweep, summary), page(sweep, summary)
+    return results_csv(sweep), markdown(sweep, summary), page(sweep)
 
 
 def _search_report(search: Search, console: Console) -> tuple[str, str, str]:
     """The same of a search."""
-    from .analysis.page import search_page
+    from .analysis.page import page
     from .analysis.search import text
 
-    shares = importance(search)
-    parts = sections(search, shares)
+    parts = sections(search, importance(search))
     text.print_search(search, parts, console)
-    return text.results_csv(search), text.markdown(search, parts), search_page(search, parts, shares)
+    return text.results_csv(search), text.markdown(search, parts), page(search.sweep)
 
 
 @command
@@ -64,8 +65,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m artnet.report", description=(__doc__ or "").split(": ", 1)[1])
     parser.add_argument("sweep", type=Path, metavar="SWEEP", help="folder of the sweep, runs/NAME")
-    write(parser.parse_args(argv).sweep)
+    parser.add_argument("--serve", type=int, nargs="?", const=0, metavar="PORT", help=SERVE)
+    options = parser.parse_args(argv)
+    write(options.sweep)
+    if options.serve is not None:
+        serve(options.sweep, options.serve)
     return 0
+
+
+def serve(folder: Path, port: int) -> None:
+    """Serve the page of a sweep on this machine until interrupted; port 0 is any free one.
+
+    Raises `UserError` if the port is taken.
+    """
+    from .analysis.page import page
+    from .analysis.page.serve import Server
+
+    try:
+        server = Server(folder, lambda: page(read_sweep(folder), served=True), port)
+    except (OSError, OverflowError) as error:
+        raise UserError(f"port {port} cannot be used ({error}); give another one to --serve, or none") from None
+    print(f"the page, kept up to date: {server.address} (Ctrl-C ends it)", flush=True)
+    with contextlib.suppress(KeyboardInterrupt), server:
+        server.serve_forever()
 
 
 if __name__ == "__main__":

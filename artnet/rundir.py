@@ -46,6 +46,8 @@ MAX_LINE = 100_000  # bytes of a line of metrics
 # A line of `config.yaml` as it is written, without aliases; to read each file of hundreds of runs would take seconds.
 _PLAIN = re.compile(rb" *(- )?[\w./-]+(:( +[^\s&*!\[{|>].*)?)?")
 
+_CLOSES = re.compile(rb'"kind"\s*:\s*"epoch"')  # a line that closes an epoch; those of steps are many more
+
 EXIT_STOPPED = 75  # how training ends when it was asked to stop: EX_TEMPFAIL of sysexits.h, run me again
 
 
@@ -227,15 +229,15 @@ class RunDir:
         """The lines of `metrics.jsonl`, in order, without broken ones, such as a line cut short by a crash."""
         return list(self._metrics())
 
-    def _metrics(self) -> Iterator[dict[str, Any]]:
+    def _metrics(self, having: re.Pattern[bytes] = re.compile(b"")) -> Iterator[dict[str, Any]]:
         with contextlib.suppress(OSError), open_regular(self.metrics_file) as file:
             while file.tell() < MAX_METRICS and (line := file.readline(MAX_LINE)):
-                if (value := parse_object(line)) is not None:
+                if having.search(line) and (value := parse_object(line)) is not None:
                     yield value
 
     def epochs(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl` that close an epoch, in order, as `numbers` of them."""
-        closed = (numbers(line) for line in self._metrics() if line.get("kind") == "epoch")
+        closed = (numbers(line) for line in self._metrics(_CLOSES) if line.get("kind") == "epoch")
         return list(islice((line for line in closed if "epoch" in line), MAX_EPOCHS))
 
     @contextlib.contextmanager

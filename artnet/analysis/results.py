@@ -32,7 +32,7 @@ class Reference(BaseModel):
 
     def matches(self, config: Mapping[str, Any]) -> bool:
         """Whether a flat configuration has every value of `when`."""
-        return all(key in config and canonical(key, value) == config[key] for key, value in self.when.items())
+        return matches(config, self.when)
 
 
 class PlannedRun(BaseModel):
@@ -67,6 +67,7 @@ class Manifest(BaseModel):
     arithmetic: str = ""
     metric: Metric = Metric()
     reference: list[Reference] = []
+    baseline: dict[str, Any] = {}
     runs: list[PlannedRun] = Field(min_length=1)
 
 
@@ -129,6 +130,11 @@ def read_sweep(folder: Path) -> Sweep:
         result = directory.result(planned.signature)
         runs.append(Run(directory, values, known, _tasks(known, result), *_state(directory, result), result))
     return Sweep(folder, manifest, runs)
+
+
+def matches(config: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    """Whether a flat configuration has all of these values."""
+    return all(key in config and canonical(key, value) == config[key] for key, value in values.items())
 
 
 def canonical(key: str, value: Any) -> Any:

@@ -11,7 +11,7 @@ from shards.tasks import in_order
 
 from ..config.attentions import ATTENTIONS
 from ..rundir import TaskResult
-from .results import Manifest, Run, Sweep, printable
+from .results import Manifest, Run, Sweep, matches, printable
 from .statistics import Estimate, estimate
 
 _MODEL = ("model.backbone", "model.recurrence", "model.attention")
@@ -59,10 +59,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Summary:
-    """The table: a row per group, in the order of the manifest, and columns per task."""
+    """The table: a row per group, in the order of the manifest, and columns per task.
+
+    `baseline` is the position of the group that others are compared with: the one that the grid names, or the first.
+    """
 
     tasks: list[str]
     groups: list[Group]
+    baseline: int = 0
 
     @property
     def has_published(self) -> dict[str, bool]:
@@ -90,7 +94,10 @@ def summarise(sweep: Sweep) -> Summary:
         grouped[json.dumps([_group_values(run), _heads(run)], sort_keys=True)].append(run)
     heads_differ = len({_heads(run) for run in sweep.runs}) > 1
     groups = [Group(_label(runs[0], heads_differ), runs, _cells(runs, sweep.manifest)) for runs in grouped.values()]
-    return Summary(in_order(task for run in sweep.runs for task in run.tasks), groups)
+    named = (
+        at for at, group in enumerate(groups) if any(matches(run.config, sweep.manifest.baseline) for run in group.runs)
+    )
+    return Summary(in_order(task for run in sweep.runs for task in run.tasks), groups, next(named, 0))
 
 
 def _group_values(run: Run) -> dict[str, Any]:

@@ -127,3 +127,5 @@ def _check_matches(grid: Grid, points: list[Candidate], matched: set[int], runs:
         if not any(matches(run.flat, entry["when"]) for run in runs):
             where = grid.where("reference", index, "when")
             raise UserError(f"{where}: this `when` matches no run of the grid; fix or remove it")
+    if grid.baseline and not any(matches(run.flat, grid.baseline) for run in runs):
+        raise UserError(f"{grid.where('baseline')}: the baseline matches no run of the grid; fix or remove it")

@@ -9,6 +9,7 @@ The keywords are those of wandb (`parameters`, `values`) and GitHub Actions (`in
     conditional: [{when: {model.attention: se}, parameters: {model.se_reduction: [8, 16]}}]
     exclude: [{model.recurrence: lstm, seed: 2}]
     include: [{seed: 7}]                                 # one more run: fixed and these keys
+    baseline: {model.attention: none}                    # the model that the report compares the others with
 
 A key of a run is a dotted path, or nested: `data: {shards: data/wikiart}` is `data.shards: data/wikiart`. A relative
 path that does not exist in the working directory is looked for beside the grid file. `init_from: {sweep: runs/pretrain,
@@ -36,7 +37,7 @@ from .space import Space, Values, assignments, parameters, partial, zipped
 Block = TypeVar("Block", bound=BaseModel)
 
 TOP_LEVEL = (
-    *("name", "metric", "fixed", "parameters", "zip", "conditional", "exclude", "include", "reference"),
+    *("name", "metric", "fixed", "parameters", "zip", "conditional", "exclude", "include", "reference", "baseline"),
     *("local", "slurm", "tune", "env_from", "after", "on_end"),
 )
 METRIC = {"name": "val/top1", "goal": "maximize", "scope": "best"}
@@ -71,6 +72,7 @@ class Grid:
     exclude: tuple[Values, ...]
     include: tuple[Values, ...]
     reference: list[dict[str, Any]]  # published figures: {"when": {...}, "artist": 76.2}
+    baseline: Values  # of the model that others are compared with; empty: the first
     local: dict[str, Any]  # this and the next two are unchecked: their engines check them
     slurm: dict[str, Any]
     tune: dict[str, Any]
@@ -166,6 +168,7 @@ def load(path: Path) -> Grid:
         exclude=exclude,
         include=include,
         reference=[_reference(document, at, entry, tasks) for at, entry in document.entries("reference")],
+        baseline=_baseline(document),
         local=document.block("local"),
         slurm=document.block("slurm"),
         tune=document.block("tune"),
@@ -195,7 +198,7 @@ def _check_is_grid(document: Document) -> None:
 def _has_dotted_keys(position: Position) -> bool:
     """Whether the keys of the mapping there are those of a run's configuration."""
     match position:
-        case ("fixed" | "parameters",) | ("zip" | "exclude" | "include", int()):
+        case ("fixed" | "parameters" | "baseline",) | ("zip" | "exclude" | "include", int()):
             return True
         case ("conditional", int(), "when" | "parameters") | ("reference", int(), "when") | ("tune", "first", int()):
             return True
@@ -257,6 +260,11 @@ def _reference(document: Document, position: Position, given: Any, tasks: Sequen
                 (*position, task), f"{task} must be top-1 accuracy in per cent, 0 to 100, not {written}"
             )
     return {"when": partial(document, (*position, "when"), entry.get("when")), **figures}
+
+
+def _baseline(document: Document) -> Values:
+    given = document.block("baseline")
+    return partial(document, ("baseline",), given) if given else {}
 
 
 def _tasks(fixed: Values, include: Sequence[Values], spaces: Sequence[Space]) -> list[str]:

@@ -78,6 +78,7 @@ class SweepDir:
             "arithmetic": expansion.arithmetic,
             "metric": grid.metric,
             "reference": list(grid.reference),
+            "baseline": grid.baseline,
             "on_end": list(grid.on_end),
             "runs": [
                 {"name": run.config.name, "signature": run.config.signature, "values": run.values} for run in everything

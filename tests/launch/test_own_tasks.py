@@ -59,7 +59,7 @@ def test_a_grid_of_own_tasks_is_trained_and_reported(animals, tmp_path):
     table = (tiny.sweep.folder / "results.md").read_text().splitlines()
     assert next(line for line in table if line.startswith("|")) == "| model | period | n | type | n | published |"
     assert any("61.5" in line for line in table)
-    assert "type: val top-1, per cent" in (tiny.sweep.folder / "report.html").read_text()
+    assert "val/type/top1" in (tiny.sweep.folder / "report.html").read_text()
     events = EventAccumulator(str(run.tensorboard))
     events.Reload()
     assert {"val/type/top1", "val/period/top1"} <= set(events.Tags()["scalars"])

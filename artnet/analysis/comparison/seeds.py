@@ -7,6 +7,7 @@ from scipy import stats
 
 from ..statistics import FEWEST_SEEDS
 from .difference import LEVEL, Difference, Family, Pair, Tested, comparisons, holm
+from .dunnett import Dunnett
 
 MAX_RATIO = 3  # of the standard deviations of two models that may be pooled
 # Of 6 models with equal standard deviations and 3 seeds each, the largest is over 3 times the smallest in 3 of 4
@@ -83,13 +84,17 @@ def _by_pair(samples: Mapping[str, np.ndarray], pairs: Sequence[Pair], equal: bo
 
 
 def _dunnett(samples: Mapping[str, np.ndarray], pairs: Sequence[Pair], baseline: str) -> list[Tested]:
-    # Its integral is computed from random points: always the same ones, so that figures can be reproduced.
-    result = stats.dunnett(
-        *(samples[first] for first, _ in pairs), control=samples[baseline], rng=np.random.default_rng(0)
-    )
-    found = result.confidence_interval(1 - LEVEL)
-    bounds = zip(found.low, found.high, result.pvalue, strict=True)
-    return [((float(low), float(high)), min(1.0, float(p))) for low, high, p in bounds]
+    control = samples[baseline]
+    freedom = sum(len(sample) - 1 for sample in samples.values())
+    pooled = np.sqrt(sum(((sample - sample.mean()) ** 2).sum() for sample in samples.values()) / freedom)
+    law = Dunnett(len(control), [len(samples[first]) for first, _ in pairs], freedom)
+    quantile = law.quantile(LEVEL)
+    found: list[Tested] = []
+    for first, _ in pairs:
+        sample = samples[first]
+        mean, error = float(sample.mean() - control.mean()), float(pooled * np.sqrt(1 / len(sample) + 1 / len(control)))
+        found.append(((mean - quantile * error, mean + quantile * error), law.p_value(abs(mean) / error)))
+    return found
 
 
 def _tukey(samples: Mapping[str, np.ndarray], pairs: Sequence[Pair]) -> list[Tested]:

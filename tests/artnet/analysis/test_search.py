@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from artnet.analysis.page import search_page
 from artnet.analysis.results import Manifest, PlannedRun, Run, Sweep, read_sweep
 from artnet.analysis.search.importance import importance
-from artnet.analysis.search.sections import sections
 from artnet.analysis.search.trials import Search, Trial, read_search
 from artnet.config import RunConfig, flatten
 from artnet.rundir import RunDir, write_json
 
-from .test_report import Page, plan, result_of, rows_of, write, write_manifest
+from .test_report import data_of, plan, result_of, rows_of, write, write_manifest
 
 EPOCHS = 9
 GRID = """name: demo
@@ -103,7 +101,8 @@ def test_a_search_is_ranked_on_val_and_complete_runs_come_first(tmp_path: Path) 
     assert search.best_so_far(lambda trial: trial.searcher == "first") == [(0, 0.6)]
     assert search.epochs_saved == EPOCHS - 3
     printed, text, page = write(tmp_path, width=200)
-    for shown in (printed, text, Page(page).text):
+    assert data_of(page)["search"]["ranked"] == [2, 3, 0, 1]
+    for shown in (printed, text):
         words = " ".join(shown.split()).partition("The best on val")[2]
         assert "early stopping saved 6 epochs" in words
         assert "0.8000, of #2 (tpe); the random start has 0.6000 after 1 complete run" in words
@@ -121,7 +120,7 @@ def test_a_metric_may_be_minimized_and_its_last_epoch_count(tmp_path: Path) -> N
 def test_only_confirmed_configurations_have_test_figures(tmp_path: Path) -> None:
     make_search(tmp_path, some_trials())
     printed, text, page = write(tmp_path, width=200)
-    for shown in (printed, text, Page(page).text, (tmp_path / "results.csv").read_text()):
+    for shown in (printed, text, json.dumps(data_of(page)), (tmp_path / "results.csv").read_text()):
         assert not [figure for figure in ("93.11", "12.34", "94.22", "0.9311", "0.1234", "0.9422") if figure in shown]
     # By hand: mean 52, standard deviation 2, and t of two degrees of freedom 4.303 x 2 / sqrt(3) = 4.97.
     assert "| #2 | 3 | 0.8000 | 0.7000 | 52.00 ± 2.00 | 47.03 to 56.97 |" in text
@@ -196,9 +195,7 @@ def test_a_search_that_has_just_begun_or_was_edited_has_a_report(tmp_path: Path)
 
 
 def test_the_page_of_200_configurations_is_small(tmp_path: Path) -> None:
-    search = planted(tmp_path, 0, stops=True, count=200)
-    shares = importance(search)
-    page = search_page(search, sections(search, shares), shares)
+    make_search(tmp_path, [Asked(lr(0.003 * 1.02**n), [0.3, 0.5 + n / 1000], 0.5) for n in range(200)])
+    page = write(tmp_path)[2]
     assert len(page) < 1_500_000
-    assert page.count('<th scope="row">#') < 60
-    assert len([link for link in Page(page).links if link.startswith("data:image/svg")]) == 7
+    assert len(data_of(page)["search"]["trials"]) == 200

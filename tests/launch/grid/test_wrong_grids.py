@@ -94,6 +94,8 @@ BOMB = "\n".join(f"  a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 0}]" 
         (HEAD + "include:\n  - {seed: 0}", (":4: this include is the same run as resnet50_style_s0",)),
         (HEAD + "include:\n  - {seed: 1}\n  - {seed: 1}", (":5:", "same run as the include on line 4")),
         (HEAD + "reference: [{when: {seed: 1}, style: 50}]", (":3: this `when` matches no run",)),
+        (HEAD + "baseline: {seed: 1}", (":3: the baseline matches no run of the grid",)),
+        (HEAD + "baseline: {sed: 1}", (":3: unknown key 'sed'",)),
         (HEAD + "reference: [{when: {seed: 0}}]", (":3: a reference needs a figure",)),
         (HEAD + "reference: [{when: {seed: 0}, style: 0.5%}]", (":3: style must be top-1 accuracy in per cent",)),
         (

@@ -1,6 +1,7 @@
 """Differences over seeds equal those of statsmodels and of textbook formulas, and family errors are kept."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -39,6 +40,20 @@ def test_dunnett_equals_its_integral() -> None:
         assert dunnett(half / pooled / math.sqrt(2 / 3), 3, 8) == pytest.approx(0.05, abs=1e-3)
         assert one.mean - one.interval[0] == pytest.approx(half)
     assert compare_seeds(models, "a") == compare_seeds(models, "a")
+
+
+def test_dunnett_equals_scipys_with_unequal_seeds_and_is_quick_for_many_models() -> None:
+    found = compare_seeds(MODELS, "b").differences
+    others = [MODELS[one.first] for one in found]
+    oracle = stats.dunnett(*others, control=MODELS["b"], rng=np.random.default_rng(0))
+    ends = oracle.confidence_interval()
+    for one, low, high, p_value in zip(found, ends.low, ends.high, oracle.pvalue, strict=True):
+        assert one.interval == pytest.approx((low, high), abs=2e-4)
+        assert one.p_value == pytest.approx(p_value, abs=1e-3)
+    many = {str(number): np.random.default_rng(number).normal(size=3) for number in range(60)}
+    started = time.process_time()
+    assert len(compare_seeds(many, "0").differences) == 59
+    assert time.process_time() - started < 5  # scipy's takes minutes
 
 
 def test_tukey_equals_statsmodels_with_unequal_seeds() -> None:
