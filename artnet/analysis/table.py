@@ -4,9 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from shards.streams import cell
@@ -15,6 +13,7 @@ from ..rundir import Scores
 from . import wording
 from .results import Run, Sweep
 from .summary import Summary
+from .terminal import NARROW, print_table
 
 _ESCAPED = str.maketrans({char: f"\\{char}" for char in "\\|*`<[]"})
 SCORES = tuple(f"{split}_{name}" for split in ("test", "val") for name in Scores.model_fields if name != "recall")
@@ -23,17 +22,10 @@ MADE = ("best_epoch", "parameters", "seconds")
 
 def print_summary(sweep: Sweep, summary: Summary, console: Console) -> None:
     """Print the table, findings, notes and the runs without a result."""
-    header, rows = _grid(summary)
-    table = Table(box=box.SIMPLE_HEAD, title=Text(sweep.manifest.name), title_justify="left")
-    for name, cells in zip(header, zip(*rows, strict=True), strict=True):
-        if name == header[0]:
-            table.add_column(Text(name), min_width=16, overflow="fold")
-        else:
-            table.add_column(Text(name), justify="right", min_width=max(map(len, (name, *cells))))
-    for row in rows:
-        table.add_row(*map(Text, row))
-    # A narrow terminal wraps lines instead of truncating numbers.
-    console.print(table, crop=False)
+    tasks = [[task] for task in summary.tasks] if console.width < NARROW else [summary.tasks]
+    for shown in tasks or [[]]:
+        title = sweep.manifest.name if len(shown) == len(summary.tasks) else f"{sweep.manifest.name}: {shown[0]}"
+        print_table(console, title, *_grid(summary, shown))
     for sentence in wording.findings(summary):
         console.print(Text(sentence))
     console.print()
@@ -50,7 +42,7 @@ def print_summary(sweep: Sweep, summary: Summary, console: Console) -> None:
 
 def markdown(sweep: Sweep, summary: Summary) -> str:
     """Format the table, findings, notes and the runs without a result as Markdown."""
-    header, rows = _grid(summary)
+    header, rows = _grid(summary, summary.tasks)
     lines = [f"# {escaped(sweep.manifest.name)}", "", escaped(sweep.manifest.arithmetic), ""]
     lines += [*pipes(header, rows, "--:"), ""]
     lines += [f"- {escaped(sentence)}" for sentence in (*wording.findings(summary), *wording.notes(sweep, summary))]
@@ -90,15 +82,16 @@ def scores_of(run: Run, task: str) -> dict[str, float]:
     return {name: scored[name] for name in SCORES}
 
 
-def _grid(summary: Summary) -> tuple[list[str], list[list[str]]]:
-    """The cells of the summary as text: a header, a row per model, and the majority class."""
+def _grid(summary: Summary, tasks: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """The cells of some tasks as text: a header, a row per model, and the majority class."""
     header = ["model"]
-    for task in summary.tasks:
+    for task in tasks:
         header += [task, "n", *(["published"] if summary.has_published[task] else [])]
-    rows = [[group.label] for group in summary.groups]
+    groups = [group for group in summary.groups if len(tasks) != 1 or tasks[0] in group.cells]
+    rows = [[group.label] for group in groups]
     baseline = ["majority class"]
-    for task in summary.tasks:
-        for row, group in zip(rows, summary.groups, strict=True):
+    for task in tasks:
+        for row, group in zip(rows, groups, strict=True):
             cell = group.cells.get(task)
             row += [wording.with_error(cell.estimate), wording.seeds(cell)] if cell else [wording.NOTHING] * 2
             if summary.has_published[task]:

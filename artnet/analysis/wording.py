@@ -16,6 +16,23 @@ def percent(share: float) -> str:
     return f"{100 * share:.2f}"
 
 
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share, which is shown in per cent."""
+    return metric.rpartition("/")[2] in ("top1", "top5", "macro_f1", "ece")
+
+
+def unit(metric: str) -> str:
+    """The unit that follows a metric's name or value."""
+    return " %" if is_share(metric) else ""
+
+
+def measured(metric: str, of: float) -> str:
+    """Format a metric: shares in per cent, without the unit."""
+    if of != of:
+        return NOTHING
+    return percent(of) if is_share(metric) else f"{of:.4f}"
+
+
 def spread(estimate: Estimate | None) -> str:
     """Mean ± standard deviation in per cent; only the mean for a single seed."""
     if estimate is None:

@@ -1,5 +1,6 @@
 """The status of the runs of a grid: one row each, from how they were found and the last lines of their metrics."""
 
+import math
 import os
 import time
 from collections import Counter
@@ -19,7 +20,7 @@ from shards.streams import harmless, reader_has_gone
 
 from ..grid import Run
 from ..grid.space import shown
-from ..sweep.state import ENDED_BADLY, LIVE, Found, Observation, State
+from ..sweep.state import ENDED_BADLY, ENDED_WELL, LIVE, Found, Observation, State
 from .session import Session, warn
 from .table import Row, ago, most_telling, shown_rows
 
@@ -96,8 +97,8 @@ def _is_launching(session: Session) -> bool:
 
 def rows(session: Session, runs: Sequence[Run], found: Mapping[str, Found]) -> list[Row]:
     """A row for each run, with the grid's metric: a key of the lines of metrics.jsonl that close an epoch."""
-    unnamed, metric = not_in_names(session.everything.runs), session.grid.metric["name"]
-    return [_row(session.sweep.run(run), run, found[run.config.name], metric, unnamed) for run in runs]
+    unnamed = not_in_names(session.everything.runs)
+    return [_row(session.sweep.run(run), run, found[run.config.name], session.grid.metric, unnamed) for run in runs]
 
 
 def not_in_names(runs: Sequence[Run]) -> dict[str, str]:
@@ -115,7 +116,7 @@ def not_in_names(runs: Sequence[Run]) -> dict[str, str]:
     return {key: last if short[last := key.rpartition(".")[2]] == 1 else key for key in keys}
 
 
-def _row(folder: RunDir, run: Run, found: Found, metric: str, unnamed: Mapping[str, str]) -> Row:
+def _row(folder: RunDir, run: Run, found: Found, metric: Mapping[str, str], unnamed: Mapping[str, str]) -> Row:
     last, closed = tail(folder.metrics_file)
     epochs = run.config.train.epochs
     running = found.state is State.RUNNING
@@ -132,13 +133,20 @@ def _row(folder: RunDir, run: Run, found: Found, metric: str, unnamed: Mapping[s
         node=harmless(found.node or (str(_attempt(folder).get("host", "")) if running else "")),
         epoch=last.get("epoch"),
         epochs=epochs,
-        score=closed.get(metric),
+        score=closed.get(metric["name"]),
+        best=_best(folder, metric) if closed else None,
         test=fmean(task.test.top1 for task in result.tasks.values()) if result else None,
         images_per_s=last.get("images_per_s") if running or result else None,
         to_go_s=to_go,
         limit=harmless(found.left) if running else "",
-        age_s=max(0.0, time.time() - last["time"]) if running and last else None,
+        age_s=max(0.0, time.time() - last["time"]) if last and found.state not in ENDED_WELL else None,
     )
+
+
+def _best(folder: RunDir, metric: Mapping[str, str]) -> float | None:
+    """The best value of the grid's metric over the epochs so far."""
+    known = [value for line in folder.epochs() if math.isfinite(value := line.get(metric["name"], math.nan))]
+    return (max if metric["goal"] == "maximize" else min)(known, default=None)
 
 
 def tail(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -35,8 +35,8 @@ _LEFT = ("run", "state", "node", "reason")
 class Row:
     """A run as the table shows it. None: not known yet. `to_go_s` is estimated from the epochs so far, in seconds.
 
-    `values` are those that its name does not show; `score` is the metric on val; `test` the mean test top-1 of its
-    tasks; `age_s` the time since its training last wrote metrics.
+    `values` are those that its name does not show; `score` is the metric on val of the last epoch, `best` that of the
+    best one; `test` the mean test top-1 of its tasks; `age_s` the time since its training last wrote metrics.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Row:
     epoch: int | None = None
     epochs: int = 0
     score: float | None = None
+    best: float | None = None
     test: float | None = None
     images_per_s: float | None = None
     to_go_s: float | None = None
@@ -80,6 +81,7 @@ def table(rows: Sequence[Row], metric: str) -> Table:
         "node": [Text(row.node) for row in rows],
         "epoch": [Text("" if row.epoch is None else f"{row.epoch}/{row.epochs}") for row in rows],
         f"{metric}{unit}": [Text("" if row.score is None else score(row.score)) for row in rows],
+        f"best{unit}": [Text("" if row.best is None else score(row.best)) for row in rows],
         "test/top1 %": [Text("" if row.test is None else _percent(row.test)) for row in rows],
         "images/s": [Text("" if row.images_per_s is None else f"{row.images_per_s:.0f}") for row in rows],
         "to go": [Text(duration(row.to_go_s)) for row in rows],
@@ -104,6 +106,7 @@ def block(row: Row, metric: str) -> RenderableType:
         f"on {row.node}" if row.node else "",
         "" if row.epoch is None else f"epoch {row.epoch}/{row.epochs}",
         "" if row.score is None else f"{metric} {score(row.score)}{unit}",
+        "" if row.best is None else f"best {score(row.best)}{unit}",
         "" if row.test is None else f"test/top1 {_percent(row.test)} %",
         "" if row.images_per_s is None else f"{row.images_per_s:.0f} images/s",
         "" if row.to_go_s is None else f"{duration(row.to_go_s)} to go",
@@ -121,7 +124,9 @@ def _state(row: Row) -> Text:
 
 def scale(metric: str) -> tuple[Callable[[float], str], str]:
     """How a metric is written, and its unit: shares are written in per cent."""
-    return (_percent, " %") if metric.rpartition("/")[2] in ("top1", "top5") else ("{:.4f}".format, "")
+    return (
+        (_percent, " %") if metric.rpartition("/")[2] in ("top1", "top5", "macro_f1", "ece") else ("{:.4f}".format, "")
+    )
 
 
 def _percent(share: float) -> str:

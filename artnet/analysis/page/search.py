@@ -7,10 +7,8 @@ from typing import Any
 from ..search.importance import kinds
 from ..search.trials import Confirmed, Search, Trial, is_random, short_names, shown
 from ..statistics import Estimate
-from ..wording import state
+from ..wording import is_share, state
 from .digits import percent, rounded
-
-SHARES = ("top1", "top5", "macro_f1")  # what a metric ends in that is a share
 
 
 def search_data(search: Search, importance: Mapping[str, float]) -> dict[str, Any]:
@@ -30,11 +28,6 @@ def search_data(search: Search, importance: Mapping[str, float]) -> dict[str, An
         "scales": _scales(search),
         "confirmed": [_confirmed(one, positions, search, scale) for one in search.confirmed],
     }
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric is a share, which is shown in per cent."""
-    return metric.rpartition("/")[2] in SHARES
 
 
 def _trial(trial: Trial, position: int, scale: float) -> dict[str, Any]:

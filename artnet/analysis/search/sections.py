@@ -1,5 +1,6 @@
 """What is said about a search, as tables and sentences: the terminal, the Markdown file and the page show the same."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,17 +39,27 @@ def states(search: Search) -> str:
     return f"{count} configuration{'s' if count != 1 else ''}: {wording.states(runs)}" if runs else "no configuration"
 
 
-def number(of: float) -> str:
-    """Format a metric."""
-    return NOTHING if of != of else f"{of:.4f}"
+def _number(search: Search, of: float) -> str:
+    return wording.measured(search.metric.name, of)
+
+
+def _said(search: Search, of: float) -> str:
+    return f"{_number(search, of)}{wording.unit(search.metric.name)}"
+
+
+def _titled(search: Search) -> str:
+    """The metric as a column's title."""
+    return (
+        f"{search.metric.name}{',' if wording.is_share(search.metric.name) else ''}{wording.unit(search.metric.name)}"
+    )
 
 
 def _best(search: Search) -> Section:
     names = short_names(search.varied)
-    header = ["number", "searcher", "state", "epochs", search.metric.name, *names.values()]
+    header = ["number", "searcher", "state", "epochs", _titled(search), *names.values()]
     rows = []
     for trial in search.ranked[:ROWS]:
-        start = [f"#{trial.n}", trial.searcher, wording.state(trial.run), _trained(trial), number(trial.score)]
+        start = [f"#{trial.n}", trial.searcher, wording.state(trial.run), _trained(trial), _number(search, trial.score)]
         rows.append([*start, *(shown(trial, key) for key in names)])
     notes = [f"{states(search)}."]
     if len(search.ranked) > ROWS:
@@ -79,9 +90,11 @@ def _progress(search: Search) -> Section:
     for n, best in everything:
         if best != last:
             start = [value for m, value in random if m <= n]
-            rows.append([f"#{n}", searchers[n], number(best), number(start[-1]) if start else NOTHING])
+            rows.append(
+                [f"#{n}", searchers[n], _number(search, best), _number(search, start[-1] if start else math.nan)]
+            )
         last = best
-    header = ["number", "searcher", f"best {search.metric.name}", "best of the random start"]
+    header = ["number", "searcher", f"best {_titled(search)}", "best of the random start"]
     return Section("Best so far", header, rows, [_compared(search, everything, random)])
 
 
@@ -89,13 +102,13 @@ def _compared(search: Search, everything: list[tuple[int, float]], random: list[
     if not everything:
         return "No run is complete yet."
     best, name = search.complete[0], search.metric.name
-    found = f"The best {name} of complete runs is {number(best.score)}, of #{best.n}"
+    found = f"The best {name} of complete runs is {_said(search, best.score)}, of #{best.n}"
     if not random:
         return f"{found}; no complete run was chosen at random."
     count = f"{len(random)} complete run{'s' if len(random) > 1 else ''}"
     if is_random(best):
         return f"{found}, of the random start ({count}): the searcher found nothing better."
-    return f"{found} ({best.searcher}); the random start has {number(random[-1][1])} after {count}."
+    return f"{found} ({best.searcher}); the random start has {_said(search, random[-1][1])} after {count}."
 
 
 def _epochs(search: Search) -> Section:
@@ -129,14 +142,14 @@ def _importance(search: Search, importance: Mapping[str, float]) -> Section:
 
 
 def _confirmed(search: Search) -> Section:
-    header = ["number", "seeds", f"{search.metric.name} when chosen", "over the seeds"]
+    header = ["number", "seeds", f"{_titled(search)} when chosen", "over the seeds"]
     for task in search.tasks:
         header += [f"{task}: test top-1, %", "95 % interval"]
     rows = []
     for confirmed in search.confirmed:
         mean = confirmed.score
-        chosen = [f"#{confirmed.trial.n}", confirmed.seeds, number(confirmed.trial.score)]
-        row = [*chosen, NOTHING if mean is None else number(mean)]
+        chosen = [f"#{confirmed.trial.n}", confirmed.seeds, _number(search, confirmed.trial.score)]
+        row = [*chosen, NOTHING if mean is None else _number(search, mean)]
         for task in search.tasks:
             row += _measured(confirmed.test(task))
         rows.append(row)

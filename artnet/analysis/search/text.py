@@ -6,15 +6,14 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from shards.streams import cell
 
 from ..results import Run
 from ..table import MADE, SCORES, escaped, pipes, scores_of
+from ..terminal import print_table
 from .sections import Section
 from .trials import Search, Trial
 
@@ -26,14 +25,10 @@ def print_search(search: Search, sections: Iterable[Section], console: Console) 
     console.print(Text(search.sweep.manifest.name, style="bold"))
     for section in sections:
         console.print()
-        table = Table(box=box.SIMPLE_HEAD, title=Text(section.title), title_justify="left")
-        for name, cells in zip(section.header, zip(*section.rows, strict=True), strict=False):
-            # Numbers and names are not wrapped; a reason may be long.
-            width = min(48, max(map(len, (name, *cells))))
-            table.add_column(Text(name), min_width=width, overflow="fold")
-        for row in section.rows:
-            table.add_row(*map(Text, row))
-        console.print(table if section.rows else Text(section.title), crop=False)
+        if section.rows:
+            print_table(console, section.title, section.header, section.rows, words=section.header)
+        else:
+            console.print(Text(section.title))
         for sentence in section.notes:
             console.print(Text(sentence, style="dim"))
 

@@ -105,7 +105,7 @@ def test_a_search_is_ranked_on_val_and_complete_runs_come_first(tmp_path: Path) 
     for shown in (printed, text):
         words = " ".join(shown.split()).partition("The best on val")[2]
         assert "early stopping saved 6 epochs" in words
-        assert "0.8000, of #2 (tpe); the random start has 0.6000 after 1 complete run" in words
+        assert "80.00 %, of #2 (tpe); the random start has 60.00 % after 1 complete run" in words
         assert "highest mean test" not in words
         assert words.index("#2") < words.index("#3") < words.index("#0")
 
@@ -123,7 +123,7 @@ def test_only_confirmed_configurations_have_test_figures(tmp_path: Path) -> None
     for shown in (printed, text, json.dumps(data_of(page)), (tmp_path / "results.csv").read_text()):
         assert not [figure for figure in ("93.11", "12.34", "94.22", "0.9311", "0.1234", "0.9422") if figure in shown]
     # By hand: mean 52, standard deviation 2, and t of two degrees of freedom 4.303 x 2 / sqrt(3) = 4.97.
-    assert "| #2 | 3 | 0.8000 | 0.7000 | 52.00 ± 2.00 | 47.03 to 56.97 |" in text
+    assert "| #2 | 3 | 80.00 | 70.00 | 52.00 ± 2.00 | 47.03 to 56.97 |" in text
     rows = rows_of(tmp_path)
     assert [row["number"] for row in rows] == list("01234567")
     assert [row["test_top1"] for row in rows] == [""] * 5 + ["0.5", "0.54", "0.52"]

@@ -36,14 +36,15 @@ def test_status_shows_where_each_run_is(tiny, capsys):
     write_json(folders[1].run_file, {"attempts": [{"host": "somewhere"}]})
     note_state(folders[2], State.OUT_OF_MEMORY, "no\nmore " * 50)
     with folders[1].locked():
-        log_epoch(folders[1], 1, **{"val/top1": 0.25, "images_per_s": 77.4})
+        for top1 in (0.6841, 0.25):
+            log_epoch(folders[1], 1, **{"val/top1": top1, "images_per_s": 77.4})
         assert tiny.call("local", "--status") == 1
         told = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
         assert tiny.call("local", "--status", "--only", "seed=1") == 0
         one = capsys.readouterr().out
-    assert told[0] == "run state node epoch val/top1 % test/top1 % images/s to go as of reason"
-    assert told[1] == f"{folders[0].name} complete 1/1 50.00 50.00 100"
-    assert re.fullmatch(rf"{folders[1].name} running somewhere 1/1 25.00 77 0:00:00 \d+ s ago", told[2])
+    assert told[0] == "run state node epoch val/top1 % best % test/top1 % images/s to go as of reason"
+    assert told[1] == f"{folders[0].name} complete 1/1 50.00 50.00 50.00 100"
+    assert re.fullmatch(rf"{folders[1].name} running somewhere 1/1 25.00 68.41 77 0:00:00 \d+ s ago", told[2])
     assert told[3] == f"{folders[2].name} out of memory{' no more' * 50}"
     assert told[4] == f"{folders[3].name} planned"
     assert told[5] == "tiny: 4 runs: 1 planned, 1 running, 1 complete, 1 out of memory"
@@ -69,18 +70,26 @@ def test_runs_that_only_their_signatures_tell_apart_show_what_varies(tiny, capsy
 
 def test_where_the_table_is_too_wide_nothing_is_cut():
     name, reason = "resnet50-rla-cbam_channel_artist+style+genre_s0-3f9a1c7b", "it is the loss " * 12 + "end"
-    row = Row(name, State.FAILED, reason, {"lr": "0.03"}, epoch=3, epochs=50, score=0.4123, age_s=7300)
+    row = Row(name, State.FAILED, reason, {"lr": "0.03"}, epoch=3, epochs=50, score=0.4123, best=0.5, age_s=7300)
     lines = {}
     for width in (80, 400):
         console = Console(force_terminal=True, width=width, color_system=None, file=io.StringIO())
         console.print(shown_rows([row], "val/top1", console), highlight=False)
         lines[width] = [line.rstrip() for line in console.file.getvalue().splitlines()]
     assert max(map(len, lines[80])) <= 80
-    assert lines[80][:2] == [name, "  failed, lr=0.03, epoch 3/50, val/top1 41.23 %, as of 2 h ago"]
+    assert lines[80][:2] == [name, "  failed, lr=0.03, epoch 3/50, val/top1 41.23 %, best 50.00 %, as of 2 h ago"]
     assert " ".join(" ".join(lines[80][2:]).split()) == reason
     assert len(lines[400]) == 2
     assert lines[400][1].endswith(reason)
     assert (ago(None), ago(119), ago(120), ago(400_000)) == ("", "119 s ago", "2 min ago", "5 days ago")
+
+
+def test_shares_are_in_per_cent_and_losses_are_not():
+    row = Row("run", State.RUNNING, epoch=1, score=0.6841, best=0.7)
+    for metric, shown in (("val/macro_f1", "68.41 %, best 70.00 %"), ("val/nll", "0.6841, best 0.7000")):
+        console = Console(force_terminal=True, width=20, color_system=None, file=io.StringIO())
+        console.print(shown_rows([row], metric, console), highlight=False)
+        assert f"{metric} {shown}" in " ".join(console.file.getvalue().split())
 
 
 def test_the_last_epoch_is_found_far_behind_its_steps(tmp_path):
