@@ -12,7 +12,8 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 EXIF_ORIENTATION = 0x0112
 
 # Scans of 15,000 x 15,000 pixels are not decompression bombs; larger images are refused.
-Image.MAX_IMAGE_PIXELS = 250_000_000
+MAX_PIXELS = 250_000_000
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 # The formats that pictures come in. Some of the other formats that Pillow reads start programs.
 _FORMATS = (
@@ -45,8 +46,10 @@ def to_jpeg(data: bytes, short_side: int, quality: int) -> tuple[bytes, int, int
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+                # Pillow only warns up to twice the limit. To make that an error would race with other threads.
+                if (n := image.width * image.height) > MAX_PIXELS:
+                    raise Image.DecompressionBombError(f"{n:,} pixels, a decompression bomb if over {MAX_PIXELS:,}")
                 if min(image.size) <= short_side and _is_clean(image, data):
                     return data, *image.size
                 picture = to_picture(image, data, short_side)
