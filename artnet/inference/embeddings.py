@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from shards.errors import UserError
@@ -13,7 +14,7 @@ from ..data.dataset import EveryPainting, all_splits
 from ..distributed.ranks import Ranks
 from ..embeddings import Embeddings, Origin
 from ..formats import NewerFormatError
-from .forward import PixelNetwork, precision_on
+from .forward import PixelNetwork, forward, precision_on
 from .predict import outputs
 from .trained import TrainedRun
 
@@ -78,6 +79,18 @@ def embed(trained: TrainedRun, index: Index, ranks: Ranks) -> Embeddings:
         labels={task: data.labels[good, column] for column, task in enumerate(tasks)},
         splits={task: data.splits[good, column] for column, task in enumerate(tasks)},
     )
+
+
+@torch.inference_mode()
+def features_of(trained: TrainedRun, images: torch.Tensor, ranks: Ranks) -> np.ndarray:
+    """The features of images, uint8 (n, size, size, 3), as those of paintings are: float32 (n, channels)."""
+    network = PixelFeatures(trained.network.network).eval()
+    views = [images.to(ranks.device)]
+    if trained.config.eval.flip:
+        views.append(views[0].flip(2))
+    precision = trained.config.train.precision
+    rows = [forward(network, view, precision)["features"].float() for view in views]
+    return np.asarray(torch.stack(rows).mean(0).cpu().numpy())
 
 
 def _origin(trained: TrainedRun, index: Index, precision: str) -> Origin:

@@ -48,7 +48,9 @@ def export_program(network: ExportedNetwork, size: int) -> ExportedProgram:
 def program_bytes(program: ExportedProgram) -> bytes:
     """The content of a `.pt2` file, which `torch.export.load` reads."""
     buffer = io.BytesIO()
-    torch.export.save(program, buffer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of views of buffers, which are stored whole
+        torch.export.save(program, buffer)
     return buffer.getvalue()
 
 

@@ -1,5 +1,6 @@
 """A run's features: computed independently, stored, read again, and their neighbours."""
 
+import re
 import shutil
 
 import numpy as np
@@ -11,6 +12,7 @@ from artnet import embed, embeddings, predictions
 from artnet.checkpoint import BEST
 from shards.errors import UserError
 from shards.index import read_index
+from shards.reader import Reader
 from tests.artnet.data.test_data import damage
 
 pytestmark = pytest.mark.usefixtures("one_thread", "small_network")
@@ -90,6 +92,45 @@ def test_similarities_are_cosines():
     features = np.array([[1, 0], [3, 3], [0, 0], [-2, 0]], np.float32)
     found = embeddings.Embeddings(None, np.array(list("abcd")), features, {}, {})
     assert found.similarities(np.array([2.0, 0])) == pytest.approx([1, 0.5**0.5, 0, -1])
+
+
+def test_a_painting_of_the_shards_is_the_nearest_to_itself(run, shards, tmp_path, capsys):
+    index = read_index(shards)
+    row = int(index.select("val", TWO)[0][0])
+    key = index.table["key"][row].as_py()
+    (tmp_path / "it.jpg").write_bytes(Reader(index)[row])
+    assert embed.main([str(run), "--near", str(tmp_path / "it.jpg"), "--neighbours", "3"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if re.search(r" [01]\.\d{4} *$", line)]
+    assert len(rows) == 3
+    found = embeddings.read(run / "embeddings.parquet")
+    assert rows[0][-1] == "1.0000"
+    features = found.features.astype(float)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    cosines = np.sort(features @ features[found.keys.tolist().index(key)])[::-1]
+    assert [float(row[-1]) for row in rows] == pytest.approx(cosines[:3], abs=1e-4)
+
+
+def test_a_map_is_drawn_and_says_that_it_is_no_evidence(run, tmp_path, capsys):
+    file = tmp_path / "map.png"
+    assert embed.main([str(run), "--map", str(file), "--task", "style"]) == 0
+    assert "distances in two dimensions are no evidence" in capsys.readouterr().out
+    assert file.read_bytes().startswith(b"\x89PNG")
+
+
+def test_wrong_input_is_one_sentence(run, tmp_path, capsys):
+    (tmp_path / "text.jpg").write_text("no picture")
+    for options, said in (
+        (["--near", str(tmp_path / "text.jpg")], "text.jpg cannot be read (not one of"),
+        (["--near", str(tmp_path / "none.jpg")], "none.jpg cannot be read (No such file or directory)"),
+        (["--map", str(tmp_path / "map.png"), "--task", "genre"], "has no task genre; --task artist or style"),
+    ):
+        assert embed.main([str(run), *options]) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1
+    (run / "result.json").unlink()
+    assert embed.main([str(run)]) == 2
+    assert "is not complete" in capsys.readouterr().err
 
 
 def test_a_file_that_holds_something_else_is_refused_in_a_sentence(tmp_path, run):

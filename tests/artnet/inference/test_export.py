@@ -1,5 +1,6 @@
 """Exported networks: run by other programs they give the run's own logits, or nothing is written."""
 
+import io
 import itertools
 import json
 import shutil
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
@@ -23,6 +25,7 @@ from artnet.models.build import RECURRENCES
 from shards.errors import UserError
 from shards.index import read_index
 from shards.reader import Reader
+from tests.artnet import runs
 from tests.artnet.models.test_export import ATTENTIONS
 from tests.conftest import build_lively
 
@@ -44,8 +47,6 @@ def folder(run, tmp_path_factory):
     """What the command has written of it."""
     out = tmp_path_factory.mktemp("exported")
     with pytest.MonkeyPatch.context() as patch:
-        from tests.artnet import runs
-
         patch.setattr("artnet.models.build_model", runs.build_small)
         assert export.main([str(run), "--out", str(out)]) == 0
     return out
@@ -53,10 +54,6 @@ def folder(run, tmp_path_factory):
 
 def prepared(jpeg, about):
     """A packed painting as `model.json` says, without any code of this project."""
-    import io
-
-    from PIL import Image
-
     image = Image.open(io.BytesIO(jpeg)).convert("RGB")
     side = round(about["crop_share"] * min(image.size))
     left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -84,10 +81,8 @@ def test_another_program_finds_the_stored_predictions(run, folder, shards):
 
 
 def test_both_formats_give_the_logits_of_the_network_by_itself(run, folder):
-    from tests.artnet.runs import build_small
-
     of = predictions.read(run / "predictions.parquet").origin
-    network = build_small(classes={task: len(names) for task, names in of.classes.items()}).eval()
+    network = runs.build_small(classes={task: len(names) for task, names in of.classes.items()}).eval()
     network.load_state_dict(torch.load(run / "checkpoints" / "best.pt", weights_only=True)["model"])
     size = json.loads((folder / "model.json").read_text())["preprocessing"]["size"]
     for n in (1, 5):
@@ -181,7 +176,7 @@ def test_the_file_of_weights_says_what_it_is(run, trained_run, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("backbone", "recurrence", "attention"), itertools.product(("resnet18", "resnet50"), RECURRENCES, ATTENTIONS)
+    ("backbone", "recurrence", "attention"), [*itertools.product(("resnet18", "resnet50"), RECURRENCES, ATTENTIONS)]
 )
 def test_every_network_can_be_exported(backbone, recurrence, attention):
     network: nn.Module = build_lively(
