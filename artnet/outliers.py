@@ -144,7 +144,7 @@ def _embedding(model: Model, evidence: Evidence, index: Index) -> np.ndarray | N
 def _features(model: Model, run: int, index: Index, ranks: "Ranks") -> tuple[np.ndarray, np.ndarray]:
     """The keys and features of the paintings that a run is asked for."""
     from .data.dataset import all_splits
-    from .inference.features import features
+    from .inference.embeddings import features_of_split
     from .inference.trained import TrainedRun
 
     directory = model.runs[run]
@@ -154,7 +154,7 @@ def _features(model: Model, run: int, index: Index, ranks: "Ranks") -> tuple[np.
         asked = [data[split] for split in (("test",) if model.parts[run] else ("val", "test"))]
         keys = index.table["key"].to_numpy(zero_copy_only=False).astype(str)
         return np.concatenate([keys[split.rows] for split in asked]), np.concatenate(
-            [features(trained, split, ranks) for split in asked]
+            [features_of_split(trained, split, ranks) for split in asked]
         )
 
 

@@ -8,6 +8,8 @@
       checkpoints/       best.pt; until complete last.pt, previous.pt too   written by training
       bad_batch.json     the paintings at which the loss was not finite     written by training
       predictions.parquet  logits of val and test (artnet/predictions.py)   written by training, or artnet.evaluate
+      embeddings.parquet   features of all paintings (artnet/embeddings.py) written by artnet.embed
+      export/            the network for other programs                     written by artnet.export
       result.json        exists only when the run is complete and valid     written by training
       state.json         what the launcher last knew                        written by launchers
       attempts/001/      stdout, stderr, the scheduler's ids                written by launchers
@@ -169,6 +171,8 @@ class RunDir:
         self.metrics_file = path / "metrics.jsonl"
         self.bad_batch_file = path / "bad_batch.json"
         self.predictions_file = path / "predictions.parquet"
+        self.embeddings_file = path / "embeddings.parquet"
+        self.exported = path / "export"
         self.result_file = path / "result.json"
         self.state_file = path / "state.json"
         self.lock_file = path / ".lock"

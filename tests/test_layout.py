@@ -33,14 +33,17 @@ ROOMS = {
     "artnet.evaluate": ("artnet", "shards"),
     "artnet.compare": ("artnet", "shards"),
     "artnet.predict": ("artnet", "shards"),
+    "artnet.embed": ("artnet", "shards"),
+    "artnet.export": ("artnet", "shards"),
     "artnet.training": ("artnet.inference", "artnet.data", "artnet.models", *(CORE := (
-        "artnet.checkpoint", "artnet.config", "artnet.distributed", "artnet.errors", "artnet.formats",
-        "artnet.heartbeat", "artnet.predictions", "artnet.provenance", "artnet.rundir", "artnet.sources", "artnet.stop",
+        "artnet.checkpoint", "artnet.config", "artnet.distributed", "artnet.embeddings", "artnet.errors",
+        "artnet.formats", "artnet.heartbeat", "artnet.predictions", "artnet.provenance", "artnet.rundir",
+        "artnet.sources", "artnet.stop",
     )), "shards"),
     "artnet.inference": ("artnet.data", "artnet.models", *CORE, "shards"),
     "artnet.analysis": (
-        "artnet.config", "artnet.formats", "artnet.predictions", "artnet.provenance", "artnet.rundir",
-        "artnet.search_log", "artnet.sources", "shards",
+        "artnet.config", "artnet.embeddings", "artnet.formats", "artnet.predictions", "artnet.provenance",
+        "artnet.rundir", "artnet.search_log", "artnet.sources", "shards",
     ),
     "artnet.models": (
         "artnet.checkpoint", "artnet.config", "artnet.errors", "artnet.weights", "shards.errors", "shards.files",
@@ -53,6 +56,7 @@ ROOMS = {
     "artnet.processes": ("artnet.rundir", "artnet.stop", "shards.workers"),
     "artnet.provenance": ("artnet.private", "artnet.rundir"),
     "artnet.stop": ("artnet.rundir",),
+    "artnet.embeddings": ("artnet.config", "artnet.formats", "shards.errors", "shards.files", "shards.tasks"),
     "artnet.predictions": ("artnet.config", "artnet.formats", "shards.errors", "shards.files"),
     "artnet.search_log": ("artnet.rundir", "shards.files"),
     "artnet.rundir": (

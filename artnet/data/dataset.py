@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +11,7 @@ from shards.errors import UserError
 from shards.index import Index
 from shards.reader import DamagedError, Reader
 from shards.streams import harmless
+from shards.tasks import UNLABELLED
 
 from ..config import RunConfig, Task
 from . import sampler
@@ -110,6 +111,25 @@ class SplitData:
         labels = self.labels[:, self.config.task.index(task)]
         counts = np.bincount(labels[labels >= 0])
         return self.index.classes[task][int(counts.argmax())], float(counts.max() / counts.sum())
+
+
+class EveryPainting(SplitData):
+    """The paintings of all splits of a run, each once, in the order of the index; views are those of an evaluation.
+
+    `splits` is str (n, tasks): the split that a painting is in for each task, empty if none.
+    """
+
+    def __init__(self, splits: Mapping[str, SplitData]) -> None:
+        first, self.split = next(iter(splits.values())), "all splits"
+        self.config, self.index, self._reader = first.config, first.index, first._reader
+        self.damaged, self._lock = set(), threading.Lock()
+        self.rows = np.unique(np.concatenate([data.rows for data in splits.values()]))
+        self.labels = np.full((len(self.rows), len(self.config.task)), UNLABELLED)
+        self.splits = np.full(self.labels.shape, "", "<U5")
+        for name, data in splits.items():
+            sample, column = np.nonzero(data.labels != UNLABELLED)
+            here = np.searchsorted(self.rows, data.rows)[sample], column
+            self.labels[here], self.splits[here] = data.labels[sample, column], name
 
 
 def all_splits(config: RunConfig, index: Index) -> dict[str, SplitData]:

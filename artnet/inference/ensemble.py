@@ -14,7 +14,7 @@ from ..predictions import Origin
 from .answers import Answer, Answered, answer
 from .evaluation import stored_or_made
 from .pictures import PictureBatch, View
-from .predict import adjusted, evaluation_logits
+from .predict import adjusted, evaluation_outputs
 from .trained import TrainedRun
 
 MOST_ON_GPU, MOST_ON_CPU = 256, 32  # pictures in a batch; on a CPU larger ones are no faster, and show no progress
@@ -40,7 +40,7 @@ class Member:
         """The calibrated probabilities, float64 (n, classes), of each task for views uint8 (n, size, size, 3)."""
         trained, config = self.trained, self.trained.config
         widths = list(trained.classes.values())
-        logits = evaluation_logits(trained.network, images.to(trained.device), config).split(widths, 1)
+        logits = evaluation_outputs(trained.network, images.to(trained.device), config).split(widths, 1)
         found = {}
         for task, of in zip(trained.classes, logits, strict=True):
             final = adjusted(of, config, torch.tensor(self.origin.log_priors[task])).cpu().numpy()

@@ -48,8 +48,12 @@ class PixelNetwork(nn.Module):
         for name, values in (("mean", MEAN), ("std", STD)):
             self.register_buffer(name, torch.tensor(values, device=device).view(1, 3, 1, 1), persistent=False)
 
+    def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The input of the network, float32 (n, 3, size, size)."""
+        return (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
+
     def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
-        logits: dict[str, torch.Tensor] = self.network((pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std)
+        logits: dict[str, torch.Tensor] = self.network(self.normalised(pixels))
         return logits
 
 

@@ -92,17 +92,36 @@ def predict(
 
     Raises `StoppedOnRequest` on all ranks if `stop` is requested on any of them.
     """
+    widths = [len(log_priors[task]) for task in data.config.task]
+    rows, labels, samples = outputs(network, data, ranks, threads, sum(widths), stop)
+    answers = {}
+    for column, (task, logits) in enumerate(zip(data.config.task, rows.split(widths, 1), strict=True)):
+        known = labels[:, column] != UNLABELLED
+        final = adjusted(logits[known], data.config, log_priors[task])
+        answers[task] = Predictions(final, labels[known, column], samples[known])
+    return answers
+
+
+@torch.inference_mode()
+def outputs(
+    network: nn.Module, data: SplitData, ranks: Ranks, threads: int, width: int, stop: StopRequest | None = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What a network says of each painting of a split, on every rank: all its outputs side by side.
+
+    Returns them, float32 (n, `width`), with `eval.flip` the mean over a painting and its mirror image; the labels,
+    int64 (n, tasks), of which a painting that cannot be read has none; and the samples, int64 (n,), ascending. Must be
+    called on all ranks, and raises as `predict`.
+    """
     network.eval()
     config = data.config
     local = max(1, config.train.batch_size // ranks.world_size)
     batches = eval_batches(len(data), local, ranks.rank, ranks.world_size)
-    widths = [len(log_priors[task]) for task in config.task]
     # A rank may have no paintings.
-    found = [torch.empty(0, sum(widths), device=ranks.device)]
-    labels = [torch.empty(0, len(widths), dtype=torch.int64, device=ranks.device)]
+    found = [torch.empty(0, width, device=ranks.device)]
+    labels = [torch.empty(0, data.labels.shape[1], dtype=torch.int64, device=ranks.device)]
     plan = data.plan(0)
     for batch in on_device(load(data, plan, batches, threads, ranks.pinned_bytes), ranks.device):
-        found.append(evaluation_logits(network, batch.images, config))
+        found.append(evaluation_outputs(network, batch.images, config))
         labels.append(batch.labels)
         if stop:
             break
@@ -111,16 +130,7 @@ def predict(
     # Kept on the device until the end: scoring each batch would cost more and synchronize each time.
     own = plan.order[np.concatenate([np.empty(0, np.int64), *batches])]
     samples, order = _gathered(torch.from_numpy(own).to(ranks.device), ranks).sort()
-    all_labels = _gathered(torch.cat(labels), ranks)[order]
-    answers = {}
-    for column, (task, logits) in enumerate(
-        zip(config.task, _gathered(torch.cat(found), ranks)[order].split(widths, 1), strict=True)
-    ):
-        known = all_labels[:, column] != UNLABELLED
-        answers[task] = Predictions(
-            adjusted(logits[known], config, log_priors[task]), all_labels[known, column], samples[known]
-        )
-    return answers
+    return _gathered(torch.cat(found), ranks)[order], _gathered(torch.cat(labels), ranks)[order], samples
 
 
 def log_priors(labels: np.ndarray, classes: Mapping[str, int]) -> dict[str, torch.Tensor]:
@@ -137,15 +147,15 @@ def log_priors(labels: np.ndarray, classes: Mapping[str, int]) -> dict[str, torc
     return priors
 
 
-def evaluation_logits(network: nn.Module, pixels: torch.Tensor, config: RunConfig) -> torch.Tensor:
-    """The concatenated logits of all heads, float32 (n, classes of all tasks), for evaluation crops.
+def evaluation_outputs(network: nn.Module, pixels: torch.Tensor, config: RunConfig) -> torch.Tensor:
+    """The outputs for evaluation crops side by side, such as the logits of all heads: float32 (n, all classes).
 
     With `eval.flip` they are the mean over a painting and its mirror image.
     """
-    logits = _logits(network, pixels, config.train.precision)
+    rows = _outputs(network, pixels, config.train.precision)
     if not config.eval.flip:
-        return logits
-    return (logits + _logits(network, pixels.flip(2), config.train.precision)) / 2
+        return rows
+    return (rows + _outputs(network, pixels.flip(2), config.train.precision)) / 2
 
 
 def adjusted(logits: torch.Tensor, config: RunConfig, log_prior: torch.Tensor) -> torch.Tensor:
@@ -157,9 +167,8 @@ def adjusted(logits: torch.Tensor, config: RunConfig, log_prior: torch.Tensor) -
     return (logits - config.eval.logit_adjustment * log_prior.to(logits.device)).half().float()
 
 
-def _logits(network: nn.Module, pixels: torch.Tensor, precision: str) -> torch.Tensor:
-    """The concatenated logits of all heads, float32 (n, classes of all tasks)."""
-    return torch.cat([logits.float() for logits in forward(network, pixels, precision).values()], 1)
+def _outputs(network: nn.Module, pixels: torch.Tensor, precision: str) -> torch.Tensor:
+    return torch.cat([rows.float() for rows in forward(network, pixels, precision).values()], 1)
 
 
 def _gathered(rows: torch.Tensor, ranks: Ranks) -> torch.Tensor:

@@ -48,10 +48,12 @@ class SmallNetwork(nn.Module):
         self.drop = nn.Dropout(drop_path)
         self.heads = nn.ModuleDict({task: nn.Linear(128, n) for task, n in classes.items()})
 
-    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    def features(self, x: torch.Tensor) -> torch.Tensor:
         x = self.bn1(self.conv1(x)).relu()
-        x = self.conv3(self.bn2(self.conv2(x)).relu())
-        x = self.drop(x.mean((2, 3)))
+        return self.conv3(self.bn2(self.conv2(x)).relu()).mean((2, 3))
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        x = self.drop(self.features(x))
         return {task: head(x) for task, head in self.heads.items()}
 
 
