@@ -1,7 +1,8 @@
-"""`python -m artnet.report SWEEP`: the results of a sweep, as a table, as files and as a page.
+"""`python -m artnet.report SWEEP`: the results of a sweep, or of several together, as a table, as files and as a page.
 
 Reads run directories only and may be run at any time: runs without a result are shown with their state.
-Leaves `results.csv`, `results.md` and `report.html` in SWEEP, the folder `runs/NAME`.
+Leaves `results.csv`, `results.md` and `report.html` in SWEEP, the folder `runs/NAME`; of several, `runs/A` and
+`runs/B`, in `runs/A+B`.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from rich.text import Text
 from shards.errors import UserError, command
 from shards.files import atomic_write
 
+from .analysis.merge import merged
 from .analysis.results import Sweep, read_sweep
 from .analysis.search.importance import importance
 from .analysis.search.sections import sections
@@ -31,8 +33,18 @@ def write(folder: Path, console: Console | None = None) -> None:
 
     Raises `UserError` if the folder or its manifest is missing or broken.
     """
-    console = console or Console()
-    sweep = read_sweep(folder)
+    _write(read_sweep(folder), console or Console())
+
+
+def write_together(folders: Sequence[Path], console: Console | None = None) -> None:
+    """The same of several sweeps, in a folder beside the first. Raises `UserError` if they cannot be compared."""
+    sweep = merged([read_sweep(folder) for folder in folders])
+    sweep.folder.mkdir(exist_ok=True)
+    _write(sweep, console or Console())
+
+
+def _write(sweep: Sweep, console: Console) -> None:
+    folder = sweep.folder
     search = read_search(sweep)
     table, text, page = _search_report(search, console) if search else _grid_report(sweep, console)
     atomic_write(folder / "results.csv", table)
@@ -64,12 +76,18 @@ def _search_report(search: Search, console: Console) -> tuple[str, str, str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m artnet.report", description=(__doc__ or "").split(": ", 1)[1])
-    parser.add_argument("sweep", type=Path, metavar="SWEEP", help="folder of the sweep, runs/NAME")
+    parser.add_argument("sweeps", nargs="+", type=Path, metavar="SWEEP", help="folder of a sweep, runs/NAME")
     parser.add_argument("--serve", type=int, nargs="?", const=0, metavar="PORT", help=SERVE)
     options = parser.parse_args(argv)
-    write(options.sweep)
-    if options.serve is not None:
-        serve(options.sweep, options.serve)
+    folders = list(dict.fromkeys(options.sweeps))
+    if len(folders) == 1:
+        write(folders[0])
+        if options.serve is not None:
+            serve(folders[0], options.serve)
+    elif options.serve is not None:
+        raise UserError("--serve shows the page of one sweep; give one, or leave --serve out")
+    else:
+        write_together(folders)
     return 0
 
 

@@ -1,9 +1,11 @@
 """Read a sweep's folder: the planned runs of its manifest, and the state and result of each. Never writes."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -111,6 +113,13 @@ class Sweep:
     def varied(self) -> list[str]:
         """The keys that vary over the sweep, in the order of the manifest."""
         return list(dict.fromkeys(key for run in self.runs for key in run.values))
+
+    def link(self, run: Run) -> str:
+        """The URL of a run's folder, relative to the sweep's; empty if there is no folder."""
+        if not run.has_folder:
+            return ""
+        path = os.path.relpath(run.directory.path.absolute(), self.folder.absolute())
+        return f"{quote(path if path.startswith('..') else f'./{path}')}/"
 
 
 def read_sweep(folder: Path) -> Sweep:

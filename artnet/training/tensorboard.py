@@ -12,12 +12,13 @@ from torch.utils.tensorboard.summary import hparams
 
 from shards.files import atomic_write, remove_leftovers
 
-from ..config import RunConfig, Task, flatten
+from ..config import RunConfig, Task, build, flatten
 from ..inference.predict import Predictions
 from ..rundir import Result, RunDir
 
 FILE_NAME = "events.out.tfevents.final"  # sorts after file names that end in a time, so TensorBoard reads it last
-SHOWN = ("top1", "top5", "macro_f1", "nll", "ece")
+# Columns of the table of hyperparameters: each is also a card with one point among the curves, and result.json has all.
+SHOWN = ("top1",)
 MAX_NAMED, LETTERS = 60, 40  # the most classes that a confusion matrix names, and the letters of a name
 
 
@@ -37,13 +38,12 @@ def write_final(
     with tempfile.TemporaryDirectory() as folder:
         with SummaryWriter(folder) as board:
             _add_scores(board, run, config, result)
-            for split, tasks in predictions.items():
-                for task, answers in tasks.items():
-                    figure = confusion_figure(answers, classes[task], f"{task}, {split}, epoch {result.best_epoch}")
-                    # Closing a figure needs pyplot, which did not create this one.
-                    with warnings.catch_warnings():
-                        warnings.simplefilter("ignore", UserWarning)  # of letters that the font does not have
-                        board.add_figure(f"confusion/{split}/{task}", figure, result.steps, close=False)
+            for task, answers in predictions["test"].items():
+                figure = confusion_figure(answers, classes[task], f"{task}, test, epoch {result.best_epoch}")
+                # Closing a figure needs pyplot, which did not create this one.
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)  # of letters that the font does not have
+                    board.add_figure(f"confusion/test/{task}", figure, result.steps, close=False)
             for task, answers in predictions["val"].items():
                 truth = F.one_hot(answers.labels, answers.classes)
                 # Micro-averaged: each class against the rest.
@@ -57,11 +57,15 @@ def write_final(
 def _add_scores(board: SummaryWriter, run: RunDir, config: RunConfig, result: Result) -> None:
     """Add the scores to the run's row in TensorBoard's table of hyperparameters.
 
-    A launcher has written a row with the keys that vary over its sweep; the row of a run without one has all keys.
-    `SummaryWriter.add_hparams` would write to a separate folder, which TensorBoard shows as another run.
+    A launcher has written a row with the keys that vary over its sweep; the row of a run without one has those that are
+    not at their default. `SummaryWriter.add_hparams` would write to a separate folder, which TensorBoard shows as
+    another run.
     """
+    defaults = flatten(build({"task": config.task}))
     settings = {
-        key: " + ".join(map(str, value)) if isinstance(value, list) else value for key, value in flatten(config).items()
+        key: " + ".join(map(str, value)) if isinstance(value, list) else value
+        for key, value in flatten(config).items()
+        if key == "task" or defaults[key] != value
     }
     scores = {
         f"best/{split}/{task}/{name}": getattr(getattr(scored, split), name)

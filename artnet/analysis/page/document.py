@@ -57,6 +57,7 @@ def page_data(sweep: Sweep) -> dict[str, Any]:
         ],
         "runs": [
             run_row(run, model_of[run.name], compared, records[run.name], used[run.name], run.name in tested)
+            | {"folder": sweep.link(run)}
             for run in sweep.runs
         ],
         "config": {"base": _text(base), "run": base.name if base else ""},

@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from shards.files import open_regular
 from shards.streams import harmless
@@ -47,7 +46,6 @@ def run_row(
         "git": _commit(git) if isinstance(git, Mapping) else "",
         "host": used.host,
         "memory": "" if memory is None else f"{memory:g} GiB",
-        "folder": f"./{quote(run.name)}/" if run.has_folder else "",
     }
 
 

@@ -6,7 +6,10 @@ import time
 
 import pytest
 import torch
+from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from artnet.config import build, flatten
 from artnet.rundir import RunDir
 from artnet.training import metrics
 from artnet.training.metrics import MetricsLogger, Throughput
@@ -42,7 +45,15 @@ def test_the_final_events_exist_once_even_if_the_run_ends_twice(run_yaml, tmp_pa
     run.result_file.unlink()  # as if it had been killed in between
     runs.train(run_yaml(), tmp_path / "run")
     assert not torn.exists()
-    assert len(events(run.tensorboard).Images("confusion/val/style")) == 1
+    assert len(events(run.tensorboard).Images("confusion/test/style")) == 1
+    (row,) = (
+        HParamsPluginData.FromString(of).session_start_info
+        for tag, of in events(run.tensorboard).PluginTagToContent("hparams").items()
+        if tag == SESSION_START_INFO_TAG
+    )
+    default = flatten(build({"task": ["style"]}))
+    assert row.hparams
+    assert not [key for key in row.hparams if key != "task" and flatten(run.config())[key] == default[key]]
 
 
 def test_training_stops_early_and_says_so_when_val_does_not_improve(run_yaml, tmp_path):

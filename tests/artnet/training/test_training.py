@@ -79,7 +79,9 @@ def test_two_ranks_train_three_heads_and_test_every_labelled_painting_once(run_y
     assert f"step 1/{result.steps}, loss " in ended.stdout
     assert "Wilson's over test images" in ended.stdout
     final = events(run.tensorboard)
-    assert {f"confusion/{split}/{task}" for split in ("val", "test") for task in TASKS} == set(final.Tags()["images"])
+    assert {f"confusion/test/{task}" for task in TASKS} == set(final.Tags()["images"])
+    once = {tag for tag in final.Tags()["scalars"] if tag.startswith("best/")}
+    assert once == {f"best/{split}/{task}/top1" for split in ("val", "test") for task in TASKS}
     assert set(final.PluginTagToContent("pr_curves")) == {f"precision_recall/val/{task}" for task in TASKS}
     assert len(final.PluginTagToContent("hparams")) == 3
     assert final.Scalars("best/test/style/top1")[0].value == pytest.approx(result.tasks["style"].test.top1)
