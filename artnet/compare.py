@@ -1,7 +1,7 @@
 """`python -m artnet.compare A B`: the differences in test top-1 between runs, or between the models of a sweep.
 
     python -m artnet.compare runs/NAME/RUN1 runs/NAME/RUN2        two runs, on the same test paintings
-    python -m artnet.compare runs/NAME                            each model of a sweep against the first
+    python -m artnet.compare runs/NAME                            each model of a sweep against its baseline
     python -m artnet.compare runs/NAME --pairs                    all pairs of its models
     python -m artnet.compare runs/NAME --models ResNet50 "ResNet50 + SE"
 
@@ -79,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="folder of a run, or of a sweep")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--baseline", metavar="LABEL", help="the model that others are compared with (default: the first)"
+        "--baseline",
+        metavar="LABEL",
+        help="the model that others are compared with (default: the grid's baseline, else the first)",
     )
     which.add_argument("--pairs", action="store_true", help="compare all pairs of models")
     parser.add_argument("--models", nargs="+", metavar="LABEL", help="only these models, named as in the sweep's table")

@@ -104,7 +104,17 @@ def test_a_sweep_has_every_family_that_its_seeds_allow(tmp_path: Path, capsys: p
     assert [model.label for model in models][2:4] == ["three: ResNet50 + ECA", "five: ResNet50"]
 
 
-def test_the_text_says_what_is_compared_with_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_others_are_compared_with_the_baseline_of_the_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_sweep(tmp_path / "sweep", 3)
+    manifest = json.loads((tmp_path / "sweep" / "manifest.json").read_text())
+    write_json(tmp_path / "sweep" / "manifest.json", {**manifest, "baseline": {"model.attention": "se"}})
+    assert compared(tmp_path / "sweep", capsys=capsys)["tasks"]["style"]["baseline"] == NAMES["se"]
+
+
+def test_the_text_says_what_is_compared_with_what(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
     runs = make_sweep(tmp_path / "sweep", 3)
     runs[-1].result_file.unlink()
     file = tmp_path / "found.json"

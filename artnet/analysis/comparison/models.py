@@ -149,9 +149,11 @@ def _of_run(folder: Path, label: str) -> Model:
 
 
 def _of_sweep(folder: Path, prefix: str) -> tuple[list[Model], list[str]]:
+    """The models of a sweep, that which its grid calls the baseline first, and notes on what is missing."""
     sweep = read_sweep(folder)
+    summary = summarise(sweep)
     models = []
-    for group in summarise(sweep).groups:
+    for group in sorted(summary.groups, key=lambda group: group is not summary.groups[summary.baseline]):
         tasks = in_order(task for run in group.runs for task in run.tasks)
         found = {task: _trained(group.runs, task) for task in tasks}
         models.append(Model(f"{prefix}{group.label}", {task: runs for task, runs in found.items() if runs}))

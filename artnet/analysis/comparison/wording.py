@@ -3,12 +3,11 @@
 from dataclasses import asdict
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from ...formats import FORMAT
+from ..terminal import print_table
 from .bootstrap import DRAWS
 from .difference import LEVEL, Difference, Family
 from .tables import TaskComparison
@@ -61,23 +60,19 @@ def family(of: Family, baseline: str | None) -> str:
 def print_comparison(comparison: TaskComparison, console: Console) -> None:
     """Print a task's differences, a row for each comparison and error, the families and the notes."""
     against = "" if comparison.baseline is None else f", minus {comparison.baseline}"
-    console.print(Text(f"{comparison.task}: differences in test top-1, in points{against}", style="bold"))
+    title = f"{comparison.task}: differences in test top-1, in points{against}"
     rows = [one for of in comparison.families for one in of.differences]
-    cells: list[tuple[str, ...]] = []
+    cells = []
     for pair in dict.fromkeys((one.first, one.second) for one in rows):
         name = pair[0] if comparison.baseline else f"{pair[0]} - {pair[1]}"
         of_pair = [one for one in rows if (one.first, one.second) == pair]
-        cells += [("" if number else name, *_cells(one)) for number, one in enumerate(of_pair)]
+        cells += [(name, *_cells(one)) for one in of_pair]
     if cells:
-        table = Table(box=box.SIMPLE_HEAD)
-        table.add_column("model" if comparison.baseline else "models", min_width=16, overflow="fold")
-        header = ("difference", "95 % interval", "p", "error of", "method")
-        for name, column in zip(header, list(zip(*cells, strict=True))[1:], strict=True):
-            width = max(map(len, (name, *column)))
-            table.add_column(name, justify="left" if name in header[3:] else "right", min_width=width)
-        for row in cells:
-            table.add_row(*map(Text, row))
-        console.print(table, crop=False)  # a narrow terminal wraps lines instead of truncating numbers
+        name = "model" if comparison.baseline else "models"
+        header = (name, "difference", "95 % interval", "p", "error of", "method")
+        print_table(console, title, header, cells, words=("error of", "method"))
+    else:
+        console.print(Text(title))
     for of in comparison.families:
         for text in (family(of, comparison.baseline), of.note):
             if text:
