@@ -22,6 +22,7 @@ from .curves import curves
 from .differences import TaskModels, differences
 from .digits import rounded
 from .factors import factors
+from .method import method
 from .predicted import Predictions, Tested, read_predictions
 from .resources import Resources, resources
 from .runs import reasons, run_row
@@ -40,6 +41,9 @@ def page_data(sweep: Sweep) -> dict[str, Any]:
     model_of = {run.name: model for model, group in enumerate(summary.groups) for run in group.runs}
     tested = {run.name for run in sweep.runs} if search is None else {one.run.name for one in search.confirming}
     base = _base(summary.groups[summary.baseline].runs)
+    results: dict[str, Any] = (
+        {"search": search_data(search, importance(search))} if search else _on_test(summary, sweep, used)
+    )
     compared = base.config if base else {}
     return {
         "kind": "search" if search else "grid",
@@ -49,7 +53,7 @@ def page_data(sweep: Sweep) -> dict[str, Any]:
         "baseline": summary.baseline,
         "models": [{"label": group.label, "values": _values(group.runs[0])} for group in summary.groups],
         "facts": _facts(sweep, used),
-        **({"search": search_data(search, importance(search))} if search else _on_test(summary, sweep, used)),
+        **results,
         "curves": [
             {"run": number, "model": model_of[run.name], **curve}
             for number, run in enumerate(sweep.runs)
@@ -63,6 +67,7 @@ def page_data(sweep: Sweep) -> dict[str, Any]:
         "config": {"base": _text(base), "run": base.name if base else ""},
         "reasons": reasons(sweep.runs),
         "about": [[name, lines] for name, lines in origin(sweep)],
+        **method(search is not None, results.get("missing", [])),
     }
 
 
