@@ -29,6 +29,7 @@ from .embeddings import Embeddings
 from .heartbeat import shown
 from .rundir import RunDir
 
+WIDTH = 250  # characters
 CAUTION = "distances in two dimensions are no evidence, those of --near are of all features"
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ def _show_near(found: Embeddings, query: np.ndarray, most: int, name: str) -> No
             label = labels[row]
             cells += [found.origin.classes[task][label] if label != UNLABELLED else "", str(found.splits[task][row])]
         table.add_row(*map(escape, cells), f"{similarities[row]:.4f}")
-    Console().print(table)
+    # Into a file or pipe, a line for each painting.
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
 
 
 def _write_map(file: Path, found: Embeddings, index: Index, task: str, by_umap: bool, name: str) -> None:

@@ -81,7 +81,7 @@ def _colours(labels: np.ndarray, classes: int) -> dict[int, str]:
     """The colours of the most common classes, by class."""
     counts = np.bincount(labels[labels >= 0], minlength=classes)
     common = np.sort(np.argsort(-counts, kind="stable")[:COLOURED])
-    palette = colormaps["tab20"]
+    palette = colormaps["tab10" if len(common) <= 10 else "tab20"]
     return {int(label): to_hex(palette(position)) for position, label in enumerate(common)}
 
 

@@ -103,7 +103,7 @@ def test_a_painting_of_the_shards_is_the_nearest_to_itself(run, shards, tmp_path
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if re.search(r" [01]\.\d{4} *$", line)]
     assert len(rows) == 3
     found = embeddings.read(run / "embeddings.parquet")
-    assert rows[0][-1] == "1.0000"
+    assert (rows[0][0], rows[0][-1]) == (key, "1.0000")
     features = found.features.astype(float)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     cosines = np.sort(features @ features[found.keys.tolist().index(key)])[::-1]
