@@ -15,6 +15,7 @@ from rich.text import Text
 
 from shards.errors import UserError, command
 from shards.files import atomic_write
+from shards.numbers import whole
 
 from .analysis.merge import merged
 from .analysis.results import Sweep, read_sweep
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m artnet.report", description=(__doc__ or "").split(": ", 1)[1])
     parser.add_argument("sweeps", nargs="+", type=Path, metavar="SWEEP", help="folder of a sweep, runs/NAME")
-    parser.add_argument("--serve", type=int, nargs="?", const=0, metavar="PORT", help=SERVE)
+    parser.add_argument("--serve", type=whole, nargs="?", const=0, metavar="PORT", help=SERVE)
     options = parser.parse_args(argv)
     folders = list(dict.fromkeys(options.sweeps))
     if len(folders) == 1:

@@ -14,7 +14,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 # What starts, watches and reports runs decides nothing in their results.
 _NO_EFFECT = (
-    "artnet/analysis/", "artnet/report.py",
+    "artnet/analysis/", "artnet/report.py", "artnet/compare.py", "artnet/embed.py", "artnet/embeddings.py",
+    "artnet/evaluate.py", "artnet/export.py", "artnet/outliers.py", "artnet/predict.py",
     "artnet/config/keys.py", "artnet/config/suggest.py", "artnet/config/complaint.py",
     "artnet/heartbeat.py", "artnet/identity.py", "artnet/processes.py", "artnet/provenance.py", "artnet/sources.py",
     "shards/demo/",

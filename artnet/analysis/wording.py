@@ -169,6 +169,12 @@ def notes(sweep: Sweep, summary: Summary) -> list[str]:
             "If n is 1, there is no standard deviation over seeds: "
             "the brackets contain Wilson's 95 % interval for the share of the run's test images."
         )
+    return sentences + cautions(sweep, summary)
+
+
+def cautions(sweep: Sweep, summary: Summary) -> list[str]:
+    """What a reader of the results should know of the runs: what is missing, and what differs between them."""
+    sentences = []
     if without := unfinished(sweep):
         verb = "has" if len(without) == 1 else "have"
         sentences.append(f"Of {len(sweep.runs)} runs, {len(without)} {verb} no result: {states(without)}.")

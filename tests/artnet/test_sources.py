@@ -36,7 +36,7 @@ def code(tmp_path):
         (NETWORK, '"""', '"""Another docstring. ', []),
         (NETWORK, "\n\n\n", "\n\n\n# A comment.\n\n", []),
         ("artnet/report.py", "import ", "import math, ", []),
-        ("artnet/analysis/page/plain.py", "import ", "import math, ", []),
+        ("artnet/analysis/page/html.py", "import ", "import math, ", []),
     ],
 )
 def test_what_changes_a_result_is_found_and_nothing_else(code, file, old, new, found):

@@ -13,7 +13,7 @@ from ..results import Run, Sweep
 from ..search.importance import importance
 from ..search.trials import read_search
 from ..summary import Summary, summarise
-from ..wording import states
+from ..wording import cautions, states
 from .answer import answer
 from .calibration import calibration
 from .classes import classes
@@ -67,7 +67,7 @@ def page_data(sweep: Sweep) -> dict[str, Any]:
         "config": {"base": _text(base), "run": base.name if base else ""},
         "reasons": reasons(sweep.runs),
         "about": [[name, lines] for name, lines in origin(sweep)],
-        **method(search is not None, results.get("missing", [])),
+        **method(search is not None, [*results.get("missing", []), *([] if search else cautions(sweep, summary))]),
     }
 
 
@@ -91,14 +91,13 @@ def _values(run: Run) -> dict[str, Any]:
 
 def _base(runs: Sequence[Run]) -> Run | None:
     """The run whose configuration others are compared with: the first of the baseline that has one."""
-    return next((run for run in runs if run.directory.config_file.exists()), None)
+    return next((run for run in runs if _text(run)), None)
 
 
 def _text(run: Run | None) -> str:
-    if run is None:
-        return ""
+    """The configuration of a run as it is written; empty if it cannot be read."""
     try:
-        return harmless(read_bounded(run.directory.config_file, MAX_BYTES).decode(errors="replace"))
+        return harmless(read_bounded(run.directory.config_file, MAX_BYTES).decode(errors="replace")) if run else ""
     except OSError:
         return ""
 
