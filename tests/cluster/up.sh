@@ -122,8 +122,8 @@ AccountingStoragePort=$accounting
 AccountingStoragePass=$root/run/munge.sock
 AccountingStorageTRES=gres/gpu
 GresTypes=gpu
-NodeName=node[1-$nodes] NodeAddr=$subnet.[11-$((10 + nodes))] Port=$((port + 21)) \
-CPUs=$cpus RealMemory=64000 Gres=gpu:$gpus State=UNKNOWN
+NodeName=node[1-$nodes] NodeHostname=$(hostname -s) NodeAddr=$subnet.[11-$((10 + nodes))] \
+Port=[$((port + 21))-$((port + 20 + nodes))] CPUs=$cpus RealMemory=64000 Gres=gpu:$gpus State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=1-0 DefaultTime=60 PriorityTier=10 PreemptMode=OFF
 PartitionName=low  Nodes=ALL MaxTime=1-0 DefaultTime=60 PriorityTier=1 PreemptMode=REQUEUE GraceTime=10
 PartitionName=high Nodes=ALL MaxTime=1-0 DefaultTime=60 PriorityTier=100 PreemptMode=OFF
