@@ -52,9 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--umap", action="store_true", help="map by UMAP instead of principal components")
     args = parser.parse_args(argv)
     if (args.umap or args.task) and not args.map:
-        parser.error("--umap and --task are options of --map FILE.png")
+        raise UserError("--umap and --task are options of --map FILE.png; give that too, or leave them out")
     if args.neighbours < 1:
-        parser.error("--neighbours must be at least 1")
+        raise UserError("--neighbours must be at least 1")
     with shown("loading torch"):
         from .distributed.group import process_group
         from .inference.embeddings import saved_or_computed

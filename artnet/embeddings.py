@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, Field, ValidationError
 
 from shards.errors import UserError
-from shards.files import atomic_open, open_regular
+from shards.files import atomic_open
+from shards.parquet import read_bounded_table
 from shards.tasks import UNLABELLED
 
 from .config import Task
@@ -94,12 +95,7 @@ def read(file: Path, signature: str | None = None) -> Embeddings:
     """
     remedy = f"`python -m artnet.embed {file.parent}` makes it"
     try:
-        with open_regular(file) as opened:
-            parquet = pq.ParquetFile(opened)
-            groups = (parquet.metadata.row_group(number) for number in range(parquet.num_row_groups))
-            if (size := sum(group.total_byte_size for group in groups)) > MAX_BYTES:
-                raise ValueError(f"its columns have {size:,} bytes, over {MAX_BYTES:,}")
-            table = parquet.read()
+        table = read_bounded_table(file, MAX_BYTES)
         about = json.loads(table.schema.metadata[b"artnet"])
         check_format(file, about)
         embeddings = _embeddings(table, Origin.model_validate(about))

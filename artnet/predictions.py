@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shards.errors import UserError
-from shards.files import atomic_write, open_regular
+from shards.files import atomic_write
+from shards.parquet import read_bounded_table
 
 from .config import Task
 from .formats import FORMAT, check_format
@@ -150,12 +151,7 @@ def read(file: Path, signature: str | None = None) -> RunPredictions:
     """
     remedy = f"`python -m artnet.evaluate {file.parent}` makes it"
     try:
-        with open_regular(file) as opened:
-            parquet = pq.ParquetFile(opened)
-            groups = (parquet.metadata.row_group(number) for number in range(parquet.num_row_groups))
-            if (size := sum(group.total_byte_size for group in groups)) > MAX_BYTES:
-                raise ValueError(f"its columns have {size:,} bytes, over {MAX_BYTES:,}")
-            table = parquet.read()
+        table = read_bounded_table(file, MAX_BYTES)
         about = json.loads(table.schema.metadata[b"artnet"])
         check_format(file, about)
         origin = Origin.model_validate(about)

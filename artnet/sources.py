@@ -15,7 +15,14 @@ ROOT = Path(__file__).resolve().parents[1]
 # What starts, watches and reports runs decides nothing in their results.
 _NO_EFFECT = (
     "artnet/analysis/", "artnet/report.py", "artnet/compare.py", "artnet/embed.py", "artnet/embeddings.py",
-    "artnet/evaluate.py", "artnet/export.py", "artnet/outliers.py", "artnet/predict.py",
+    "artnet/evaluate.py", "artnet/export.py", "artnet/outliers.py", "artnet/predict.py", "artnet/predictions.py",
+    *(
+        f"artnet/inference/{name}.py"  # all but `forward` and `predict`, which decide the scores
+        for name in (
+            "answer_table", "answers", "embeddings", "ensemble", "evaluation", "export_check", "exported", "gallery",
+            "grad_cam", "pictures", "plain_weights", "record", "sidecar", "temperature", "trained",
+        )
+    ),
     "artnet/config/keys.py", "artnet/config/suggest.py", "artnet/config/complaint.py",
     "artnet/heartbeat.py", "artnet/identity.py", "artnet/processes.py", "artnet/provenance.py", "artnet/sources.py",
     "shards/demo/",

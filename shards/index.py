@@ -23,11 +23,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .duplicates import duplicate_groups
 from .errors import UserError
-from .files import atomic_write, open_regular
-from .folds import fold_splits
-from .labels import Painting
+from .files import atomic_write
+from .parquet import read_bounded_table
 from .streams import harmless
 from .tasks import TASKS, UNLABELLED, is_task, splits_of
 
@@ -94,6 +92,8 @@ class Index:
     @cached_property
     def groups(self) -> list[str]:
         """The name of the group of near-duplicates that each painting belongs to."""
+        from .duplicates import duplicate_groups  # here, as is `folds`: launchers read an index for its size alone
+
         return duplicate_groups(self.table["phash"].to_numpy())
 
     def select(
@@ -120,6 +120,9 @@ class Index:
         return rows, np.where(member[rows], labels[rows], UNLABELLED)
 
     def _fold_splits(self, tasks: tuple[str, ...], labels: np.ndarray, folds: int, fold: int) -> np.ndarray:
+        from .folds import fold_splits
+        from .labels import Painting
+
         paintings = [
             Painting(path, {task: label for task, label in zip(tasks, own, strict=True) if label != UNLABELLED})
             for path, own in zip(self.table["path"].to_pylist(), labels.tolist(), strict=True)
@@ -167,12 +170,7 @@ def read_index(folder: Path) -> Index:
     if not file.is_file():
         raise UserError(f"{folder} holds no {INDEX_NAME}; give a folder made by `python -m shards.pack`")
     try:
-        with open_regular(file) as opened:
-            parquet = pq.ParquetFile(opened)
-            groups = (parquet.metadata.row_group(number) for number in range(parquet.num_row_groups))
-            if (size := sum(group.total_byte_size for group in groups)) > MAX_BYTES:
-                raise ValueError(f"its columns have {size:,} bytes, over {MAX_BYTES:,}")
-            table = parquet.read()
+        table = read_bounded_table(file, MAX_BYTES)
         about = json.loads(table.schema.metadata[b"artnet"])
         if about["version"] > VERSION:
             raise UserError(

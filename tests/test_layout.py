@@ -56,8 +56,8 @@ ROOMS = {
     "artnet.processes": ("artnet.rundir", "artnet.stop", "shards.workers"),
     "artnet.provenance": ("artnet.private", "artnet.rundir"),
     "artnet.stop": ("artnet.rundir",),
-    "artnet.embeddings": ("artnet.config", "artnet.formats", "shards.errors", "shards.files", "shards.tasks"),
-    "artnet.predictions": ("artnet.config", "artnet.formats", "shards.errors", "shards.files"),
+    "artnet.embeddings": ("artnet.config", "artnet.formats", "shards.errors", "shards.files", "shards.parquet", "shards.tasks"),
+    "artnet.predictions": ("artnet.config", "artnet.formats", "shards.errors", "shards.files", "shards.parquet"),
     "artnet.search_log": ("artnet.rundir", "shards.files"),
     "artnet.rundir": (
         "artnet.config", "artnet.errors", "artnet.formats", "shards.errors", "shards.files", "shards.locks",

@@ -37,6 +37,8 @@ def code(tmp_path):
         (NETWORK, "\n\n\n", "\n\n\n# A comment.\n\n", []),
         ("artnet/report.py", "import ", "import math, ", []),
         ("artnet/analysis/page/html.py", "import ", "import math, ", []),
+        ("artnet/inference/gallery.py", "import ", "import math, ", []),
+        ("artnet/inference/predict.py", "import ", "import cmath, ", ["artnet/inference/predict.py"]),
     ],
 )
 def test_what_changes_a_result_is_found_and_nothing_else(code, file, old, new, found):
