@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import TextIO
 
 NEW_S = 2.0  # after which something that has begun is named
 SAME_S = 30.0  # between two lines about the same thing: logs stay small
@@ -76,12 +77,16 @@ def _update(line: str) -> None:
 
 
 @contextlib.contextmanager
-def shown(what: str) -> Iterator[None]:
-    """Say what a block does, if it takes long. Of several ranks, the first says it."""
+def shown(what: str, file: TextIO | None = None) -> Iterator[None]:
+    """Say what a block does, if it takes long. Of several ranks, the first says it.
+
+    Lines go to `file`, by default stdout; a command whose answer goes there gives stderr.
+    """
     if os.environ.get("RANK", "0") not in ("", "0"):
         yield
         return
-    heartbeat = Heartbeat(live=sys.stderr.isatty() and os.environ.get("TERM") != "dumb")
+    is_live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    heartbeat = Heartbeat(is_live, lambda line: print(line, file=file, flush=True))
     heartbeat.now(what)
     try:
         yield

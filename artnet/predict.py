@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .inference.grad_cam import check_captum
 
         check_captum()
-    with shown("loading torch"):
+    with shown("loading torch", sys.stderr):
         from .inference.pictures import find_pictures, load_pictures
     files, others = find_pictures(paths)
     if others:
@@ -104,9 +104,11 @@ def _load(runs: Sequence[Path]) -> tuple["Ensemble", int]:
     members = []
     for folder in runs:
         run = RunDir(folder)
-        with shown(f"loading {run.name}"):
+        with shown(f"loading {run.name}", sys.stderr):
             trained = TrainedRun(run, device)
-        with shown(f"{'reading' if run.predictions_file.exists() else 'making'} the predictions of {run.name}"):
+        with shown(
+            f"{'reading' if run.predictions_file.exists() else 'making'} the predictions of {run.name}", sys.stderr
+        ):
             members.append(Member(trained, ranks))
     return Ensemble(members), threads
 

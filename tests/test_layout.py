@@ -56,7 +56,9 @@ ROOMS = {
     "artnet.processes": ("artnet.rundir", "artnet.stop", "shards.workers"),
     "artnet.provenance": ("artnet.private", "artnet.rundir"),
     "artnet.stop": ("artnet.rundir",),
-    "artnet.embeddings": ("artnet.config", "artnet.formats", "shards.errors", "shards.files", "shards.parquet", "shards.tasks"),
+    "artnet.embeddings": (
+        "artnet.config", "artnet.formats", "shards.errors", "shards.files", "shards.parquet", "shards.tasks",
+    ),
     "artnet.predictions": ("artnet.config", "artnet.formats", "shards.errors", "shards.files", "shards.parquet"),
     "artnet.search_log": ("artnet.rundir", "shards.files"),
     "artnet.rundir": (

@@ -88,6 +88,16 @@ def test_only_the_first_rank_says_it(at_once, monkeypatch, capsys):
     assert printed == "loading torch (0 s)\n"
 
 
+def test_a_command_that_answers_on_stdout_says_it_on_stderr(at_once, capsys):
+    said = ""
+    with shown("loading torch", sys.stderr):
+        while not said:
+            captured = capsys.readouterr()
+            said = captured.err
+            assert captured.out == ""
+    assert said == "loading torch (0 s)\n"
+
+
 def test_a_process_without_memory_for_a_thread_goes_on_in_silence(at_once, monkeypatch):
     def refuse(self: heartbeat.threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
