@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError("--umap and --task are options of --map FILE.png; give that too, or leave them out")
     if args.neighbours < 1:
         raise UserError("--neighbours must be at least 1")
-    with shown("loading torch"):
+    with shown("loading torch", sys.stderr):
         from .distributed.group import process_group
         from .inference.embeddings import saved_or_computed
         from .inference.trained import TrainedRun
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with process_group() as ranks:
         run = RunDir(args.run.resolve())
         file = args.out or run.embeddings_file
-        with shown(f"computing the features of {run.name}"):
+        with shown(f"computing the features of {run.name}", sys.stderr):
             trained = TrainedRun(run, ranks.device)
             if args.task and args.task not in trained.config.task:
                 raise UserError(f"{run.path} has no task {args.task}; --task {' or '.join(trained.config.task)}")
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.near:
             _show_near(found, _features(trained, args.near, ranks), args.neighbours, str(args.near))
         if args.map:
-            with shown(f"drawing {args.map}"):
+            with shown(f"drawing {args.map}", sys.stderr):
                 _write_map(args.map, found, index, args.task or trained.config.task[0], args.umap, run.name)
             print(f"{args.map} is written; {CAUTION}")
     return 0
