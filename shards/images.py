@@ -9,10 +9,11 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from .index import MAX_PIXELS
+
 EXIF_ORIENTATION = 0x0112
 
 # Scans of 15,000 x 15,000 pixels are not decompression bombs; larger images are refused.
-MAX_PIXELS = 250_000_000
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 # The formats that pictures come in. Some of the other formats that Pillow reads start programs.
