@@ -1,15 +1,19 @@
 """Augmentation: hues are preserved, rectangles erased, crops grow, all drawn before decoding."""
 
+from collections import Counter
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageEnhance, ImageOps
 
 from artnet.config.sections import AugmentConfig
 from artnet.data.decode import decode
 from artnet.data.epoch import train_plan, train_size
 from artnet.data.loader import load
-from artnet.data.trivial_augment import GREY, OPERATIONS
+from artnet.data.trivial_augment import GREY, IDENTITY, OPERATIONS
 from shards.index import read_index
 from shards.reader import Reader
 from tests.artnet.data.test_data import images, split
@@ -78,3 +82,59 @@ def test_a_run_trains_at_the_sizes_of_its_epochs_and_evaluates_at_one(shards):
     assert [images(train, epoch).shape[1] for epoch in range(4)] == [33, 48, 48, 64]
     for epoch in (0, 3):
         assert images(val, epoch, batch_size=1).shape[1:] == (70, 70, 3)
+
+
+def pillow(image: Image.Image) -> list[Callable[[float], Image.Image]]:
+    """Pillow's own operations, in the order of `OPERATIONS`."""
+
+    def affine(*matrix: float) -> Image.Image:
+        return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=GREY)
+
+    return [
+        lambda s: image,
+        lambda s: affine(1, 0.99 * s, 0, 0, 1, 0),
+        lambda s: affine(1, 0, 0, 0.99 * s, 1, 0),
+        lambda s: affine(1, 0, 32 * s * image.width / 224, 0, 1, 0),
+        lambda s: affine(1, 0, 0, 0, 1, 32 * s * image.height / 224),
+        lambda s: image.rotate(135 * s, Image.Resampling.BILINEAR, fillcolor=GREY),
+        lambda s: ImageEnhance.Brightness(image).enhance(1 + 0.99 * s),
+        lambda s: ImageEnhance.Color(image).enhance(1 + 0.99 * s),
+        lambda s: ImageEnhance.Contrast(image).enhance(1 + 0.99 * s),
+        lambda s: ImageEnhance.Sharpness(image).enhance(1 + 0.99 * s),
+        lambda s: ImageOps.posterize(image, 8 - round(6 * abs(s))),
+        lambda s: ImageOps.autocontrast(image, preserve_tone=True),
+        lambda s: image.point(equalizing(image.convert("L")) * 3),
+    ]
+
+
+def equalizing(grey: Image.Image) -> list[float]:
+    """The mapping of the levels 0 to 255 by `ImageOps.equalize`."""
+    before, after = np.asarray(grey).ravel(), np.asarray(ImageOps.equalize(grey)).ravel()
+    return np.interp(range(256), *zip(*sorted(set(zip(before, after, strict=True))), strict=True)).tolist()
+
+
+@pytest.mark.parametrize("number", range(len(OPERATIONS)))
+def test_trivial_augment_matches_pillow(shards, number):
+    reader = Reader(read_index(shards))
+    for row, strength in zip(range(0, 200, 20), (-1, -0.7, -0.4, -0.1, 0, 0.1, 0.3, 0.5, 0.8, 1), strict=True):
+        pixels = decode(reader[row])[:64, :64].copy()
+        wanted = np.asarray(pillow(Image.fromarray(pixels))[number](strength)).astype(int)
+        got = OPERATIONS[number](pixels, strength).astype(int)
+        # By the median, because pixels on the corner's edge blend with the filling or do not.
+        assert np.median(abs(got - wanted)) <= 1
+        assert (abs(got - wanted) > 6).mean() < 0.08
+
+
+def test_augmentation_is_drawn_as_configured():
+    order, sizes = np.arange(3000), np.full((3000, 2), 100)
+
+    def plan(epoch: int = 0, **changes: object):
+        return train_plan(order, sizes, AugmentConfig(**changes), seed=0, epoch=epoch, size=33)
+
+    assert plan(flip=0.3).flips.mean() == pytest.approx(0.3, abs=0.03)
+    assert set(plan(policy="none").operations) == {IDENTITY}
+    drawn = plan(policy="trivial")
+    assert not np.array_equal(drawn.boxes, plan(epoch=1).boxes)
+    assert min(Counter(drawn.operations.tolist()).values()) > 0.7 * 3000 / len(OPERATIONS)
+    assert len(set(drawn.operations)) == len(OPERATIONS)
+    assert (drawn.strengths.min(), drawn.strengths.max()) == (-1, 1)

@@ -6,24 +6,21 @@ import os
 import resource
 import shutil
 import threading
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image
 
 from artnet.config import build, unflatten
-from artnet.config.sections import AugmentConfig
 from artnet.data import decode as decode_module
 from artnet.data.dataset import SplitData
 from artnet.data.decode import decode, resized_crop
-from artnet.data.epoch import eval_plan, random_boxes, train_plan
+from artnet.data.epoch import eval_plan, random_boxes
 from artnet.data.loader import load
-from artnet.data.sampler import class_balanced, eval_batches, shuffled, train_batches
-from artnet.data.trivial_augment import GREY, IDENTITY, OPERATIONS
+from artnet.data.sampler import eval_batches, train_batches
+from artnet.data.trivial_augment import IDENTITY
 from artnet.rundir import RunDir
 from shards import images as packed_images
 from shards.errors import UserError
@@ -125,95 +122,6 @@ def test_evaluation_uses_the_centre_of_every_painting_once():
     assert not plan.flips.any()
     assert set(plan.operations) == {IDENTITY}
     assert plan.size == 64
-
-
-def pillow(image: Image.Image) -> list[Callable[[float], Image.Image]]:
-    """Pillow's own operations, in the order of `OPERATIONS`."""
-
-    def affine(*matrix: float) -> Image.Image:
-        return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=GREY)
-
-    return [
-        lambda s: image,
-        lambda s: affine(1, 0.99 * s, 0, 0, 1, 0),
-        lambda s: affine(1, 0, 0, 0.99 * s, 1, 0),
-        lambda s: affine(1, 0, 32 * s * image.width / 224, 0, 1, 0),
-        lambda s: affine(1, 0, 0, 0, 1, 32 * s * image.height / 224),
-        lambda s: image.rotate(135 * s, Image.Resampling.BILINEAR, fillcolor=GREY),
-        lambda s: ImageEnhance.Brightness(image).enhance(1 + 0.99 * s),
-        lambda s: ImageEnhance.Color(image).enhance(1 + 0.99 * s),
-        lambda s: ImageEnhance.Contrast(image).enhance(1 + 0.99 * s),
-        lambda s: ImageEnhance.Sharpness(image).enhance(1 + 0.99 * s),
-        lambda s: ImageOps.posterize(image, 8 - round(6 * abs(s))),
-        lambda s: ImageOps.autocontrast(image, preserve_tone=True),
-        lambda s: image.point(equalizing(image.convert("L")) * 3),
-    ]
-
-
-def equalizing(grey: Image.Image) -> list[float]:
-    """The mapping of the levels 0 to 255 by `ImageOps.equalize`."""
-    before, after = np.asarray(grey).ravel(), np.asarray(ImageOps.equalize(grey)).ravel()
-    return np.interp(range(256), *zip(*sorted(set(zip(before, after, strict=True))), strict=True)).tolist()
-
-
-@pytest.mark.parametrize("number", range(len(OPERATIONS)))
-def test_trivial_augment_matches_pillow(shards, number):
-    reader = Reader(read_index(shards))
-    for row, strength in zip(range(0, 200, 20), (-1, -0.7, -0.4, -0.1, 0, 0.1, 0.3, 0.5, 0.8, 1), strict=True):
-        pixels = decode(reader[row])[:64, :64].copy()
-        wanted = np.asarray(pillow(Image.fromarray(pixels))[number](strength)).astype(int)
-        got = OPERATIONS[number](pixels, strength).astype(int)
-        # By the median, because pixels on the corner's edge blend with the filling or do not.
-        assert np.median(abs(got - wanted)) <= 1
-        assert (abs(got - wanted) > 6).mean() < 0.08
-
-
-def test_augmentation_is_drawn_as_configured():
-    order, sizes = np.arange(3000), np.full((3000, 2), 100)
-
-    def plan(epoch: int = 0, **changes: object):
-        return train_plan(order, sizes, AugmentConfig(**changes), seed=0, epoch=epoch, size=33)
-
-    assert plan(flip=0.3).flips.mean() == pytest.approx(0.3, abs=0.03)
-    assert set(plan(policy="none").operations) == {IDENTITY}
-    drawn = plan(policy="trivial")
-    assert not np.array_equal(drawn.boxes, plan(epoch=1).boxes)
-    assert min(Counter(drawn.operations.tolist()).values()) > 0.7 * 3000 / len(OPERATIONS)
-    assert len(set(drawn.operations)) == len(OPERATIONS)
-    assert (drawn.strengths.min(), drawn.strengths.max()) == (-1, 1)
-
-
-@pytest.mark.parametrize("world_size", [1, 2, 4])
-def test_an_epoch_has_the_same_global_batches_for_any_number_of_ranks(world_size):
-    alone = train_batches(103, 8, 0, 1)
-    ranks = [train_batches(103, 8, rank, world_size) for rank in range(world_size)]
-    assert [np.concatenate(parts).tolist() for parts in zip(*ranks, strict=True)] == [batch.tolist() for batch in alone]
-    assert np.concatenate(alone).tolist() == list(range(96))
-    evaluated = np.concatenate([b for rank in range(world_size) for b in eval_batches(103, 8, rank, world_size)])
-    assert sorted(evaluated.tolist()) == list(range(103))
-
-
-def test_every_epoch_has_every_sample_once_thoroughly_reshuffled():
-    epochs = [shuffled(10_000, seed=0, epoch=epoch) for epoch in range(3)]
-    for order in epochs:
-        assert sorted(order.tolist()) == list(range(10_000))
-        # Even the first batch of 64 covers the whole set, and neighbours in the shards are far apart in the epoch.
-        assert len(set(order[:64] // 1000)) >= 9
-        assert np.median(abs(np.diff(np.argsort(order)))) > 2000
-    assert np.mean(epochs[0] == epochs[1]) < 0.001
-    assert not np.array_equal(epochs[0], shuffled(10_000, seed=1, epoch=0))
-
-
-def test_class_balanced_epochs_balance_classes_and_repeat_samples_evenly():
-    labels = np.repeat([0, 1, 2], [700, 290, 10])
-    first, second = (class_balanced(labels, seed=0, epoch=epoch) for epoch in range(2))
-    assert len(first) == len(labels)
-    counts = Counter(labels[first].tolist())
-    assert max(counts.values()) - min(counts.values()) <= 1
-    shown = Counter(first.tolist())
-    assert {shown[sample] for sample in range(990, 1000)} <= {33, 34}
-    assert {shown[sample] for sample in range(700, 990)} <= {1, 2}
-    assert set(first[labels[first] == 0]) != set(second[labels[second] == 0])
 
 
 def test_class_balance_can_be_configured_for_one_task(shards):
