@@ -17,6 +17,7 @@ from shards.errors import UserError, command
 from shards.files import atomic_write
 from shards.numbers import whole
 
+from .analysis import wording
 from .analysis.merge import merged
 from .analysis.results import Sweep, read_sweep
 from .analysis.search.importance import importance
@@ -56,21 +57,23 @@ def _write(sweep: Sweep, console: Console) -> None:
 
 def _grid_report(sweep: Sweep, console: Console) -> tuple[str, str, str]:
     """Print the table of a grid. Returns the CSV, the Markdown and the page."""
-    from .analysis.page import page  # jinja2 takes a while to import: report wrong input before
+    from .analysis.page import page, page_data  # jinja2 takes a while to import: report wrong input before
 
-    summary = summarise(sweep)
-    print_summary(sweep, summary, console)
-    return results_csv(sweep), markdown(sweep, summary), page(sweep)
+    summary, data = summarise(sweep), page_data(sweep)
+    answers = [f"{task}: {sentence}" for task, sentence in data["answer"]["sentences"].items()]
+    notes = [*wording.notes(sweep, summary), *data["missing"]]
+    print_summary(sweep, summary, answers, notes, console)
+    return results_csv(sweep), markdown(sweep, summary, answers, notes), page(data)
 
 
 def _search_report(search: Search, console: Console) -> tuple[str, str, str]:
     """The same of a search."""
-    from .analysis.page import page
+    from .analysis.page import page, page_data
     from .analysis.search import text
 
     parts = sections(search, importance(search))
     text.print_search(search, parts, console)
-    return text.results_csv(search), text.markdown(search, parts), page(search.sweep)
+    return text.results_csv(search), text.markdown(search, parts), page(page_data(search.sweep))
 
 
 @command
@@ -97,11 +100,11 @@ def serve(folder: Path, port: int) -> None:
 
     Raises `UserError` if the port is taken.
     """
-    from .analysis.page import page
+    from .analysis.page import page, page_data
     from .analysis.page.serve import Server
 
     try:
-        server = Server(folder, lambda: page(read_sweep(folder), served=True), port)
+        server = Server(folder, lambda: page(page_data(read_sweep(folder)), served=True), port)
     except (OSError, OverflowError) as error:
         raise UserError(f"port {port} cannot be used ({error}); give another one to --serve, or none") from None
     print(f"the page, kept up to date: {server.address} (Ctrl-C ends it)", flush=True)
