@@ -142,6 +142,22 @@ def test_every_control_is_reached_and_used_with_the_keyboard(show: Any) -> None:
     assert page.locator("#cost svg.plot").first.inner_html() != before
 
 
+def test_a_confusion_shows_its_paintings_or_their_keys(show: Any) -> None:
+    opened = show(made_up.grid(**SMALL))
+    page = opened.page
+    shown = page.locator("#classes .thumbnails li")
+    page.locator("#classes button", has_text="show").nth(0).click()
+    assert page.locator("#classes .thumbnails img").count() == shown.count() == 12
+    assert page.evaluate("[...document.querySelectorAll('.thumbnails img')].every(one => one.naturalWidth)")
+    model = int(page.locator("#classes-model").input_value())
+    order = page.evaluate(f"page.classOrder({{task: 'artist', model: {model}, by: 'support'}})")
+    cell = order.index(1) * len(order) + order.index(4)  # class 1 for class 4, without thumbnails
+    page.locator("#classes [aria-label^='Confusion of'] svg rect").nth(cell).click()
+    assert page.locator("#classes .confused h3").inner_text() == "Artist 1, taken for Artist 4"
+    assert (shown.first.inner_text(), page.locator("#classes .thumbnails img").count()) == ("artist/1-0", 0)
+    assert opened.complaints == []
+
+
 @pytest.mark.parametrize("name", ["LaTeX", "Markdown", "CSV"])
 def test_the_table_is_copied(show: Any, name: str) -> None:
     page = show(made_up.grid(models=2, classes=3, epochs=3), permissions=["clipboard-read", "clipboard-write"]).page
