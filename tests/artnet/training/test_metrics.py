@@ -82,6 +82,18 @@ def test_an_epoch_has_one_line_even_if_its_checkpoint_was_not_written(tmp_path):
     assert [line["epoch"] for line in run.epochs()] == [1]
 
 
+def test_the_bar_shows_the_top1_of_the_epoch_that_has_closed(tmp_path):
+    logger = MetricsLogger(RunDir(tmp_path), Progress(), steps=14, epochs=2)
+    step = {"loss": 1.0, "images_per_s": 1.0, "data_wait": 0, "memory_gib": 1}
+    for epoch, top1 in ((1, 0.5), (2, 0.75)):
+        logger.log("step", {"epoch": epoch, "step": 7 * epoch, **step})
+        logger.log("epoch", {"epoch": epoch, "step": 7 * epoch, "train/loss": 1.0, "val/nll": 1.0, "val/top1": top1,
+                             "images_per_s": 1.0})  # fmt: skip
+    (bar,) = logger._bar.tasks
+    logger.close()
+    assert "val top-1 75.0 %" in bar.fields["shown"]
+
+
 def test_nothing_is_written_or_deleted_through_links_in_a_run(tmp_path, monkeypatch):
     real, theirs = tmp_path / "real", tmp_path / "theirs"
     theirs.mkdir()
