@@ -79,11 +79,12 @@ def _on_test(summary: Summary, sweep: Sweep, used: Mapping[str, Resources], has_
     """The sections of a grid that compare models on test."""
     predicted = read_predictions(sweep.runs)
     models = {task: TaskModels(task, summary.groups, _of_task(predicted, task)) for task in summary.tasks}
+    compared = {task: differences(models[task], summary.baseline) for task in summary.tasks}
     by_class = _by_class(summary, predicted)
     pictures, without = thumbnails(sweep.runs, by_class["classes"]) if has_thumbnails else ({}, [])
     return {
         "answer": answer(summary, models, summary.baseline),
-        "differences": {task: differences(models[task], summary.baseline) for task in summary.tasks},
+        "differences": compared if any(compared.values()) else {},
         "factors": [one for task in summary.tasks for one in factors(task, summary.groups, summary.baseline)],
         "cost": cost(summary.groups, used),
         **by_class,

@@ -68,7 +68,7 @@ page.commonest = (state) => {
     { title: "taken for", words: true, value: (row) => names[row.predicted], text: (row) => names[row.predicted] },
     { title: "paintings", value: (row) => row.count, text: (row) => page.count(row.count) },
     { title: "of the class, %", value: (row) => row.share, text: (row) => page.number(row.share, 1) },
-    { title: "which", node: (row) => (row.keys?.length ? page.controls.button("show", () => box.show(row.true, row.predicted), { class: "link", "aria-label": `Show paintings of ${names[row.true]} that were taken for ${names[row.predicted]}` }) : page.el("span")) },
+    { title: "which", node: (row) => (row.keys?.length ? page.controls.button("show", () => box.show(row.true, row.predicted), { class: "link", "aria-label": `Show the paintings of ${names[row.true]} that were taken for ${names[row.predicted]}` }) : page.el("span")) },
   ];
   box.append(page.el("h3", {}, `The commonest confusions of ${page.label(state.model)}`), page.table({ name: "The commonest confusions", columns, rows, shown: 10 }), shown);
   return box;
