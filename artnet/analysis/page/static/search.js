@@ -28,12 +28,12 @@ page.section("search", (root) => {
   const confirmed = search.confirmed ?? [];
   const importance = (search.importance ?? []).map(([key, of]) => [page.keyName(key), of]);
   root.append(
-    page.el("p", { class: "note" }, `Ranked on ${search.metric}, which the search looked at: the best of many is too high by chance. Test is shown only for configurations that were confirmed over fresh seeds.`),
+    page.el("p", { class: "note" }, `Ranked on ${search.metric}, which the search looked at: the best of many is too high by chance. Test is shown only for configurations that were confirmed over other seeds.`),
     ...(confirmed.length ? [page.el("h3", {}, "Confirmed configurations"), page.confirmed(confirmed, unit)] : []),
     page.el("h3", {}, `The best ${top.length === 1 ? "configuration" : `${top.length} configurations`}`),
     page.table({ name: "The best configurations", columns, rows: top, shown: 20 }),
     page.el("div", { class: "figures" }, page.bestSoFar(search, ranked, unit), importance.length ? page.importance(importance) : null),
-    page.el("h3", {}, `${page.title(unit)} by each value`),
+    page.el("h3", {}, `${unit} by each value`),
     legend,
     page.el("div", { class: "figures thirds" }, keys.map((key) => page.scatter(search, scored, key, shape, unit))),
     keys.length > 1 ? page.parallel(search, ranked, keys, unit) : "",
