@@ -79,7 +79,7 @@ def print_comparison(comparison: TaskComparison, console: Console) -> None:
             if text:
                 console.print(Text(text, style="dim"))
     for note in comparison.notes:
-        console.print(Text(note, style="dim"), soft_wrap=True)
+        console.print(Text(note, style="dim"), soft_wrap="`" in note)  # a command can be copied
     console.print()
 
 
