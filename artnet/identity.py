@@ -1,7 +1,5 @@
 """Which run a folder holds, and when another run may have it. Light to import (no torch)."""
 
-import shutil
-
 from shards.errors import UserError
 
 from .config import RunConfig, fields, flatten, signature
@@ -35,7 +33,7 @@ def take(config: RunConfig, run: RunDir) -> None:
     if run.config_file.exists() and run.config().signature != config.signature:
         for file in (run.run_file, run.metrics_file, run.bad_batch_file):
             file.unlink(missing_ok=True)
-        shutil.rmtree(run.tensorboard, ignore_errors=True)
+        run.remove_events()
     run.write_config(config)
 
 

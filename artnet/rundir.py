@@ -4,7 +4,7 @@
       config.yaml        resolved and complete                              written by launchers or training
       run.json           signature, git, versions, data, attempts           written by training
       metrics.jsonl      one line per log step ("kind": "step") and epoch   written by training
-      tensorboard/       the same as curves; the row of hyperparameters     written by training; launchers
+      events.out.tfevents.*  the same as curves; the row of hyperparameters written by training; launchers
       checkpoints/       best.pt; until complete last.pt, previous.pt too   written by training
       bad_batch.json     the paintings at which the loss was not finite     written by training
       predictions.parquet  logits of val and test (artnet/predictions.py)   written by training, or artnet.evaluate
@@ -22,6 +22,7 @@ import errno
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -49,6 +50,10 @@ MAX_LINE = 100_000  # bytes of a line of metrics
 _PLAIN = re.compile(rb" *(- )?[\w./-]+(:( +[^\s&*!\[{|>].*)?)?")
 
 _CLOSES = re.compile(rb'"kind"\s*:\s*"epoch"')  # a line that closes an epoch; those of steps are many more
+
+# The group of the scores of the best checkpoint in TensorBoard, which opens the groups that sort first: each of these
+# cards has one point, and is there as TensorBoard's table of hyperparameters takes its metrics from them.
+TENSORBOARD_BEST = "z_best"
 
 EXIT_STOPPED = 75  # how training ends when it was asked to stop: EX_TEMPFAIL of sysexits.h, run me again
 
@@ -176,11 +181,25 @@ class RunDir:
         self.result_file = path / "result.json"
         self.state_file = path / "state.json"
         self.lock_file = path / ".lock"
-        self.tensorboard = path / "tensorboard"
-        # Sorts before file names that end in a time, so TensorBoard reads it first.
-        self.hparams_file = self.tensorboard / "events.out.tfevents.0.launcher"
         self.checkpoints = path / "checkpoints"
         self.attempts = path / "attempts"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's events, which calls a run by it: the run's own, or that of earlier versions."""
+        earlier = self.path / "tensorboard"
+        return earlier if earlier.is_dir() else self.path
+
+    @property
+    def hparams_file(self) -> Path:
+        """The row of hyperparameters. It sorts before file names that end in a time: TensorBoard reads it first."""
+        return self.tensorboard / "events.out.tfevents.0.launcher"
+
+    def remove_events(self) -> None:
+        """Remove TensorBoard's events."""
+        shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+        for file in self.path.glob("events.out.tfevents.*"):
+            file.unlink(missing_ok=True)
 
     @property
     def has_begun(self) -> bool:

@@ -11,6 +11,7 @@ from types import FrameType
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 from artnet.rundir import RunDir
 from shards.errors import UserError
@@ -208,6 +209,12 @@ class Pool:
         return f"{active.folder.name} {_epoch_line(epochs[-1]) if epochs else 'starting'}"
 
 
+def progress_bars(console: Console) -> Progress:
+    """A bar for each run, with what is `shown` of it. A name that is too long for the terminal has two lines."""
+    name = TextColumn("{task.description}", table_column=Column(overflow="fold"))
+    return Progress(name, BarColumn(10), TextColumn("{task.fields[shown]}"), console=console)
+
+
 def _epoch_line(epoch: Mapping[str, float]) -> str:
     return f"epoch {epoch['epoch']} val top-1 {100 * epoch.get('val/top1', math.nan):.1f} %"
 
@@ -282,11 +289,10 @@ class MachineBackend:
 
     def start(self, launch: Launch) -> bool:
         """Train the runs of the plan, and wait for those that an earlier launcher left running. False after Ctrl-C."""
-        columns = (TextColumn("{task.description}"), BarColumn(10), TextColumn("{task.fields[shown]}"))
         total = len(to_start(launch.decisions))
         if not total and not any(map(is_left_running, launch.decisions)):
             return True
-        with Progress(*columns, console=Console(stderr=True)) as bars:
+        with progress_bars(Console(stderr=True)) as bars:
             block = self._block
             places = slots(visible_gpus(), block.processes, block.max_parallel, block.runs_per_gpu)
             pool = Pool(launch.sweep, places, block.processes, bars, total, gpu_locks=GpuLocks(block.runs_per_gpu))

@@ -7,6 +7,7 @@ import os
 import re
 import select
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,14 @@ def cell(value: object) -> object:
         return value
     text = harmless(value)
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
+
+
+def filled(facts: Sequence[str], width: int) -> list[str]:
+    """Facts with commas between them, in lines of at most `width` characters: none is divided between two lines."""
+    lines: list[str] = []
+    for fact in facts:
+        if lines and len(lines[-1]) + len(fact) + 3 <= width:
+            lines[-1] += f" {fact},"
+        else:
+            lines.append(f"{fact},")
+    return [*lines[:-1], *(line[:-1] for line in lines[-1:])]

@@ -23,12 +23,6 @@ class Estimate:
     std: float | None
     interval: tuple[float, float] | None
 
-    def overlaps(self, other: "Estimate") -> bool:
-        """Whether both have an interval, and the two intersect."""
-        if not self.interval or not other.interval:
-            return False
-        return self.interval[0] <= other.interval[1] and other.interval[0] <= self.interval[1]
-
 
 def estimate(shares: Sequence[float], images: int) -> Estimate:
     """Estimate the expected share from `shares`, one per seed.

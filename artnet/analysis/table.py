@@ -20,16 +20,18 @@ SCORES = tuple(f"{split}_{name}" for split in ("test", "val") for name in Scores
 MADE = ("best_epoch", "parameters", "seconds")
 
 
-def print_summary(sweep: Sweep, summary: Summary, console: Console) -> None:
-    """Print the table, findings, notes and the runs without a result."""
+def print_summary(
+    sweep: Sweep, summary: Summary, answers: Sequence[str], notes: Sequence[str], console: Console
+) -> None:
+    """Print the table, the answers and notes below it, and the runs without a result."""
     tasks = [[task] for task in summary.tasks] if console.width < NARROW else [summary.tasks]
     for shown in tasks or [[]]:
         title = sweep.manifest.name if len(shown) == len(summary.tasks) else f"{sweep.manifest.name}: {shown[0]}"
         print_table(console, title, *_grid(summary, shown))
-    for sentence in wording.findings(summary):
+    for sentence in answers:
         console.print(Text(sentence))
     console.print()
-    for sentence in wording.notes(sweep, summary):
+    for sentence in notes:
         console.print(Text(sentence, style="dim"))
     if runs := wording.unfinished(sweep):
         console.print()
@@ -40,12 +42,12 @@ def print_summary(sweep: Sweep, summary: Summary, console: Console) -> None:
             console.print(Text(line), soft_wrap=True)
 
 
-def markdown(sweep: Sweep, summary: Summary) -> str:
-    """Format the table, findings, notes and the runs without a result as Markdown."""
+def markdown(sweep: Sweep, summary: Summary, answers: Sequence[str], notes: Sequence[str]) -> str:
+    """Format the table, the answers and notes below it, and the runs without a result as Markdown."""
     header, rows = _grid(summary, summary.tasks)
     lines = [f"# {escaped(sweep.manifest.name)}", "", escaped(sweep.manifest.arithmetic), ""]
     lines += [*pipes(header, rows, "--:"), ""]
-    lines += [f"- {escaped(sentence)}" for sentence in (*wording.findings(summary), *wording.notes(sweep, summary))]
+    lines += [f"- {escaped(sentence)}" for sentence in (*answers, *notes)]
     if runs := wording.unfinished(sweep):
         lines += ["", "## Runs without a result", ""]
         unfinished = [[run.name, wording.state(run), run.reason] for run in runs]

@@ -8,6 +8,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from shards.streams import filled
+
 NARROW = 120  # columns, below which tasks have tables of their own
 _FOLDED = 16  # columns that a first cell keeps at least
 _LONG = 48  # that any other cell of words keeps
@@ -39,4 +41,5 @@ def print_table(
     for row in rows:
         console.print(Text(row[0], overflow="fold"))
         facts = [f"{name}: {cell}" for name, cell in zip(header[1:], row[1:], strict=True) if cell]
-        console.print(Padding(Text(", ".join(facts), overflow="fold"), (0, 0, 0, 2)))
+        for line in filled(facts, console.width - 2):
+            console.print(Padding(Text(line, overflow="fold"), (0, 0, 0, 2)))

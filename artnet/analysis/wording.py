@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ..sources import differing, named, recorded
 from .results import Run, Sweep
 from .statistics import Estimate
-from .summary import Cell, Group, Summary, setting
+from .summary import Cell, Summary, setting
 
 NOTHING = "-"
 
@@ -102,12 +102,6 @@ def unfinished(sweep: Sweep) -> list[Run]:
     return [run for run in sweep.runs if run.result is None]
 
 
-def findings(summary: Summary) -> list[str]:
-    """For each task the best model, whether the difference is certain, and where no model beats a constant answer."""
-    sentences = [(finding(task, summary.groups), against_majority(summary, task)) for task in summary.tasks]
-    return [sentence for pair in sentences for sentence in pair if sentence]
-
-
 def against_majority(summary: Summary, task: str) -> str:
     """Say so where no model is better than a constant answer; empty if one is, or if there is no result."""
     found = [cell.estimate for cell in summary.column(task) if cell.estimate]
@@ -116,46 +110,10 @@ def against_majority(summary: Summary, task: str) -> str:
     share, names = summary.majority(task)[-1], summary.majority_classes(task)
     constant = f"always saying {names[0] if len(names) == 1 else 'the most frequent class'} ({percent(share)} %)"
     if all(one.mean <= share for one in found):
-        return f"{task}: no model is better than {constant}."
+        return f"No model is better than {constant}."
     if all(one.mean <= share or (one.interval and one.interval[0] <= share) for one in found):
-        return f"{task}: no model is certainly better than {constant}."
+        return f"No model is certainly better than {constant}."
     return ""
-
-
-def finding(task: str, groups: Sequence[Group]) -> str:
-    """The model with the highest mean on a task, and whether its interval overlaps with those of others."""
-    found = [(group.label, group.cells[task].estimate) for group in groups if task in group.cells]
-    ranked = sorted(((label, one) for label, one in found if one), key=lambda pair: -pair[1].mean)
-    if not ranked:
-        return f"{task}: no run is complete yet."
-    (label, best), *others = ranked
-    if not others:
-        return f"{task}: {label} is the only model with a result, {_measured(best)}."
-    tied = [name for name, one in ranked if one.mean == best.mean]
-    if len(tied) > 1:
-        return f"{task}: {' and '.join(tied)} share the highest mean test top-1, {percent(best.mean)} %."
-    rival = next(((name, one) for name, one in others if one.overlaps(best)), None)
-    name, other = rival or others[0]
-    place = "the next" if name == others[0][0] else "a lower one"
-    if rival:
-        verdict = "as the intervals overlap, their order is uncertain"
-    elif not (best.interval and other.interval):
-        verdict = "two seeds are too few to say whether their order is certain"
-    elif 1 in (best.n, other.n):
-        verdict = "the intervals do not overlap, but with a single seed the spread over seeds is unknown"
-    else:
-        verdict = "the intervals do not overlap"
-    return (
-        f"{task}: {label} has the highest mean test top-1, {_measured(best)}; "
-        f"{place}, {name}, has {_measured(other)}, and {verdict}."
-    )
-
-
-def _measured(estimate: Estimate) -> str:
-    if estimate.interval is None:
-        return f"{percent(estimate.mean)} % ({interval(estimate)} for an interval)"
-    over = f"{estimate.n} seeds" if estimate.n > 1 else f"one seed, {method(estimate)}"
-    return f"{percent(estimate.mean)} % (95 % interval {interval(estimate)}, {over})"
 
 
 def notes(sweep: Sweep, summary: Summary) -> list[str]:

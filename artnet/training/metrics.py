@@ -50,6 +50,7 @@ class MetricsLogger:
         self._board = SummaryWriter(run.tensorboard, purge_step=step + 1, filename_suffix=suffix)
         self._steps, self._epochs = steps, epochs
         self._first_step, self._started, self._last_shown = step, time.monotonic(), -float("inf")
+        self._last_step: Mapping[str, Any] = {}
         self._val_top1 = next((line["val/top1"] for line in reversed(kept) if "val/top1" in line), None)
         console = Console(stderr=True)
         self._is_live = console.is_terminal
@@ -105,6 +106,8 @@ class MetricsLogger:
                 self._board.add_scalar(name if "/" in name else f"{kind}/{name}", value, values["step"])
         if kind == "epoch":
             self._val_top1 = values["val/top1"]
+            if self._last_step:
+                self._bar.update(self._task, shown=live_line(self._last_step, self._val_top1))
             self.say(
                 f"epoch {values['epoch']}: train loss {values['train/loss']:.3f}, val nll {values['val/nll']:.3f}, "
                 f"val top-1 {100 * values['val/top1']:.1f} %, {values['images_per_s']:.0f} images/s"
@@ -120,6 +123,7 @@ class MetricsLogger:
 
     def _show(self, values: Mapping[str, Any]) -> None:
         """Show a step: next to the progress bar on a terminal, else as a line, at most every `PLAIN_SECONDS`."""
+        self._last_step = values
         where, shown = f"epoch {values['epoch']}/{self._epochs}", live_line(values, self._val_top1)
         self._bar.update(self._task, shown=shown)
         now = time.monotonic()

@@ -10,11 +10,11 @@ from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from shards.files import atomic_write, remove_leftovers
+from shards.files import atomic_write
 
 from ..config import RunConfig, Task, build, flatten
 from ..inference.predict import Predictions
-from ..rundir import Result, RunDir
+from ..rundir import TENSORBOARD_BEST, Result, RunDir
 
 FILE_NAME = "events.out.tfevents.final"  # sorts after file names that end in a time, so TensorBoard reads it last
 # Columns of the table of hyperparameters: each is also a card with one point among the curves, and result.json has all.
@@ -34,7 +34,8 @@ def write_final(
     `classes` maps tasks to class names. The events are one file, written atomically: a run that is stopped here and
     started again replaces it.
     """
-    remove_leftovers(run.tensorboard)
+    for leftover in run.tensorboard.glob(f".{FILE_NAME}.*.tmp"):
+        leftover.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         with SummaryWriter(folder) as board:
             _add_scores(board, run, config, result)
@@ -68,7 +69,7 @@ def _add_scores(board: SummaryWriter, run: RunDir, config: RunConfig, result: Re
         if key == "task" or defaults[key] != value
     }
     scores = {
-        f"best/{split}/{task}/{name}": getattr(getattr(scored, split), name)
+        f"{TENSORBOARD_BEST}/{split}/{task}/{name}": getattr(getattr(scored, split), name)
         for task, scored in result.tasks.items()
         for split in ("val", "test")
         for name in SHOWN

@@ -10,6 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from shards.streams import filled
+
 from ..sweep.state import State
 
 # Colours, and the order of importance where not all rows fit.
@@ -67,7 +69,7 @@ def shown_rows(rows: Sequence[Row], metric: str, console: Console) -> Renderable
     unlimited = console.options.update_width(10_000)
     if not console.is_terminal or Measurement.get(console, unlimited, found).maximum <= console.width:
         return found
-    return Group(*(block(row, metric) for row in rows))
+    return Group(*(block(row, metric, console.width) for row in rows))
 
 
 def table(rows: Sequence[Row], metric: str) -> Table:
@@ -98,7 +100,7 @@ def table(rows: Sequence[Row], metric: str) -> Table:
     return shown
 
 
-def block(row: Row, metric: str) -> RenderableType:
+def block(row: Row, metric: str, width: int) -> RenderableType:
     """A run on lines of its own: its name, what is known of it, and the reason for its state."""
     score, unit = scale(metric)
     facts = [
@@ -113,8 +115,10 @@ def block(row: Row, metric: str) -> RenderableType:
         f"limit in {row.limit}" if row.limit else "",
         f"as of {ago(row.age_s)}" if row.age_s is not None else "",
     ]
-    known = Text.assemble(_state(row), "".join(f", {fact}" for fact in facts if fact))
-    lines = [known, *([Text(" ".join(row.reason.split()))] if row.reason else [])]
+    state = _state(row)
+    lines = [Text(line) for line in filled([state.plain, *filter(None, facts)], width - 2)]
+    lines[0].stylize(state.style, 0, len(state))
+    lines += [Text(" ".join(row.reason.split()))] if row.reason else []
     return Group(Text(row.name, overflow="fold"), *(Padding(line, (0, 0, 0, 2)) for line in lines))
 
 

@@ -6,17 +6,18 @@ import os
 import shlex
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from shards.streams import harmless
+from shards.streams import filled, harmless
 
 from ..console import say
 from ..grid.space import shown
@@ -69,7 +70,8 @@ class Board:
             return
         history = self.study.history()
         if self.live:
-            self.live.update(Group(table(self.study, history), Text(summary(self.study, history))), refresh=True)
+            shown = trials(self.study, history, self.live.console)
+            self.live.update(Group(shown, Text(summary(self.study, history))), refresh=True)
         else:
             say(summary(self.study, history))
         self.looked = time.monotonic()
@@ -121,18 +123,33 @@ def leaders(study: Study, history: History) -> list[Trial]:
     return sorted(known, key=lambda trial: (-1 if rules.maximize else 1) * rules.score(trial.curve))
 
 
-def table(study: Study, history: History) -> Table:
-    """The runs at work and the best ones."""
+def trials(study: Study, history: History, console: Console) -> RenderableType:
+    """The runs at work and the best ones: a table, or where that is wider than the terminal, lines for each."""
     rules, best = study.scheduler(history.trials), leaders(study, history)
-    rows = list({trial.n: trial for trial in [*history.open, *best]}.values())[:ROWS]
-    grid = Table(box=None, padding=(0, 2, 0, 0))
     keys = [one.key for one in study.space.drawn]
-    for title in ("", "state", "epoch", study.grid.metric["name"], *(key.rpartition(".")[2] for key in keys)):
-        grid.add_column(title, no_wrap=True)
-    for trial in rows:
+    header = ["", "state", "epoch", study.grid.metric["name"], *(key.rpartition(".")[2] for key in keys)]
+    rows = []
+    for trial in list({trial.n: trial for trial in [*history.open, *best]}.values())[:ROWS]:
         score = rules.score(trial.curve)
         state = "running" if trial.outcome is Outcome.OPEN else trial.outcome.value
         cells = [shown(trial.values[key]) if key in trial.values else "" for key in keys]
         epochs = f"{len(trial.curve)}/{trial.run.config.train.epochs}"
-        grid.add_row(f"#{trial.n}", state, epochs, "" if math.isnan(score) else f"{score:.4f}", *cells)
+        rows.append([f"#{trial.n}", state, epochs, "" if math.isnan(score) else f"{score:.4f}", *cells])
+    return table(header, rows, console.width)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> RenderableType:
+    """A table of so many columns at most, else lines for each row with the names of its cells."""
+    widths = [max(map(len, column)) + 2 for column in zip(header, *rows, strict=True)]
+    if sum(widths) > width:
+        facts = (
+            [row[0], *(f"{name} {cell}" for name, cell in zip(header, row, strict=True) if name and cell)]
+            for row in rows
+        )
+        return Text("\n".join("\n  ".join(filled(one, width - 2)) for one in facts))
+    grid = Table(box=None, padding=(0, 2, 0, 0))
+    for title in header:
+        grid.add_column(title, no_wrap=True)
+    for row in rows:
+        grid.add_row(*row)
     return grid

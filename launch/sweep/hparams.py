@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from artnet.rundir import RunDir
+from artnet.rundir import TENSORBOARD_BEST, RunDir
 from shards.files import atomic_write, read_bounded
 
 from ..grid import Grid, Run
@@ -28,15 +28,16 @@ def varied(grid: Grid, keys: Sequence[str]) -> list[str]:
 
 
 class HparamsTable:
-    """The table of a sweep. `everything` are its runs."""
+    """The table of a sweep. `everything` are its runs, `metrics` the tags of its columns with their titles."""
 
     def __init__(self, grid: Grid, everything: Sequence[Run]) -> None:
         keys = varied(grid, list(dict.fromkeys(key for run in everything for key in run.values)))
         self.values = {key: [_plain(run.values[key]) for run in everything if key in run.values] for key in keys}
         splits = ("val",) if distributions(grid) else ("val", "test")  # a search is judged on val alone
         tasks = dict.fromkeys(task for run in everything for task in run.config.task)
-        best = [f"best/{split}/{task}/top1" for split in splits for task in tasks]
-        self.metrics = list(dict.fromkeys([grid.metric["name"], "val/top1", *best]))
+        best = [f"{split}/{task}/top1" for split in splits for task in tasks]
+        self.metrics = dict.fromkeys([grid.metric["name"], "val/top1"], "")
+        self.metrics |= {f"{TENSORBOARD_BEST}/{name}": f"best {name}" for name in best}
 
     def write_row(self, folder: RunDir, run: Run) -> None:
         """Write the row of a run to its folder, unless it is there."""
@@ -69,7 +70,9 @@ class HparamsTable:
 
         columns = Experiment(
             hparam_infos=[HParamInfo(name=key, type=_type(of), differs=True) for key, of in self.values.items()],
-            metric_infos=[MetricInfo(name=MetricName(tag=tag)) for tag in self.metrics],
+            metric_infos=[
+                MetricInfo(name=MetricName(tag=tag), display_name=title) for tag, title in self.metrics.items()
+            ],
         )
         return _tagged(EXPERIMENT_TAG, HParamsPluginData(experiment=columns))
 

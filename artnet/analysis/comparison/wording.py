@@ -29,7 +29,8 @@ def sentence(difference: Difference) -> str:
     if one.interval is None:
         return f"{found} (no interval over {OVER[one.error]}, {sample(one)})."
     low, high = (100 * bound for bound in one.interval)
-    doubt = "" if one.p_value is not None and one.p_value < LEVEL else ", which may be chance"
+    is_certain = one.p_value is not None and one.p_value < LEVEL
+    doubt = "" if is_certain or one.mean == 0 else ", which may be chance"
     return f"{found}{doubt} (95 % {low:.1f} to {high:.1f}, {one.method}, {sample(one)})."
 
 
@@ -78,7 +79,7 @@ def print_comparison(comparison: TaskComparison, console: Console) -> None:
             if text:
                 console.print(Text(text, style="dim"))
     for note in comparison.notes:
-        console.print(Text(note, style="dim"), soft_wrap=True)
+        console.print(Text(note, style="dim"), soft_wrap="`" in note)  # a command can be copied
     console.print()
 
 

@@ -19,8 +19,7 @@ def answer(summary: Summary, models: Mapping[str, TaskModels], baseline: int) ->
 
 
 def _said(summary: Summary, models: TaskModels, baseline: int) -> str:
-    constant = wording.against_majority(summary, models.task).removeprefix(f"{models.task}: ")
-    return " ".join(filter(None, [decision(models, baseline), constant[:1].upper() + constant[1:]]))
+    return " ".join(filter(None, [decision(models, baseline), wording.against_majority(summary, models.task)]))
 
 
 def decision(models: TaskModels, baseline: int) -> str:
@@ -35,7 +34,7 @@ def decision(models: TaskModels, baseline: int) -> str:
         return f"{alone}; " + (f"{name} has no result yet." if baseline not in top1 else "no other model has a result.")
     if best == baseline:
         nearest = max(found, key=lambda model: sum(top1[model]) / len(top1[model]))
-        return f"No model is above {name}. The nearest: {sentence(found[nearest])}{_level(models, baseline)}"
+        return f"No model is above {name}. The nearest: {sentence(found[nearest])}{_level(models, nearest)}"
     return f"{sentence(found[best])}{_level(models, baseline)}"
 
 
@@ -43,9 +42,9 @@ def _mean(shares: Sequence[float]) -> str:
     return wording.percent(sum(shares) / len(shares))
 
 
-def _level(models: TaskModels, baseline: int) -> str:
-    """Which models cannot be told from the best."""
-    level = [models.groups[of].label for of in sorted(models.level_with_best - {models.best, baseline})]
+def _level(models: TaskModels, named: int) -> str:
+    """Which models cannot be told from the best, but for the one that the sentence before compares with it."""
+    level = [models.groups[of].label for of in sorted(models.level_with_best - {models.best, named})]
     if not level:
         return ""
     names = ", ".join(level[:3]) + (f" and {len(level) - 3} more" if len(level) > 3 else "")

@@ -27,12 +27,14 @@ from .predicted import Predictions, Tested, read_predictions
 from .resources import Resources, resources
 from .runs import reasons, run_row
 from .search import search_data
+from .thumbnails import thumbnails
 
 
-def page_data(sweep: Sweep) -> dict[str, Any]:
+def page_data(sweep: Sweep, has_thumbnails: bool = False) -> dict[str, Any]:
     """All numbers of the page. Shares are in per cent, with four significant digits; what is unknown is None.
 
-    A search has no figures on test, but for the configurations that were confirmed.
+    A search has no figures on test, but for the configurations that were confirmed. With `has_thumbnails`, small
+    pictures of the paintings below the confusions are read from the shards.
     """
     summary, search = summarise(sweep), read_search(sweep)
     records = {run.name: run.directory.run() for run in sweep.runs}
@@ -42,7 +44,9 @@ def page_data(sweep: Sweep) -> dict[str, Any]:
     tested = {run.name for run in sweep.runs} if search is None else {one.run.name for one in search.confirming}
     base = _base(summary.groups[summary.baseline].runs)
     results: dict[str, Any] = (
-        {"search": search_data(search, importance(search))} if search else _on_test(summary, sweep, used)
+        {"search": search_data(search, importance(search))}
+        if search
+        else _on_test(summary, sweep, used, has_thumbnails)
     )
     compared = base.config if base else {}
     return {
@@ -71,17 +75,21 @@ def page_data(sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def _on_test(summary: Summary, sweep: Sweep, used: Mapping[str, Resources]) -> dict[str, Any]:
+def _on_test(summary: Summary, sweep: Sweep, used: Mapping[str, Resources], has_thumbnails: bool) -> dict[str, Any]:
     """The sections of a grid that compare models on test."""
     predicted = read_predictions(sweep.runs)
     models = {task: TaskModels(task, summary.groups, _of_task(predicted, task)) for task in summary.tasks}
+    compared = {task: differences(models[task], summary.baseline) for task in summary.tasks}
+    by_class = _by_class(summary, predicted)
+    pictures, without = thumbnails(sweep.runs, by_class["classes"]) if has_thumbnails else ({}, [])
     return {
         "answer": answer(summary, models, summary.baseline),
-        "differences": {task: differences(models[task], summary.baseline) for task in summary.tasks},
+        "differences": compared if any(compared.values()) else {},
         "factors": [one for task in summary.tasks for one in factors(task, summary.groups, summary.baseline)],
         "cost": cost(summary.groups, used),
-        **_by_class(summary, predicted),
-        "missing": predicted.notes,
+        **by_class,
+        "thumbnails": pictures,
+        "missing": [*predicted.notes, *without],
     }
 
 

@@ -50,10 +50,13 @@ def run_row(
 
 
 def reasons(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """The reasons of runs without a result, the most frequent first. `runs` are positions."""
+    """The reasons of runs without a result, the most frequent first. `runs` are positions.
+
+    That a search stopped a run early needs no reason.
+    """
     found: dict[tuple[str, str], list[int]] = defaultdict(list)
     for position, run in enumerate(runs):
-        if run.result is None:
+        if run.result is None and run.state != "stopped_early":
             found[state(run), run.reason].append(position)
     ordered = sorted(found.items(), key=lambda pair: -len(pair[1]))
     return [

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from artnet.analysis.statistics import Estimate, estimate, t_quantile, wilson_interval
+from artnet.analysis.statistics import estimate, t_quantile, wilson_interval
 
 
 def test_intervals_match_published_tables() -> None:
@@ -37,15 +37,3 @@ def test_a_single_seed_has_no_standard_deviation_and_wilsons_interval() -> None:
 def test_two_seeds_have_a_standard_deviation_and_are_too_few_for_an_interval() -> None:
     two = estimate([0.3, 0.5], images=10)
     assert (two.n, two.mean, two.std, two.interval) == (2, pytest.approx(0.4), pytest.approx(math.sqrt(0.02)), None)
-    assert not two.overlaps(two)
-
-
-def test_intervals_overlap_if_they_share_a_point() -> None:
-    def between(low: float, high: float) -> Estimate:
-        return Estimate(3, (low + high) / 2, 0.1, (low, high))
-
-    first = between(0.4, 0.6)
-    for low, high, expected in ((0.6, 0.7, True), (0.3, 0.4, True), (0.5, 0.55, True), (0.3, 0.7, True),
-                                (math.nextafter(0.6, 1), 0.7, False), (0.3, 0.39, False)):  # fmt: skip
-        assert first.overlaps(between(low, high)) is expected
-        assert between(low, high).overlaps(first) is expected

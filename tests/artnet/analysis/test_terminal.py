@@ -8,6 +8,7 @@ from rich.console import Console
 
 from artnet import report
 from artnet.analysis.terminal import print_table
+from shards.streams import filled
 
 from .test_report import PLAIN, SE, make_sweep, seeds
 from .test_search import make_search, some_trials
@@ -52,4 +53,11 @@ def test_a_row_that_cannot_fit_is_a_few_lines() -> None:
     console = Console(width=30, file=io.StringIO())
     print_table(console, "title", ["model", "score", "n"], [["a model", "50.00 (46.91 to 53.09)", "3"]])
     lines = console.file.getvalue().splitlines()
-    assert [line.strip() for line in lines] == ["title", "a model", "score: 50.00 (46.91 to", "53.09), n: 3"]
+    assert [line.strip() for line in lines] == ["title", "a model", "score: 50.00 (46.91 to", "53.09),", "n: 3"]
+
+
+def test_no_fact_is_divided_between_two_lines() -> None:
+    facts = ["complete", "epoch 3/3", "val/top1 61.74 %", "14 images/s"]
+    assert filled(facts, 40) == ["complete, epoch 3/3, val/top1 61.74 %,", "14 images/s"]
+    assert filled(facts, 80) == [", ".join(facts)]
+    assert filled([], 80) == []

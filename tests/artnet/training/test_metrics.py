@@ -10,6 +10,7 @@ from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from artnet.config import build, flatten
+from artnet.identity import take
 from artnet.rundir import RunDir
 from artnet.training import metrics
 from artnet.training.metrics import MetricsLogger, Throughput
@@ -81,6 +82,18 @@ def test_an_epoch_has_one_line_even_if_its_checkpoint_was_not_written(tmp_path):
     assert [line["epoch"] for line in run.epochs()] == [1]
 
 
+def test_the_bar_shows_the_top1_of_the_epoch_that_has_closed(tmp_path):
+    logger = MetricsLogger(RunDir(tmp_path), Progress(), steps=14, epochs=2)
+    step = {"loss": 1.0, "images_per_s": 1.0, "data_wait": 0, "memory_gib": 1}
+    for epoch, top1 in ((1, 0.5), (2, 0.75)):
+        logger.log("step", {"epoch": epoch, "step": 7 * epoch, **step})
+        logger.log("epoch", {"epoch": epoch, "step": 7 * epoch, "train/loss": 1.0, "val/nll": 1.0, "val/top1": top1,
+                             "images_per_s": 1.0})  # fmt: skip
+    (bar,) = logger._bar.tasks
+    logger.close()
+    assert "val top-1 75.0 %" in bar.fields["shown"]
+
+
 def test_nothing_is_written_or_deleted_through_links_in_a_run(tmp_path, monkeypatch):
     real, theirs = tmp_path / "real", tmp_path / "theirs"
     theirs.mkdir()
@@ -92,7 +105,6 @@ def test_nothing_is_written_or_deleted_through_links_in_a_run(tmp_path, monkeypa
     run = RunDir(tmp_path / "run")
     run.metrics_file.symlink_to(theirs / "notes")
     run.checkpoints.symlink_to(theirs)
-    run.tensorboard.mkdir()
     host, process = socket.gethostname(), os.getpid()
     monkeypatch.setattr(time, "time", lambda: 12345.6)
     for number in range(100):
@@ -104,7 +116,7 @@ def test_nothing_is_written_or_deleted_through_links_in_a_run(tmp_path, monkeypa
     assert [line["loss"] for line in run.metrics()] == [1.0]
     assert sorted(path.name for path in theirs.iterdir()) == [".notes.tmp", "deep", "notes"]
     assert (theirs / "notes").read_text() == "keep" and (theirs / "deep" / ".a.x0_abcde.tmp").exists()
-    (written,) = (path for path in run.tensorboard.iterdir() if not path.is_symlink())
+    (written,) = (path for path in run.tensorboard.glob("events*") if not path.is_symlink())
     assert written.stat().st_size > 100
 
 
@@ -119,3 +131,15 @@ def test_metrics_are_not_appended_through_a_link(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"metrics.jsonl is a link or a pipe"):
         MetricsLogger(run, Progress(), steps=14, epochs=2)
     assert (tmp_path / "notes").read_text() == "keep"
+
+
+@pytest.mark.parametrize("is_earlier", [False, True])
+def test_tensorboard_names_a_run_as_its_folder_unless_an_earlier_version_began_it(tmp_path, is_earlier):
+    run = RunDir(tmp_path / "run")
+    (run.path / "tensorboard" if is_earlier else run.path).mkdir(parents=True)
+    MetricsLogger(run, Progress(), steps=14, epochs=2).close()
+    (written,) = tmp_path.rglob("events*")
+    assert written.parent == (run.path / "tensorboard" if is_earlier else run.path)
+    run.write_config(config := build({"task": ["style"]}))
+    take(config.model_copy(update={"seed": 1}), run)  # it has begun nothing, so that another run has its folder
+    assert not list(tmp_path.rglob("events*")) and run.tensorboard == run.path

@@ -47,17 +47,17 @@ def test_each_run_is_one_row_however_it_ends(trainable):
     note_state(failed, State.FAILED, "its node")
     keys, metrics, rows = table(trainable.sweep.folder)
     assert keys == {"seed"}
-    assert metrics == {"val/top1", "best/val/style/top1", "best/test/style/top1"}
+    assert metrics == {"val/top1", "z_best/val/style/top1", "z_best/test/style/top1"}
     assert {name: values["seed"] for name, (values, _) in rows.items()} == {
-        f"{folder.name}/tensorboard": seed for seed, folder in enumerate(folders)
+        folder.name: seed for seed, folder in enumerate(folders)
     }
     assert all(values.keys() == {"seed"} for values, _ in rows.values())
-    scored = rows[f"{trained.name}/tensorboard"][1]
+    scored = rows[trained.name][1]
     result = trained.result()
-    assert scored["best/test/style/top1"] == pytest.approx(result.tasks["style"].test.top1)
+    assert scored["z_best/test/style/top1"] == pytest.approx(result.tasks["style"].test.top1)
     assert scored["val/top1"] == pytest.approx(trained.epochs()[-1]["val/top1"])
     assert b"train.batch_size" not in (trained.tensorboard / FILE_NAME).read_bytes()  # as a run without launcher has
-    assert waiting.hparams_file.exists() and not rows[f"{waiting.name}/tensorboard"][1]
+    assert waiting.hparams_file.exists() and not rows[waiting.name][1]
 
 
 def test_a_search_has_no_column_of_test_and_one_for_each_kind_of_value(tiny):
@@ -73,7 +73,7 @@ def test_a_search_has_no_column_of_test_and_one_for_each_kind_of_value(tiny):
     loaded = load(tiny.file)
     space = SearchSpace(loaded)
     drawn = HparamsTable(loaded, [space.run(space.random(0, number, 0)) for number in range(5)])
-    assert drawn.metrics == ["val/style/nll", "val/top1", "best/val/style/top1"]
+    assert list(drawn.metrics) == ["val/style/nll", "val/top1", "z_best/val/style/top1"]
     assert list(drawn.values) == ["optim.lr", "model.attention", "model.se_reduction"]
 
 
@@ -88,5 +88,5 @@ def test_a_row_is_written_again_only_when_the_grid_varies_more(tiny):
     tiny.plan(parameters={"seed": [0, 1], "optim.momentum": [0.9, 0.8]})
     keys, _, rows = table(tiny.sweep.folder)
     assert keys == {"seed", "optim.momentum"}
-    assert rows[f"{first.name}/tensorboard"][0] == {"seed": 0, "optim.momentum": 0.9}
+    assert rows[first.name][0] == {"seed": 0, "optim.momentum": 0.9}
     assert len(rows) == 3 and not earlier.hparams_file.exists()

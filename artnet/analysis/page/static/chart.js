@@ -48,6 +48,9 @@ page.room = (texts, most, size = 12) => {
 page.gridX = (options = {}) => Plot.gridX({ stroke: "var(--rule)", strokeOpacity: 1, ...options });
 page.gridY = (options = {}) => Plot.gridY({ stroke: "var(--rule)", strokeOpacity: 1, ...options });
 
+/** Whole numbers for an axis, at most about `most`. */
+page.wholeTicks = (points, key, most) => d3.ticks(...(d3.extent(points, (point) => point[key]).map((x) => x ?? 0)), most).filter(Number.isInteger);
+
 /** Where labels at the ends of lines stand, so that none lies over another: at least 15 px apart. */
 page.spread = (ends, [low, high], height) => {
   const step = (15 / height) * (high - low || 1);

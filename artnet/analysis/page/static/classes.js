@@ -7,7 +7,10 @@ page.section("classes", (root) => {
   const best = (task) => d3.maxIndex(models, (_, model) => d3.mean(classes[task].recall[model] ?? [], (one) => one?.[0]) ?? -1);
   const state = { task: known[0], model: best(known[0]), against: null, by: "support" };
   const place = page.el("div");
-  const update = () => place.replaceChildren(page.el("div", { class: "pair" }, page.recall(state), page.confusion(state)), page.commonest(state));
+  const update = () => {
+    const commonest = page.commonest(state);
+    place.replaceChildren(page.el("div", { class: "pair" }, page.recall(state), page.confusion(state, commonest.show)), commonest);
+  };
   const number = (value) => (value === "" ? null : Number(value));
   root.append(
     ...(page.data.missing ?? []).map((text) => page.el("p", { class: "note" }, text)),

@@ -1,7 +1,7 @@
 "use strict";
 // The confusion matrix, its rows of true classes normalised, and the commonest confusions.
 
-page.confusion = (state) => {
+page.confusion = (state, show) => {
   const { names, confusion } = page.data.classes[state.task];
   const compared = state.against !== null && state.against !== state.model;
   const [matrix, other] = [confusion[state.model], compared ? confusion[state.against] : null];
@@ -20,7 +20,7 @@ page.confusion = (state) => {
     const margin = page.room(names, 150, 11);
     const size = Math.min(34, (wide - margin - 8) / order.length);
     const label = { lineWidth: (margin - 10) / 11, textOverflow: "ellipsis", fontSize: 11 };
-    return page.plot({
+    const plot = page.plot({
       width: margin + 8 + size * order.length, height: margin + 34 + size * order.length, marginLeft: margin, marginTop: 24, marginRight: 8, marginBottom: margin + 10,
       x: { type: "band", domain: d3.range(order.length), axis: null, padding: 0.04 }, y: { type: "band", domain: d3.range(order.length), axis: null, padding: 0.04 },
       marks: [
@@ -31,6 +31,8 @@ page.confusion = (state) => {
         page.tip(cells, { x: "x", y: "y", title: (cell) => `${names[cell.t]}\n${cell.t === cell.p ? "recognised" : `taken for ${names[cell.p]}`}: ${compared ? `${page.points(cell.value)} points` : `${page.number(cell.value)} %`}` }),
       ],
     });
+    plot.addEventListener("click", () => plot.value && show(plot.value.t, plot.value.p));
+    return plot;
   };
   const title = compared ? `Confusion: ${page.label(state.model)} minus ${page.label(state.against)}` : `Confusion of ${page.label(state.model)}`;
   const caption = compared
@@ -39,25 +41,35 @@ page.confusion = (state) => {
   return page.chart({ title, label: title, caption, draw, least: Math.min(names.length * 15 + 130, 900) });
 };
 
-/** The commonest confusions with their paintings: thumbnails where the report has them, else keys. */
+/** The commonest confusions; `show(true, predicted)` shows the paintings of one: thumbnails where the report has them, else keys. */
 page.commonest = (state) => {
   const { names, commonest } = page.data.classes[state.task];
   const rows = commonest?.[state.model] ?? [];
-  if (!rows.length) return page.el("div");
-  const shown = page.el("div", { "aria-live": "polite" });
-  const show = (row) => {
+  const box = page.el("div");
+  box.show = () => {};
+  if (!rows.length) return box;
+  const shown = page.el("div", { "aria-live": "polite", class: "confused" });
+  box.show = (t, p) => {
+    if (t === p) return;
+    const row = rows.find((one) => one.true === t && one.predicted === p);
+    if (!row?.keys?.length) {
+      page.say(`Paintings are stored for the ${rows.length} commonest confusions`);
+      return;
+    }
     const item = (key) => {
       const uri = page.data.thumbnails?.[key];
       return page.el("li", {}, uri ? page.el("img", { src: uri, alt: key, title: key }) : page.el("code", {}, key));
     };
-    shown.replaceChildren(page.el("h3", {}, `${names[row.true]}, taken for ${names[row.predicted]}`), page.el("ul", { class: "thumbnails" }, (row.keys ?? []).map(item)));
+    shown.replaceChildren(page.el("h3", {}, `${names[row.true]}, taken for ${names[row.predicted]}`), page.el("ul", { class: "thumbnails" }, row.keys.map(item)));
+    shown.scrollIntoView({ block: "nearest" });
   };
   const columns = [
     { title: "true class", words: true, value: (row) => names[row.true], text: (row) => names[row.true] },
     { title: "taken for", words: true, value: (row) => names[row.predicted], text: (row) => names[row.predicted] },
     { title: "paintings", value: (row) => row.count, text: (row) => page.count(row.count) },
     { title: "of the class, %", value: (row) => row.share, text: (row) => page.number(row.share, 1) },
-    { title: "which", node: (row) => (row.keys?.length ? page.controls.button("show", () => show(row), { class: "link", "aria-label": `Show paintings of ${names[row.true]} that were taken for ${names[row.predicted]}` }) : page.el("span")) },
+    { title: "which", node: (row) => (row.keys?.length ? page.controls.button("show", () => box.show(row.true, row.predicted), { class: "link", "aria-label": `Show the paintings of ${names[row.true]} that were taken for ${names[row.predicted]}` }) : page.el("span")) },
   ];
-  return page.el("div", {}, page.el("h3", {}, `The commonest confusions of ${page.label(state.model)}`), page.table({ name: "The commonest confusions", columns, rows, shown: 10 }), shown);
+  box.append(page.el("h3", {}, `The commonest confusions of ${page.label(state.model)}`), page.table({ name: "The commonest confusions", columns, rows, shown: 10 }), shown);
+  return box;
 };

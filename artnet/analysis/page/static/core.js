@@ -2,8 +2,15 @@
 // What every section uses: the data, elements, numbers as text.
 
 const page = {
-  data: JSON.parse(document.getElementById("data").textContent),
+  data: null,
   sections: [], // [name, draw(root)]
+
+  /** Read the data: JSON, compressed by gzip, in base64. */
+  async load() {
+    const bytes = Uint8Array.from(atob(document.getElementById("data").textContent), (char) => char.charCodeAt(0));
+    const text = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    page.data = await new Response(text).json();
+  },
 
   /** Register how a section is drawn; `start.js` does it. */
   section(name, draw) {
@@ -43,6 +50,9 @@ const page = {
     if (Array.isArray(value)) return value.map(page.value).join(", ");
     return typeof value === "object" ? JSON.stringify(value) : String(value);
   },
+
+  /** The same with numbers of four digits, but for whole ones. */
+  shortValue: (value) => (typeof value === "number" && !Number.isInteger(value) ? page.short(value) : page.value(value)),
 
   title: (text) => text.charAt(0).toUpperCase() + text.slice(1),
 

@@ -35,7 +35,7 @@ page.section("cost", (root) => {
         page.gridY(), Plot.axisY({ tickSize: 0, label: "test top-1, %", labelArrow: "none", labelAnchor: "top" }),
         Plot.axisX({ ticks: Math.floor(width / 90), tickSize: 4, label: axes[state.axis][1], labelAnchor: "center", labelOffset: 36, labelArrow: "none", tickFormat: page.short }),
         lines.map((line) => Plot.line(line, { x: "x", y: "top1", stroke: line.length ? colour(line[0]) : "none", strokeWidth: 1.5, strokeDasharray: "4 3", curve: axes[state.axis][3] > 0 ? "step-after" : "step-before" })),
-        Plot.ruleX(all.filter((one) => one.low !== null && one.low !== undefined), { x: "x", y1: "low", y2: "high", stroke: colour, strokeOpacity: 0.55 }),
+        Plot.ruleX(all.filter((one) => one.low !== null && one.low !== undefined), { x: "x", y1: "low", y2: "high", stroke: colour, strokeOpacity: 0.75 }),
         Plot.dot(all, { x: "x", y: "top1", r: 4.5, fill: (one) => (named.includes(one) ? colour(one) : "var(--paper)"), stroke: colour, strokeWidth: 1.75 }),
         [false, true].map((left) =>
           Plot.text(width < 560 ? [] : page.apart(named).filter((one) => one.x > right === left), {

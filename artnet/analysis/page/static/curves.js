@@ -24,7 +24,7 @@ page.section("curves", (root) => {
       width, height: 400, marginLeft: 46, marginRight: right, marginTop: 28, x: { label: null }, y: { label: null, nice: true },
       marks: [
         page.gridY(), Plot.axisY({ tickSize: 0, label: page.metricUnit(state.metric), labelAnchor: "top", labelArrow: "none" }),
-        Plot.axisX({ ticks: Math.floor(width / 90), tickSize: 4, label: "epoch", labelAnchor: "center", labelOffset: 36, labelArrow: "none" }),
+        Plot.axisX({ ticks: page.wholeTicks(points, "x", width / 90), tickFormat: "d", tickSize: 4, label: "epoch", labelAnchor: "center", labelOffset: 36, labelArrow: "none" }),
         lines.map((line) => [
           Plot.areaY(line.points, { x: "x", y1: "low", y2: "high", fill: colour(line.model), fillOpacity: 0.1 }),
           Plot.line(line.points, { x: "x", y: "mean", stroke: colour(line.model), strokeWidth: 2, strokeDasharray: page.dashes(place(line.model)) }),

@@ -22,7 +22,7 @@ page.section("factors", (root) => {
   root.append(
     page.el("p", { class: "note" }, "What one choice changes, in points of test top-1, averaged over the others: over all combinations of a complete factorial part, else over pairs of models that differ in this key alone."),
     page.forest.legend(false, false),
-    page.forest({ tasks: shown, rows, at: (task, row) => at.get(`${row.id}\n${task}`) ?? null, label: "Effects of the factors with their 95 % intervals" }),
+    page.forest({ tasks: shown, rows, at: (task, row) => at.get(`${row.id}\n${task}`) ?? null, label: "Effects of the factors with their 95 % intervals", axis: "points" }),
     page.numbers(
       ["effect", "task", "kind", "difference", "95 % interval", "pairs"],
       factors.flatMap((one) => one.effects.map((effect) => [

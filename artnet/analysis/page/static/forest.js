@@ -2,7 +2,7 @@
 // A forest plot: differences in points with their intervals about a zero line, a panel for each task on the same scale.
 
 /** `rows` are {label} or {heading}; `at(task, row)` is {mean, low, high, seeds, published} or null. Returns a figure. */
-page.forest = ({ tasks, rows, at, label, caption, unit = "points" }) => {
+page.forest = ({ tasks, rows, at, label, caption, axis = "points against the baseline" }) => {
   const found = tasks.flatMap((task) => rows.map((row) => (row.heading ? null : at(task, row)))).filter(Boolean);
   const ends = found.flatMap((one) => [one.mean, one.low, one.high, one.published, ...(one.seeds ?? [])]).filter((x) => x !== null && x !== undefined);
   const [low, high] = d3.extent([0, ...ends]);
@@ -24,7 +24,7 @@ page.forest = ({ tasks, rows, at, label, caption, unit = "points" }) => {
       marks: [
         page.gridX({ ticks: Math.max(2, Math.floor((width - marginLeft) / 70)) }),
         Plot.ruleX([0], { stroke: "var(--ink)", strokeWidth: 1.25 }),
-        Plot.axisX({ ticks: Math.max(2, Math.floor((width - marginLeft) / 70)), tickFormat: page.short, tickSize: 0, label: `${unit} against the baseline`, labelAnchor: "center", labelOffset: 36, labelArrow: "none" }),
+        Plot.axisX({ ticks: Math.max(2, Math.floor((width - marginLeft) / 70)), tickFormat: page.short, tickSize: 0, label: axis, labelAnchor: "center", labelOffset: 36, labelArrow: "none" }),
         Plot.text([page.title(task)], { frameAnchor: "top-left", dy: -24, textAnchor: "start", fontWeight: 600, fontSize: 13 }),
         ...(above || marginLeft > 20
           ? [
@@ -32,7 +32,7 @@ page.forest = ({ tasks, rows, at, label, caption, unit = "points" }) => {
               Plot.text(rows.map((row, y) => [row.heading, y]).filter(([of]) => of), { text: "0", y: "1", fontWeight: 600, ...text }),
             ]
           : []),
-        Plot.dot(seeds, { x: "x", y: "y", r: 2.5, fill: "var(--quiet)", fillOpacity: 0.55, dy: 6 }),
+        Plot.dot(seeds, { x: "x", y: "y", r: 2.5, fill: "var(--quiet)", fillOpacity: 0.75, dy: 6 }),
         Plot.ruleY(dots.filter((dot) => dot.low !== null && dot.low !== undefined), { y: "y", x1: "low", x2: "high", stroke: colour, strokeWidth: 2 }),
         Plot.dot(dots, { x: "mean", y: "y", r: 4.5, fill: colour, stroke: "var(--paper)", strokeWidth: 1.5 }),
         Plot.dot(published, { x: "published", y: "y", r: 4.5, symbol: "diamond", stroke: "var(--ink)", fill: "var(--paper)" }),
@@ -74,7 +74,7 @@ page.forest.legend = (seeds, published) => {
     } else if (mark === "open") {
       svg.append("line").attr("x1", 1).attr("x2", 27).attr("y1", 6).attr("y2", 6).attr("stroke", "var(--quiet)").attr("stroke-width", 2);
       svg.append("circle").attr("cx", 14).attr("cy", 6).attr("r", 4).attr("fill", "var(--quiet)");
-    } else if (mark === "seed") svg.append("circle").attr("cx", 14).attr("cy", 6).attr("r", 2.5).attr("fill", "var(--quiet)").attr("fill-opacity", 0.55);
+    } else if (mark === "seed") svg.append("circle").attr("cx", 14).attr("cy", 6).attr("r", 2.5).attr("fill", "var(--quiet)").attr("fill-opacity", 0.75);
     else svg.append("path").attr("d", "M14,1L19,6L14,11L9,6Z").attr("stroke", "var(--ink)").attr("fill", "none").attr("stroke-width", 1.5);
     return svg.node();
   };

@@ -37,5 +37,5 @@
     }
     setTimeout(ask, every);
   };
-  addEventListener("load", () => (restore(), ask()));
+  addEventListener("load", () => page.ready.then(() => (restore(), ask())));
 }

@@ -3,19 +3,19 @@
 
 page.section("runs", (root) => {
   const { runs, reasons, tasks } = page.data;
-  const keys = [...new Set(runs.flatMap((run) => Object.keys(run.differs ?? {})))];
+  const keys = [...new Set(runs.flatMap((run) => Object.keys(run.differs ?? {})))].filter((key) => key !== "seed");
   const score = (split, task) => ({ title: `${task} ${split}, %`, value: (run) => run.scores?.[task]?.[split], text: (run) => page.number(run.scores?.[task]?.[split]) });
   const all = [
     { title: "run", words: true, value: (run) => run.name, node: (run) => page.el("a", { href: `#run=${encodeURIComponent(run.name)}` }, page.cut(run.name, 70)) },
     { title: "model", words: true, value: (run) => page.label(run.model), text: (run) => page.cut(page.label(run.model), 60) },
     { title: "seed", value: (run) => run.seed, text: (run) => page.short(run.seed) },
-    { title: "state", words: true, value: (run) => run.state, node: (run) => page.el("span", { class: /complete|stopped early|running|pending/.test(run.state) ? null : "bad" }, run.state.replaceAll("_", " ")) },
+    { title: "state", words: true, value: (run) => run.state, node: (run) => page.el("span", { class: /complete|stopped early|running|pending|planned|submitting|requeued/.test(run.state) ? null : "bad" }, run.state.replaceAll("_", " ")) },
     ...tasks.map((task) => score("test", task)),
     ...tasks.map((task) => score("val", task)),
     { title: "epochs", value: (run) => run.epochs, text: (run) => page.short(run.epochs) },
     { title: "hours", value: (run) => run.hours, text: (run) => page.number(run.hours) },
     { title: "device", words: true, value: (run) => run.device, text: (run) => run.device || "–" },
-    ...keys.map((key) => ({ title: key, words: runs.some((run) => typeof (run.differs?.[key] ?? 0) !== "number"), value: (run) => run.differs?.[key], text: (run) => page.value(run.differs?.[key]) })),
+    ...keys.map((key) => ({ title: key, words: runs.some((run) => typeof (run.differs?.[key] ?? 0) !== "number"), value: (run) => run.differs?.[key], text: (run) => page.shortValue(run.differs?.[key]) })),
     { title: "reason", words: true, value: (run) => run.reason, text: (run) => page.cut(run.reason || "", 90) },
   ].filter((column) => column.title === "run" || runs.some((run) => ![null, undefined, ""].includes(column.value(run))));
   const search = page.data.kind === "search";
@@ -35,7 +35,7 @@ page.section("runs", (root) => {
     count.textContent = found.length === runs.length ? "" : `${found.length} of ${page.plural(runs.length, "run")}${state.reason ? `, those with: ${state.reason.reason}` : ""}`;
   };
   const group = (reason) =>
-    page.el("li", {}, page.el("span", { class: "count" }, `${reason.count} ×`), page.el("span", {}, reason.reason), page.controls.button(state.reason === reason ? "show all" : "show these", () => ((state.reason = state.reason === reason ? null : reason), groups(), update()), { class: "link screen", "aria-label": `Show the runs with: ${page.cut(reason.reason, 80)}` }));
+    page.el("li", {}, page.el("span", { class: "count" }, `${reason.count} ×`), page.el("span", {}, reason.reason), page.controls.button(state.reason === reason ? "show all" : "show these", () => ((state.reason = state.reason === reason ? null : reason), groups(), update()), { class: "link screen", "aria-label": `${state.reason === reason ? "Show all" : "Show these"}: ${page.cut(reason.reason, 80)}` }));
   const list = page.el("ul", { class: "reasons" });
   const groups = () => list.replaceChildren(...(reasons ?? []).map(group));
   groups();

@@ -54,7 +54,7 @@ page.scatter = (search, trials, key, shape, unit) => {
       x: kind === "category" ? { type: "point", label: null, padding: 0.5 } : { type: kind, label: null, inset: 8, nice: kind === "linear" }, y: { label: null, nice: true },
       marks: [
         page.gridY({ ticks: 4 }), Plot.axisY({ ticks: 4, tickSize: 0, label: unit, labelAnchor: "top", labelArrow: "none" }),
-        Plot.axisX({ ticks: Math.floor(width / 80), tickSize: 4, label: key, labelAnchor: "center", labelOffset: 38, labelArrow: "none", ...(kind === "category" ? { tickFormat: (text) => page.cut(text, 14) } : kind === "log" ? { tickFormat: (x) => (Math.log10(x) % 1 ? "" : page.short(x)) } : { tickFormat: page.short }) }),
+        Plot.axisX({ ticks: Math.floor(width / 80), tickSize: 4, label: page.keyName(key), labelAnchor: "center", labelOffset: 38, labelArrow: "none", ...(kind === "category" ? { tickFormat: (text) => page.cut(text, 14) } : kind === "log" ? { tickFormat: (x) => (Math.log10(x) % 1 ? "" : page.short(x)) } : { tickFormat: page.short }) }),
         Plot.dot(stopped, { x: place, y: "score", r: 3, stroke: "var(--quiet)", strokeOpacity: 0.8 }),
         Plot.dot(complete, { x: place, y: "score", r: 3.5, fill: "var(--c0)", fillOpacity: 0.8 }),
         page.tip(having, { x: place, y: "score", title: (trial) => page.trialWords(trial, unit) }),
@@ -77,6 +77,7 @@ page.parallel = (search, ranked, keys, unit) => {
     if (value === undefined || value === null) return null;
     return spans[i].padding ? spans[i](page.value(value)) : spans[i](value);
   };
+  const titles = axes.map((key) => (key === unit ? unit : page.keyName(key)));
   const best = new Set(ranked.slice(0, Math.max(1, Math.ceil(ranked.length / 10))));
   const points = [...ranked].reverse().flatMap((trial) => axes.map((key, x) => ({ x, y: at(trial, x), trial })));
   const ends = axes.flatMap((key, x) => (spans[x].padding ? spans[x].domain().map((text) => [x, spans[x](text), page.cut(text, 12)]) : spans[x].domain().map((value, end) => [x, end, page.short(value)])));
@@ -84,16 +85,16 @@ page.parallel = (search, ranked, keys, unit) => {
     page.plot({
       width, height: 360, marginLeft: 70, marginRight: 70, marginTop: 44, marginBottom: 22, x: { domain: [0, axes.length - 1], axis: null }, y: { domain: [0, 1], axis: null },
       marks: [
-        Plot.line(points, { x: "x", y: "y", z: "trial", stroke: (point) => (best.has(point.trial) ? "var(--c0)" : "var(--quiet)"), strokeOpacity: (point) => (best.has(point.trial) ? 0.9 : 0.22), strokeWidth: (point) => (best.has(point.trial) ? 1.75 : 1) }),
+        Plot.line(points, { x: "x", y: "y", z: "trial", stroke: (point) => (best.has(point.trial) ? "var(--c0)" : "var(--quiet)"), strokeOpacity: (point) => (best.has(point.trial) ? 0.9 : 0.66), strokeWidth: (point) => (best.has(point.trial) ? 2 : 0.75) }),
         Plot.ruleX(d3.range(axes.length), { stroke: "var(--ink)" }),
-        Plot.text(axes, { x: (_, i) => i, text: (key) => page.cut(key.split(".").pop(), 18), title: (key) => key, frameAnchor: "top", dy: -34, fontWeight: 600 }),
+        Plot.text(titles, { x: (_, i) => i, text: (name) => page.cut(name, 24), title: (name) => name, frameAnchor: "top", dy: -34, fontWeight: 600 }),
         Plot.text(ends, { x: "0", y: "1", text: "2", dx: 6, textAnchor: "start", stroke: "var(--paper)", strokeWidth: 4, fill: "currentColor" }),
         page.tip(points.filter((point) => point.y !== null), { x: "x", y: "y", title: (point) => page.trialWords(point.trial, unit) }),
       ],
     });
-  return page.chart({ title: "All configurations", label: "Each configuration as a line over its values", caption: "Blue: the best tenth. Each axis runs from the lowest to the highest value drawn.", draw, least: 110 * axes.length });
+  return page.chart({ title: "All configurations", label: "Each configuration as a line over its values", caption: "Blue: the best tenth. Each axis runs from the lowest to the highest value drawn.", draw, least: Math.max(110, page.room(titles.map((name) => `${page.cut(name, 24)}  `), 220, 13)) * axes.length });
 };
 
 page.scaleOf = (search, key) => search.scales?.[key] ?? (search.trials.every((trial) => typeof (trial.values[key] ?? 0) === "number") ? "linear" : "category");
 
-page.trialWords = (trial, unit) => [`configuration ${trial.n}: ${unit} ${page.short(trial.score)}`, `${trial.state.replaceAll("_", " ")}, ${page.short(trial.epochs)} of ${page.short(trial.planned)} epochs`, ...Object.entries(trial.values).map(([key, value]) => `${key}: ${page.shortValue(value)}`)].join("\n");
+page.trialWords = (trial, unit) => [`configuration ${trial.n}: ${unit} ${page.short(trial.score)}`, `${trial.state.replaceAll("_", " ")}, ${page.short(trial.epochs)} of ${page.short(trial.planned)} epochs`, ...Object.entries(trial.values).map(([key, value]) => `${page.keyName(key)}: ${page.shortValue(value)}`)].join("\n");

@@ -30,7 +30,7 @@ page.table = ({ name, columns, rows, shown = 25, row: attributes = () => ({}) })
       column.value ? page.controls.button(breakable(column.title), () => sort(column.title)) : column.title,
     );
   const cell = (column, row, first) =>
-    page.el(first ? "th" : "td", first ? { scope: "row" } : { class: column.words ? "words" : null }, column.node?.(row) ?? column.text(row));
+    page.el(first ? "th" : "td", { scope: first ? "row" : null, class: column.words ? "words" : null }, column.node?.(row) ?? column.text(row));
 
   const draw = () => {
     const by = columns.find((column) => column.title === sorted);
