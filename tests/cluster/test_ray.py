@@ -4,8 +4,10 @@ import contextlib
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -72,16 +74,56 @@ def search(sweep: Callable[..., SlurmGrid]) -> Iterator[Callable[..., RaySearch]
 
 
 @pytest.fixture
-def stranger(tmp_path) -> Iterator[Callable[[], str]]:
-    """Somebody else's Ray on the first node, and the nodes that it says it has."""
-    folder = tmp_path.parent / "ray"  # short: sockets lie in it
-    command = ["sbatch", "--parsable", "--nodelist=node1", f"--output={tmp_path}/stranger.log", "--export=ALL"]
-    wrap = f"--wrap={STRANGER} --temp-dir=/tmp/artnet-other --disable-usage-stats"
-    job = subprocess.run([*command, wrap], capture_output=True, text=True, check=True).stdout.strip()
+def stranger(tmp_path: Path) -> Iterator[str]:
+    """The job of somebody else's Ray on the first node."""
     log = tmp_path / "stranger.log"
-    until = time.monotonic() + UP_S
-    while not log.exists() or "Ray runtime started" not in log.read_text():
-        assert time.monotonic() < until, folder
-        time.sleep(0.2)
-    yield job
-    subprocess.run(["scancel", job], check=True)
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # short: sockets lie in it
+        wrap = f"--wrap={STRANGER} --temp-dir={folder} --disable-usage-stats"
+        command = ["sbatch", "--parsable", "--nodelist=node1", "--export=ALL", f"--output={log}", wrap]
+        job = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        try:
+            until = time.monotonic() + UP_S
+            while not log.exists() or "Ray runtime started" not in log.read_text():
+                assert time.monotonic() < until, log
+                time.sleep(0.2)
+            yield job
+        finally:
+            subprocess.run(["scancel", job], check=True)
+
+
+def test_trials_on_two_nodes_go_on_after_a_requeue_beside_a_strangers_ray(search, stranger):
+    one = search(
+        fixed={"train.epochs": 3, "train.checkpoint_minutes": 0.01},
+        tune={"trials": 2, "scheduler": "none"},
+        slurm={"time": "1:00:00", "sbatch": {"nodelist": "node[1-2]"}},
+    )
+    one.tiny.environment["RAY_ADDRESS"] = "node1:6379"
+    submitted = one.call("--slurm", "nodes=2")
+    assert submitted.returncode == 0, submitted.stderr
+    job = one.job
+    assert f"submitted the search as job {job}; its log: {one.folder / f'{job}.log'}" in submitted.stdout
+    again = one.call("--slurm", "nodes=2")
+    assert again.returncode == 2 and f"at work as job {job}" in again.stderr
+    one.wait_for(lambda: one.log)
+    print(f"Ray is up {one.wait_for(lambda: one.starts() == 1, UP_S):.0f} s after the job's first line")
+    head = one.folder / f"{job}.json"
+    assert head.stat().st_mode & 0o777 == 0o600
+    published = json.loads(head.read_text())
+    assert published["node"] == "node1" and published["address"].startswith("10.231.")
+    one.wait_for(lambda: one.hosts() == {"node1", "node2"})
+    shown = one.call("--status").stdout
+    assert f"the search is job {job} (running on node[1-2])" in shown and "2 running" in shown
+    assert "ssh -L" in shown and published["token"] not in shown
+    subprocess.run(["scontrol", "requeue", job], check=True)
+    print(f"Ray is up again {one.wait_for(lambda: one.starts() == 2, LIMIT_S):.0f} s after the requeue")
+    assert json.loads(head.read_text())["token"] != published["token"]
+    one.wait_for(lambda: not one.job)
+    for run in one.tiny.runs:
+        assert [line["epoch"] for line in run.epochs()] == [1, 2, 3], one.log
+        assert run.result() and run.run()["attempts"][-1]["from_step"] > 0
+    assert "best: " in one.log
+    assert not json.loads(head.read_text())["token"]
+    running = subprocess.run(
+        ["squeue", "--noheader", f"--jobs={stranger}", "--states=R"], capture_output=True, text=True
+    )
+    assert stranger in running.stdout
