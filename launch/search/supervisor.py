@@ -27,11 +27,12 @@ from . import ray_cluster
 from .driver import Order
 
 POLL_S = 0.2
-START_S = 120.0  # for Ray to start
+START_S = ray_cluster.START_S + 60.0  # for Ray to start
 JOIN_S = 9.0  # for a cluster to answer
 SAVE_S = 8.0  # for the trainings to save a checkpoint after a request to stop
 JOB_SAVE_S = 90.0  # the same in a job, of which SLURM kills what is left
 STARTS = 3  # of Ray, in one launch
+JOB_STARTS = 10  # the same in a job, where nobody is there to start the search again
 
 Show = Callable[[dict[str, Any]], None]
 OrderIn = Callable[[Path, bool], Order | None]
@@ -57,8 +58,9 @@ class Supervisor:
         lost before.
         `active` are the runs that may be training. Raises `UserError` if the cluster to join does not answer.
         """
+        starts = JOB_STARTS if self.in_job else STARTS
         with handled(self._stop, (*STOP, signal.SIGUSR2) if self.in_job else STOP):
-            for number in range(STARTS):
+            for number in range(starts):
                 with ray_cluster.private_folder() as folder:
                     order = order_in(folder, number > 0)
                     if order is None or self._drive(order):
@@ -66,7 +68,7 @@ class Supervisor:
                     if self.requests:
                         self._end_trainings(active())
                         return False
-        say(f"Ray has ended {STARTS} times; its own output is in {self.log}")
+        say(f"Ray has ended {starts} times; its own output is in {self.log}")
         self._end_trainings(active())
         return False
 

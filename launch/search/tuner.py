@@ -23,7 +23,7 @@ from ..machine import MachineBackend, is_left_running
 from ..sweep.backend import Launch
 from ..sweep.folder import SweepDir, note_state
 from ..sweep.plan import STARTS, Decision
-from ..sweep.state import ENDED_BADLY, Observation, State
+from ..sweep.state import ENDED_BADLY, Found, Observation, State
 from . import ray_job
 from .allocation import Allocation
 from .block import TuneBlock
@@ -234,6 +234,10 @@ class SearchBackend(MachineBackend):
             found += chosen
         return found
 
+    def _begun(self, sweep: SweepDir, name: str, now: Found) -> Found:
+        recorded = RunDir(sweep.folder / name).state().state if now.state is State.INTERRUPTED else ""
+        return Found(State.PLANNED) if recorded in (State.SUBMITTING, State.PENDING) else now
+
     def job_lines(self, sweep: SweepDir, fresh: bool) -> list[str]:
         """What `--status` says of a search's job."""
         return job.lines(sweep) if (job := ray_job.alive(sweep, fresh)) else []
@@ -246,7 +250,10 @@ class SearchBackend(MachineBackend):
     def find(self, sweep: SweepDir, runs: Sequence[Run], fresh: bool) -> Observation:
         """How runs are found: by their folders, and where they belong to a job, by what SLURM says of it."""
         observed = super().find(sweep, runs, fresh)
-        if self._allocation or not (job := ray_job.alive(sweep, fresh)):
+        if self._allocation:  # this job: what was submitted with it has not begun
+            found = {name: self._begun(sweep, name, now) for name, now in observed.found.items()}
+            return Observation(found)
+        if not (job := ray_job.alive(sweep, fresh)):
             return observed
         found = job.applied(sweep, observed.found)
         return Observation(found, job.trouble, job.entry is None, job.age_s)

@@ -14,10 +14,11 @@ import pytest
 from .conftest import SlurmGrid
 
 SPACE = {"optim.lr": {"loguniform": [0.01, 0.2]}, "data.sampler": {"choice": ["shuffle", "class_balanced"]}}
-UP_S = 120.0  # for Ray to be up on all nodes; 21 on two cores
+UP_S = 400.0  # for Ray to be up on all nodes: 21 on two cores, minutes where many others compute
 LIMIT_S = 600.0
 # Ray as somebody else starts it: on the default ports.
-STRANGER = f"{sys.executable} -c 'from ray.scripts.scripts import main; main()' start --head --block --num-cpus=1"
+RAY = f"{sys.executable} -c 'from ray.scripts.scripts import main; main()'"
+STRANGER = f"RAY_raylet_start_wait_time_s=240 {RAY} start --head --block --num-cpus=1 --disable-usage-stats"
 
 
 class RaySearch:
@@ -78,7 +79,7 @@ def stranger(tmp_path: Path) -> Iterator[str]:
     """The job of somebody else's Ray on the first node."""
     log = tmp_path / "stranger.log"
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # short: sockets lie in it
-        wrap = f"--wrap={STRANGER} --temp-dir={folder} --disable-usage-stats"
+        wrap = f"--wrap={STRANGER} --temp-dir={folder}"
         command = ["sbatch", "--parsable", "--nodelist=node1", "--export=ALL", f"--output={log}", wrap]
         job = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
         try:
