@@ -17,7 +17,6 @@ from typing import Any
 LONGEST = 20  # characters of the path of temporary files: the sockets in Ray's folder may have 107
 PREFIX = "artnet-ray-"
 LOCK = "lock"
-START_S = 240  # for a node of Ray to start; 10 on an idle machine, and Ray's own limit is 30
 MAKING_S = 60.0  # until a folder has its lock
 FOLDER = "ARTNET_RAY_FOLDER"  # the variable that names the folder to all processes of a node
 # Of another cluster, if they are set: of the job or the shell that this is started from.
@@ -90,7 +89,6 @@ def environment(folder: Path, around: Mapping[str, str], joins: bool, several: b
         **kept,
         **({} if joins else own),
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_raylet_start_wait_time_s": str(START_S),
         "RAY_AIR_NEW_OUTPUT": "0",  # which would point to a folder of Ray's that is gone when it ends
         "RAY_worker_niceness": "0",  # trainings inherit it
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the run directories hold the curves already

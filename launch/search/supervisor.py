@@ -27,12 +27,12 @@ from . import ray_cluster
 from .driver import Order
 
 POLL_S = 0.2
-START_S = ray_cluster.START_S + 60.0  # for Ray to start
+START_S = 120.0  # for Ray to start
 JOIN_S = 9.0  # for a cluster to answer
 SAVE_S = 8.0  # for the trainings to save a checkpoint after a request to stop
 JOB_SAVE_S = 90.0  # the same in a job, of which SLURM kills what is left
 STARTS = 3  # of Ray, in one launch
-JOB_STARTS = 10  # the same in a job, where nobody is there to start the search again
+JOB_STARTS = 10  # the same in a job: a busy node is slower than Ray allows, and nobody starts the search again
 
 Show = Callable[[dict[str, Any]], None]
 OrderIn = Callable[[Path, bool], Order | None]

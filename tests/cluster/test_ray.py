@@ -18,7 +18,7 @@ UP_S = 400.0  # for Ray to be up on all nodes: 21 on two cores, minutes where ma
 LIMIT_S = 600.0
 # Ray as somebody else starts it: on the default ports.
 RAY = f"{sys.executable} -c 'from ray.scripts.scripts import main; main()'"
-STRANGER = f"RAY_raylet_start_wait_time_s=240 {RAY} start --head --block --num-cpus=1 --disable-usage-stats"
+STRANGER = f"{RAY} start --head --block --num-cpus=1 --disable-usage-stats"
 
 
 class RaySearch:
@@ -79,7 +79,7 @@ def stranger(tmp_path: Path) -> Iterator[str]:
     """The job of somebody else's Ray on the first node."""
     log = tmp_path / "stranger.log"
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # short: sockets lie in it
-        wrap = f"--wrap={STRANGER} --temp-dir={folder}"
+        wrap = f"--wrap=until {STRANGER} --temp-dir={folder}; do sleep 1; done"  # a busy machine is too slow for Ray
         command = ["sbatch", "--parsable", "--nodelist=node1", "--export=ALL", f"--output={log}", wrap]
         job = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
         try:
