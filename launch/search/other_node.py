@@ -1,6 +1,8 @@
 """A node of a search in a job of SLURM that is not the first: it joins the Ray of the first one."""
 
+import contextlib
 import os
+import re
 import socket
 import subprocess
 import time
@@ -8,6 +10,8 @@ import time
 from artnet.provenance import now
 from artnet.rundir import RunDir
 
+from ..cluster.programs import SchedulerError, run
+from ..cluster.requeue import requeue
 from ..cluster.stop import StopRelay
 from ..host.lifeline import stops_with_parent
 from ..host.sessions import kill_session
@@ -24,7 +28,10 @@ SAVE_S = 90.0  # for the trainings to save a checkpoint
 
 
 class OtherNode:
-    """Keeps this node in the Ray of the job, also where that is started again."""
+    """Keeps this node in the Ray of the job, also where that is started again.
+
+    If the first node is lost, it has the job requeued, as nobody else can.
+    """
 
     def __init__(self, sweep: SweepDir, stop: StopRelay) -> None:
         self.sweep = sweep
@@ -42,6 +49,8 @@ class OtherNode:
                 began = time.monotonic()
                 self._join(head, gpus)
                 since = time.monotonic() if time.monotonic() - began > JOINED_S else since
+                if not self.stop and self._first_is_lost():
+                    return self._requeue()
             if time.monotonic() - since > PATIENCE_S:
                 print(f"{now()} no Ray to join for {PATIENCE_S:.0f} s", flush=True)
                 return 1
@@ -70,6 +79,22 @@ class OtherNode:
             if left:
                 said = " ".join(last_lines(log)[-3:])
                 print(f"{now()} {socket.gethostname()} has left the Ray at {head.address}: {said}", flush=True)
+
+    def _first_is_lost(self) -> bool:
+        """Whether SLURM has taken the first node out of the job."""
+        with contextlib.suppress(SchedulerError, KeyError):
+            shown = run("scontrol", "--oneliner", "show", "job", os.environ["SLURM_JOB_ID"])
+            job = dict(re.findall(r"(\w+)=(\S*)", shown))
+            left = run("scontrol", "show", "hostnames", job["NodeList"]).split()
+            return job["BatchHost"] not in left
+        return False
+
+    def _requeue(self) -> int:
+        print(f"{now()} the first node was lost; the job is requeued, and the search goes on", flush=True)
+        self._wait_for_trainings()
+        with contextlib.suppress(SchedulerError):  # another node was faster
+            requeue(os.environ["SLURM_JOB_ID"])
+        return 0
 
     def _wait_for_trainings(self) -> None:
         """Wait until the trainings of this node have saved a checkpoint: they end with the job."""

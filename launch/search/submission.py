@@ -1,9 +1,11 @@
 """A search as one job of SLURM: it is checked here, submitted, and runs with Ray on the nodes of the job."""
 
 import re
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -29,6 +31,7 @@ from . import ray_job
 from .ray_job import RayJob
 from .tuner import SearchBackend
 
+END_S = 60  # between the end of a search and that of srun, at least
 NUMBERS = ("nodes", "gpus_per_node", "cpus_per_task", "requeue")
 KEYS = (
     *("nodes", "partition", "account", "qos", "time", "gpus_per_node", "gpu_type", "cpus_per_task", "mem"),
@@ -49,6 +52,14 @@ def read(given: Sequence[str]) -> dict[str, Any]:
             raise UserError(f"--slurm {text}: {key} is a whole number")
         found[key] = int(value) if key in NUMBERS else value
     return found
+
+
+def ends_srun(folder: Path) -> list[str]:
+    """Lines of the job's script that end srun after the search: for the task of a lost node it would wait for ever."""
+    file = f"{shlex.quote(str(folder.absolute()))}/$SLURM_JOB_ID.json"
+    ends = f"sleep {END_S}; grep -qs '\"is_over\": true' {file} && sleep {END_S} && kill $$"
+    # $$ becomes srun.
+    return [f"rm -f {file}", f"(while kill -0 $$ 2>/dev/null; do {ends}; done) &"]
 
 
 class NodeRequest(Request):
@@ -167,6 +178,7 @@ class SubmittedSearch(SearchBackend):
             more["kill_on_invalid_dep"] = "yes"
         wanted["additional_parameters"] = more
         wanted["srun_args"] = ["--no-kill", *wanted.get("srun_args", [])]
+        wanted["setup"] = [*wanted.get("setup", []), *ends_srun(place)]
         executor.update_parameters(job_name=job.name, signal_delay_s=job.signal_s, **wanted)
         arguments = [
             *("--grid", str(launch.grid.file.absolute())),
