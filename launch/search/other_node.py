@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -40,6 +41,9 @@ class OtherNode:
 
     def take_part(self) -> int:
         """Join until the search is over or the job is to stop. Returns the exit code, 1 if there is no Ray to join."""
+        signal.signal(
+            signal.SIGHUP, signal.SIG_IGN
+        )  # its terminal is that of srun, which may be lost
         gpus, since = len(self.allocation.gpus()), time.monotonic()
         while not self.stop:
             head = self.allocation.head()
@@ -52,7 +56,7 @@ class OtherNode:
                 if not self.stop and self._first_is_lost():
                     return self._requeue()
             if time.monotonic() - since > PATIENCE_S:
-                print(f"{now()} no Ray to join for {PATIENCE_S:.0f} s", flush=True)
+                _say(f"no Ray to join for {PATIENCE_S:.0f} s")
                 return 1
             time.sleep(POLL_S)
         self._wait_for_trainings()
@@ -78,7 +82,7 @@ class OtherNode:
                 process.wait()
             if left:
                 said = " ".join(last_lines(log)[-3:])
-                print(f"{now()} {socket.gethostname()} has left the Ray at {head.address}: {said}", flush=True)
+                _say(f"{socket.gethostname()} has left the Ray at {head.address}: {said}")
 
     def _first_is_lost(self) -> bool:
         """Whether SLURM has taken the first node out of the job."""
@@ -90,7 +94,7 @@ class OtherNode:
         return False
 
     def _requeue(self) -> int:
-        print(f"{now()} the first node was lost; the job is requeued, and the search goes on", flush=True)
+        _say("the first node was lost; the job is requeued, and the search goes on")
         self._wait_for_trainings()
         with contextlib.suppress(SchedulerError):  # another node was faster
             requeue(os.environ["SLURM_JOB_ID"])
@@ -102,3 +106,8 @@ class OtherNode:
         folders = [RunDir(file.parent) for file in self.sweep.folder.glob("*/run.json")]
         while (folders := [one for one in folders if training_process(one)]) and time.monotonic() < until:
             time.sleep(POLL_S)
+
+
+def _say(message: str) -> None:
+    with contextlib.suppress(OSError):  # srun, which passes it on, may be lost
+        print(f"{now()} {message}", flush=True)
