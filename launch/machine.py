@@ -318,6 +318,13 @@ class MachineBackend:
         for folder in folders:
             note_state(folder, State.CANCELLED, reason, cancelled=time.time())
 
+    def job_lines(self, sweep: SweepDir, fresh: bool) -> list[str]:
+        """Nothing: here no process is a job."""
+        return []
+
+    def end_job(self, sweep: SweepDir) -> None:
+        """Nothing, as above."""
+
     def log(self, folder: RunDir) -> Path | None:
         """None: all logs are in the attempts of the run."""
         return None

@@ -163,6 +163,13 @@ class ClusterBackend:
         for folder in folders:  # last: SLURM is not queried about cancelled runs
             note_state(folder, State.CANCELLED, reason, cancelled=time.time())
 
+    def job_lines(self, sweep: SweepDir, fresh: bool) -> list[str]:
+        """Nothing: each job is that of a run."""
+        return []
+
+    def end_job(self, sweep: SweepDir) -> None:
+        """Nothing, as above."""
+
     def log(self, folder: RunDir) -> Path | None:
         """The log of the run's job, if the job has started no attempt."""
         state, jobs = folder.state(), folder.path.parent / "slurm"

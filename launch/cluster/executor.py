@@ -53,8 +53,11 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
 
     def submit_report(self, sweep: Path, code: Path) -> str:
         """Submit the last job of a launch, `launch/cluster/finish.py`, and return its id. Raises like `submit_runs`."""
-        command = module_command(code, "launch.cluster.finish", str(sweep.absolute()))
-        return self._submit(self.folder / "report.sh", shlex.join(command), 0, code)
+        return self.submit_module(self.folder / "report.sh", code, "launch.cluster.finish", str(sweep.absolute()))
+
+    def submit_module(self, script: Path, code: Path, module: str, *arguments: str) -> str:
+        """Submit a job that runs a module, and return its id. Raises like `submit_runs`."""
+        return self._submit(script, shlex.join(module_command(code, module, *arguments)), 0, code)
 
     def _submit(self, script: Path, command: str, count: int, code: Path) -> str:
         self._count, self._code = count, code

@@ -82,12 +82,12 @@ def _prefix(sweep: Path) -> str:
     return f"artnet-{re.sub(r'[^A-Za-z0-9_.-]', '_', sweep.name)[:100]}-"
 
 
-def check_no_links(sweep: Path) -> None:
+def check_no_links(sweep: Path, name: str = "slurm") -> None:
     """Raise `UserError` if the folder of the jobs' files holds a link or a pipe: SLURM would write its logs through it.
 
     The folder itself may be a link, such as to another disk.
     """
-    for path in sorted((sweep / "slurm").glob("*")):
+    for path in sorted((sweep / name).glob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise UserError(f"{path} is a link or a pipe, and logs of jobs may be written to it; remove it")
 

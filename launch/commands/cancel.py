@@ -29,15 +29,20 @@ def _cancel(session: Session, console: Console, is_launching: bool) -> int:
         waiting = (State.PLANNED, State.INTERRUPTED)
         found |= {name: Found(State.PENDING) for name, now in found.items() if now.state in waiting}
     living = [run for run in runs if found[run.config.name].state in LIVE]
-    if not living:
+    jobs = [] if session.options.selects else session.engines.job_lines(session.sweep, fresh=True)
+    if not living and not jobs:
         console.print(f"nothing to cancel: {counts([found[run.config.name].state for run in runs])}")
         return 0
-    alive = counts([found[run.config.name].state for run in living])
+    states = [found[run.config.name].state for run in living]
+    alive = "; ".join([*([counts(states)] if states else []), *jobs[:1]])
     if session.options.dry_run:
-        console.print(f"would cancel {alive}: {', '.join(run.config.name for run in living)}", highlight=False)
+        names = ": " + ", ".join(run.config.name for run in living) if living else ""
+        console.print(f"would cancel {alive}{names}", highlight=False)
         return 0
     if ask(f"this cancels {alive}", session.options.yes):
         folders = [session.sweep.run(run) for run in living]
+        if jobs:
+            session.engines.end_jobs(session.sweep)
         ended = session.engines.cancel(folders, found, "cancelled by --cancel")
         console.print(f"cancelled {len(ended)}; --retry resumes them", highlight=False)
     return 0

@@ -39,6 +39,8 @@ def show(session: Session, console: Console) -> int:
         wide = console if console.is_terminal else Console(file=console.file, width=10_000)
         wide.print(shown_rows(found, metric, console), highlight=False)
     console.print(f"{session.grid.name}: {counts(states)}{_selected(session)}{_age(observed)}", highlight=False)
+    for line in session.engines.job_lines(session.sweep, fresh=False):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if gone:
         names = ", ".join(run.config.name for run in gone[:5]) + (", ..." if len(gone) > 5 else "")
         count = f"{len(gone)} {'run' if len(gone) == 1 else 'runs'}"

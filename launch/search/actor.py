@@ -19,8 +19,11 @@ from ..host.locks import claim
 from ..sweep.attempt import TrainingProcess, attempt_folder, next_attempt, training_command
 from ..sweep.folder import cancelled_since, note_state
 from ..sweep.state import State
+from . import ray_cluster
+from .share import Share
 
 POLL_S = 0.1
+CANCELLED_EVERY_S = 1.0
 AGAIN = (State.FAILED, State.INTERRUPTED)  # a run that ended so is started again
 
 
@@ -28,8 +31,8 @@ class TrialActor(tune.Trainable):
     """One run: the training program as a process of its own, reported epoch by epoch.
 
     `config["run"]` holds its `folder`, the `metric`, how often it may be started again (`max_failures`), its share of
-    the machine (`cpus`, `gpus`, `processes`, `threads`), and when the search `began`; also the `parts` of the CPUs, of
-    which each run takes one by a lock in the folder `locks`, and the CPUs `near` each GPU.
+    the machine (`cpus`, `gpus`, `processes`, `threads`), and when the search `began`; also whether each run takes CPUs
+    of its own, by a lock in Ray's folder on its node (`binds`), and the CPUs `near` each GPU.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -41,6 +44,7 @@ class TrialActor(tune.Trainable):
         self.signature, self.last_epoch = settings.signature, settings.train.epochs
         self.reported = self.failures = 0
         self.process: TrainingProcess | None = None
+        self.looked = 0.0
         self.printed: dict[Path, int] = {}
 
     def __repr__(self) -> str:
@@ -96,6 +100,7 @@ class TrialActor(tune.Trainable):
             return True
         code = self.process.exit_code
         if code is None:
+            self._stop_if_cancelled()
             return True
         state, reason = self.process.judge(self.signature)
         if cancelled_since(self.run, self.wanted["began"]) and state is not State.COMPLETE:
@@ -107,6 +112,13 @@ class TrialActor(tune.Trainable):
         if self.run.state().stopped_epoch is None or state is State.COMPLETE:
             note_state(self.run, state, reason, exit_code=code)
         return False
+
+    def _stop_if_cancelled(self) -> None:
+        """End the training if its run was cancelled, perhaps on another machine, from which it cannot be ended."""
+        if self.process and time.monotonic() - self.looked > CANCELLED_EVERY_S:
+            self.looked = time.monotonic()
+            if cancelled_since(self.run, self.wanted["began"]):
+                self.process.stop()
 
     def _start(self) -> None:
         logs = attempt_folder(self.run, next_attempt(self.run))
@@ -129,13 +141,13 @@ class TrialActor(tune.Trainable):
 
     def _claim_cpus(self) -> list[int]:
         """Take the free part of the CPUs that is closest to the trial's GPU. Empty if there is none: all CPUs."""
-        parts: list[list[int]] = self.wanted["parts"]
         if self.cpus_lock is not None:
             return self.cpus
+        parts = Share(self.wanted["cpus"], self.wanted["gpus"]).parts() if self.wanted["binds"] else []
         near = set(self.wanted["near"].get(os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0], ()))
         self.cpus: list[int] = []
         for number in sorted(range(len(parts)), key=lambda number: -len(near.intersection(parts[number]))):
-            self.cpus_lock = claim(Path(self.wanted["locks"]) / f"cpus-{number}")
+            self.cpus_lock = claim(Path(os.environ[ray_cluster.FOLDER]) / f"cpus-{number}")
             if self.cpus_lock is not None:
                 self.cpus = parts[number]
                 break

@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,8 @@ from .block import TuneBlock
 from .share import Share
 from .study import Study
 
+NODES_EVERY_S = 1.0
+
 
 class Order(BaseModel):
     """What the driver is to do. `queue` are the names of the runs to train first."""
@@ -41,6 +44,9 @@ class Order(BaseModel):
     share: Share
     gpus: list[str]
     folder: Path
+    cpus: int
+    ip: str = "127.0.0.1"
+    nodes: int = 1
     address: str | None = None
 
     def common(self) -> dict[str, Any]:
@@ -51,9 +57,8 @@ class Order(BaseModel):
             "gpus": self.share.gpus,
             "processes": self.share.processes,
             "threads": self.share.threads,
-            "parts": [] if self.address else self.share.parts(),
+            "binds": self.address is None,
             "near": {gpu: sorted(cpus) for gpu, cpus in near_cpus(self.gpus).items()},
-            "locks": str(self.folder),
         }
 
 
@@ -84,7 +89,10 @@ def drive(order: Order, emit: Callable[..., None]) -> None:
     sweep, loaded = SweepDir(order.sweep), load(order.grid)
     study = Study(sweep, loaded, order.block, order.sets)
     token = "" if order.address else str(ray_cluster.token_file(order.folder))
-    emit(dashboard=ray_cluster.start(order.folder, len(order.gpus), order.address), token=token)
+    address, dashboard = ray_cluster.start(order.folder, order.ip, order.cpus, len(order.gpus), order.address)
+    emit(dashboard=dashboard, address=address, token=token)
+    if order.nodes > 1:
+        threading.Thread(target=_count_nodes, args=(order.nodes, emit), daemon=True).start()
     from .tune_run import tune_runs  # Ray takes a while
 
     queue = [RunDir(order.sweep / name) for name in order.queue]
@@ -92,6 +100,20 @@ def drive(order: Order, emit: Callable[..., None]) -> None:
     notes = order.folder / "notes"  # Ray's own; ours are in the run directories
     notes.mkdir(exist_ok=True)
     tune_runs(study, queue, order.more, order.share.runs, common, notes, lambda text, **more: emit(say=text, **more))
+
+
+def _count_nodes(expected: int, emit: Callable[..., None]) -> None:
+    """Say how many nodes Ray has, whenever that changes."""
+    import ray
+
+    before = 0
+    while True:
+        alive = [node for node in ray.nodes() if node["Alive"]]
+        if len(alive) != before:
+            before = len(alive)
+            cpus, gpus = (sum(node["Resources"].get(kind, 0) for node in alive) for kind in ("CPU", "GPU"))
+            emit(say=f"Ray: {before} of {expected} nodes, CPUs: {cpus:g}, GPUs: {gpus:g}")
+        time.sleep(NODES_EVERY_S)
 
 
 def _end_with_launcher(folder: Path) -> None:

@@ -19,7 +19,7 @@ from shards.errors import UserError
 
 from ..console import say
 from ..host.sessions import kill_session, processes_of
-from ..host.signals import handled
+from ..host.signals import STOP, handled
 from ..sweep.attempt import training_process
 from ..sweep.folder import note_state
 from ..sweep.state import State
@@ -30,19 +30,25 @@ POLL_S = 0.2
 START_S = 120.0  # for Ray to start
 JOIN_S = 9.0  # for a cluster to answer
 SAVE_S = 8.0  # for the trainings to save a checkpoint after a request to stop
+JOB_SAVE_S = 90.0  # the same in a job, of which SLURM kills what is left
 STARTS = 3  # of Ray, in one launch
+JOB_STARTS = 10  # the same in a job: a busy node is slower than Ray allows, and nobody starts the search again
 
 Show = Callable[[dict[str, Any]], None]
 OrderIn = Callable[[Path, bool], Order | None]
 
 
 class Supervisor:
-    """Carries out the orders of a search, and restarts Ray where it is lost. `show` gets every event of the driver."""
+    """Carries out the orders of a search, and restarts Ray where it is lost. `show` gets every event of the driver.
 
-    def __init__(self, log: Path, show: Show, idle: Callable[[], None]) -> None:
+    `in_job`: in a job of SLURM, which asks with several signals, nobody asks twice.
+    """
+
+    def __init__(self, log: Path, show: Show, idle: Callable[[], None], in_job: bool = False) -> None:
         self.log = log
         self.show = show
         self.idle = idle
+        self.in_job = in_job
         self.requests = 0
 
     def carry_out(self, order_in: OrderIn, active: Callable[[], list[RunDir]]) -> bool:
@@ -52,8 +58,9 @@ class Supervisor:
         lost before.
         `active` are the runs that may be training. Raises `UserError` if the cluster to join does not answer.
         """
-        with handled(self._stop):
-            for number in range(STARTS):
+        starts = JOB_STARTS if self.in_job else STARTS
+        with handled(self._stop, (*STOP, signal.SIGUSR2) if self.in_job else STOP):
+            for number in range(starts):
                 with ray_cluster.private_folder() as folder:
                     order = order_in(folder, number > 0)
                     if order is None or self._drive(order):
@@ -61,14 +68,17 @@ class Supervisor:
                     if self.requests:
                         self._end_trainings(active())
                         return False
-        say(f"Ray has ended {STARTS} times; its own output is in {self.log}")
+        say(f"Ray has ended {starts} times; its own output is in {self.log}")
         self._end_trainings(active())
         return False
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.in_job and self.requests:
+            return
         self.requests += 1
         if self.requests == 1:
-            say("stopping: every run saves a checkpoint at its next step (once more: at once, without)")
+            again = "" if self.in_job else " (once more: at once, without)"
+            say(f"stopping: every run saves a checkpoint at its next step{again}")
 
     def _drive(self, order: Order) -> bool:
         """Start a driver and wait for its end. Returns whether it has done all."""
@@ -114,7 +124,7 @@ class Supervisor:
         written = order.folder / "order.json"
         written.write_text(order.model_dump_json())
         command = [sys.executable, "-P", "-m", "launch.search.driver", str(written)]
-        variables = ray_cluster.environment(order.folder, os.environ, joins=order.address is not None)
+        variables = ray_cluster.environment(order.folder, os.environ, order.address is not None, order.nodes > 1)
         with self.log.open("wb") as log:
             driver = subprocess.Popen(
                 command,
@@ -134,7 +144,7 @@ class Supervisor:
 
     def _end_trainings(self, folders: list[RunDir]) -> None:
         """Wait until these runs have saved a checkpoint, for some seconds; asked again, kill them."""
-        until = time.monotonic() + SAVE_S
+        until = time.monotonic() + (JOB_SAVE_S if self.in_job else SAVE_S)
         for number in (signal.SIGTERM, signal.SIGKILL):
             for folder in folders:
                 if (process := training_process(folder)) is not None:

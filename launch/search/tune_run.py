@@ -38,6 +38,7 @@ class StudySearcher(Searcher):
         self.parallel = parallel
         self.common = dict(common)
         self.live: dict[str, RunDir] = {}
+        self.began = time.time()
 
     def suggest(self, trial_id: str) -> Any:
         """The next run; None while all places are taken, or while what is next depends on runs that go on."""
@@ -46,7 +47,7 @@ class StudySearcher(Searcher):
         if not self.queue and not self._ask():
             return None if self.live else Searcher.FINISHED
         folder = self.live[trial_id] = self.queue.pop(0)
-        return {"run": {**self.common, "folder": str(folder.path.resolve()), "began": time.time()}}
+        return {"run": {**self.common, "folder": str(folder.path.resolve()), "began": self.began}}
 
     def _ask(self) -> bool:
         """Add what is next to the queue. False if nothing is, for now or at all."""

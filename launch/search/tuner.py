@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -22,13 +23,15 @@ from ..machine import MachineBackend, is_left_running
 from ..sweep.backend import Launch
 from ..sweep.folder import SweepDir, note_state
 from ..sweep.plan import STARTS, Decision
-from ..sweep.state import ENDED_BADLY, State
+from ..sweep.state import ENDED_BADLY, Found, Observation, State
+from . import ray_job
+from .allocation import Allocation
 from .block import TuneBlock
 from .board import Board
 from .description import described
 from .driver import Order
 from .history import History
-from .share import share
+from .share import Share, share
 from .study import Study
 from .supervisor import Supervisor
 from .trials import Outcome
@@ -37,21 +40,31 @@ NOISE_POINTS = 5.0  # of accuracy, in per cent
 
 
 class SearchBackend(MachineBackend):
-    """Trains the runs of a search on this machine under Ray Tune."""
+    """Trains the runs of a search under Ray Tune, on this machine or in a job of SLURM on all of its nodes."""
 
     name = "tune"
+    _owner = "this machine"
     draws = True  # another space draws other runs
 
     def __init__(
-        self, overrides: Mapping[str, int | None] | None = None, address: str | None = None, promote: Sequence[str] = ()
+        self,
+        overrides: Mapping[str, int | None] | None = None,
+        address: str | None = None,
+        promote: Sequence[str] = (),
+        allocation: Allocation | None = None,
     ) -> None:
-        """`address` is that of a Ray cluster to join, `promote` are prefixes of runs that go on after an early stop."""
+        """`address` is that of a Ray cluster to join, `promote` are prefixes of runs that go on after an early stop.
+
+        `allocation` is the job of SLURM in which this process runs the search.
+        """
         super().__init__(overrides)
         self._address = address
         self._promote = promote
+        self._allocation = allocation
 
     def configure(self, grid: Grid, everything: Sequence[Run], sets: Sequence[str]) -> None:
-        """Check the rest of the grid's `tune:` block. Raises `UserError`."""
+        """Check the rest of the grid's `tune:` block. Raises `UserError`, also if a job is at work on the search."""
+        self._refuse_second(self._study.sweep)
         check_metric(grid, everything)
         block, space = self._study.block, self._study.space
         for index, values in enumerate(block.first):
@@ -65,6 +78,19 @@ class SearchBackend(MachineBackend):
                 raise UserError(f"{where}: tune.confirm trains other seeds, and the grid varies the seed; fix it")
             if used := {run.config.seed for run in everything}.intersection(block.confirm.seeds):
                 raise UserError(f"{where}: tune.confirm: seed {min(used)} is that of the search; give others")
+
+    def _refuse_second(self, sweep: SweepDir) -> None:
+        if not self._allocation and (job := ray_job.alive(sweep)):
+            raise UserError(f"the search is at work as {job}; --status shows it, --cancel ends it")
+
+    def _size(self) -> tuple[int, int, int]:
+        """The CPUs and the GPUs of each node, and how many nodes there are."""
+        if self._allocation:
+            return self._allocation.cpus, len(self._allocation.gpus()), self._allocation.nodes
+        return cores(), len(visible_gpus()), 1
+
+    def _share(self) -> Share:
+        return share(self._study.block, *self._size())
 
     def expand(self, sweep: SweepDir, grid: Grid, sets: Sequence[str], only: Sequence[str]) -> Expansion:
         """The runs that were asked for, and those that will be, as far as they depend on no result."""
@@ -108,18 +134,17 @@ class SearchBackend(MachineBackend):
 
     def ranks(self, run: Run) -> int:
         """One for each GPU of a run that gets several."""
-        return share(self._study.block, cores(), len(visible_gpus())).processes
+        return self._share().processes
 
     def check(self, launch: Launch, dry_run: bool) -> None:
         """Check that a run's share of this machine is no more than all of it. Raises `UserError`."""
         block = self._study.block
         if not self._address:
-            has = {"cpus_per_run": cores(), "gpus_per_run": len(visible_gpus())}
-            for key, most in has.items():
+            for key, most in zip(("cpus_per_run", "gpus_per_run"), self._size(), strict=False):
                 asked = getattr(block, key)
                 if asked is not None and asked > most:
                     where = launch.grid.where("tune", key)
-                    raise UserError(f"{where}: tune.{key} {asked:g} is more than this machine shows, {most}; give less")
+                    raise UserError(f"{where}: tune.{key} {asked:g} is more than {self._owner} has, {most}; give less")
         self._promoted(launch.sweep)
         if note := noise(launch.grid.metric["name"], launch.everything[0].config):
             say(f"note: {note}")
@@ -129,19 +154,27 @@ class SearchBackend(MachineBackend):
 
     def describe(self, launch: Launch) -> list[str]:
         """How the search goes on, and the share of this machine that each run gets."""
-        each = share(self._study.block, cores(), len(visible_gpus()))
-        where = f"on the cluster at {self._address}" if self._address else "on this machine"
+        each = self._share()
+        where = f"on the cluster at {self._address}" if self._address else self._place()
         resources = f"{where}, {each.runs} at a time, for each run: CPUs: {each.cpus:g}, GPUs: {each.gpus:g}"
         return [*described(self._study), resources]
 
-    def start(self, launch: Launch) -> bool:
-        """Train the runs of the plan and those that the search asks for. False after Ctrl-C."""
-        study, gpus = self._study, visible_gpus()
+    def _place(self) -> str:
+        return "on this machine"
+
+    def _wanted(self, launch: Launch) -> list[RunDir]:
+        """The runs to train first."""
         promoted = self._promoted(launch.sweep)
         for folder in promoted:
             note_state(folder, State.INTERRUPTED, "promoted", promoted=True)
-        planned = self._planned(launch)
-        wanted = [*promoted, *(launch.sweep.run(one.run) for one in planned)]
+        return [*promoted, *(launch.sweep.run(one.run) for one in self._planned(launch))]
+
+    def start(self, launch: Launch) -> bool:
+        """Train the runs of the plan and those that the search asks for. False after Ctrl-C."""
+        study, job = self._study, self._allocation
+        gpus = job.gpus() if job else visible_gpus()
+        ip, (cpus, _, nodes), each = job.address if job else "127.0.0.1", self._size(), self._share()
+        wanted = self._wanted(launch)
         asked_before = len(study.reader.asked())
 
         def order_in(folder: Path, again: bool) -> Order | None:
@@ -158,12 +191,19 @@ class SearchBackend(MachineBackend):
                 return None
             return Order(
                 grid=launch.grid.file, sets=list(self._sets), block=study.block, sweep=launch.sweep.folder.resolve(),
-                queue=names, more=more, share=share(study.block, cores(), len(gpus)), gpus=list(gpus), folder=folder,
-                address=self._address,
+                queue=names, more=more, share=each, gpus=list(gpus), folder=folder,
+                cpus=cpus, ip=ip, nodes=nodes, address=self._address,
             )  # fmt: skip
 
         board = Board(study, launch.sweep.folder)
-        supervisor = Supervisor(launch.sweep.folder / "ray.log", board.show, board.refresh)
+
+        def show(event: dict[str, Any]) -> None:
+            if job and "dashboard" in event:
+                say(job.publish(event["address"], Path(event["token"]).read_text(), event["dashboard"]))
+            else:
+                board.show(event)
+
+        supervisor = Supervisor(launch.sweep.folder / "ray.log", show, board.refresh, in_job=job is not None)
         with board:
             finished = supervisor.carry_out(order_in, lambda: [trial.folder for trial in study.history().all_open])
         history = study.history()
@@ -193,6 +233,30 @@ class SearchBackend(MachineBackend):
                 raise UserError(f"--promote {prefix}: {count} with it; --status shows them")
             found += chosen
         return found
+
+    def _begun(self, sweep: SweepDir, name: str, now: Found) -> Found:
+        recorded = RunDir(sweep.folder / name).state().state if now.state is State.INTERRUPTED else ""
+        return Found(State.PLANNED) if recorded in (State.SUBMITTING, State.PENDING) else now
+
+    def job_lines(self, sweep: SweepDir, fresh: bool) -> list[str]:
+        """What `--status` says of a search's job."""
+        return job.lines(sweep) if (job := ray_job.alive(sweep, fresh)) else []
+
+    def end_job(self, sweep: SweepDir) -> None:
+        """End a search's job."""
+        if job := ray_job.alive(sweep):
+            job.cancel()
+
+    def find(self, sweep: SweepDir, runs: Sequence[Run], fresh: bool) -> Observation:
+        """How runs are found: by their folders, and where they belong to a job, by what SLURM says of it."""
+        observed = super().find(sweep, runs, fresh)
+        if self._allocation:  # this job: what was submitted with it has not begun
+            found = {name: self._begun(sweep, name, now) for name, now in observed.found.items()}
+            return Observation(found)
+        if not (job := ray_job.alive(sweep, fresh)):
+            return observed
+        found = job.applied(sweep, observed.found)
+        return Observation(found, job.trouble, job.entry is None, job.age_s)
 
     def conclude(self, launch: Launch, console: Console) -> int:
         """Print which run is the best and write its configuration. Raises `UserError` if no run is complete."""

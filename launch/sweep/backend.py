@@ -76,6 +76,15 @@ class Backend(Protocol):
     def cancel(self, folders: Sequence[RunDir], found: Mapping[str, Found], reason: str) -> None:
         """End runs that are alive, record it and wait until they have ended. Raises `UserError` if one does not."""
 
+    def job_lines(self, sweep: SweepDir, fresh: bool) -> list[str]:
+        """What there is to say of a job that is alive and no run's, such as that of a search; empty if there is none.
+
+        `fresh` is that of `find`.
+        """
+
+    def end_job(self, sweep: SweepDir) -> None:
+        """End such a job and wait until it has ended. Raises `UserError` if it does not."""
+
     def log(self, folder: RunDir) -> Path | None:
         """The log of a run's job if the job has started no attempt; else None."""
 
@@ -122,6 +131,15 @@ class Engines:
         for engine, group in _grouped(living, self.of):
             engine.cancel(group, found, reason)
         return living
+
+    def job_lines(self, sweep: SweepDir, fresh: bool) -> list[str]:
+        """What there is to say of jobs that are no run's."""
+        return [line for engine in (self.own, *self.others) for line in engine.job_lines(sweep, fresh)]
+
+    def end_jobs(self, sweep: SweepDir) -> None:
+        """End the jobs that are no run's. Raises like `Backend.end_job`."""
+        for engine in (self.own, *self.others):
+            engine.end_job(sweep)
 
     def leftovers(self, sweep: SweepDir, folders: Sequence[RunDir], found: Mapping[str, Found]) -> Leftovers:
         """The leftovers of all engines."""
