@@ -312,6 +312,13 @@ class MachineBackend:
         for folder in folders:
             note_state(folder, State.CANCELLED, reason, cancelled=time.time())
 
+    def workers(self, sweep: SweepDir) -> str:
+        """None: a launcher starts all runs."""
+        return ""
+
+    def end_workers(self, sweep: SweepDir) -> None:
+        """Nothing."""
+
     def log(self, folder: RunDir) -> Path | None:
         """None: all logs are in the attempts of the run."""
         return None

@@ -4,7 +4,7 @@ from rich.console import Console
 
 from ..console import ask
 from ..sweep.state import LIVE, Found, State
-from .session import Session, check_answer
+from .session import Session, check_answer, open_session
 from .status import counts
 
 
@@ -18,6 +18,8 @@ def cancel(session: Session, console: Console) -> int:
     if at_work and not at_work.is_scheduled:
         return _cancel(session, console, is_launching=True)
     with session.sweep.locked(session.engines.own.name, wait=True):
+        if session.engines.own.draws:  # workers may have asked for more
+            session = open_session(session.options, session.engines)
         return _cancel(session, console, is_launching=False)
 
 
@@ -29,15 +31,21 @@ def _cancel(session: Session, console: Console, is_launching: bool) -> int:
         waiting = (State.PLANNED, State.INTERRUPTED)
         found |= {name: Found(State.PENDING) for name, now in found.items() if now.state in waiting}
     living = [run for run in runs if found[run.config.name].state in LIVE]
-    if not living:
+    workers = "" if session.options.selects else session.engines.workers(session.sweep)
+    if not living and not workers:
         console.print(f"nothing to cancel: {counts([found[run.config.name].state for run in runs])}")
         return 0
-    alive = counts([found[run.config.name].state for run in living])
+    runs_alive = counts([found[run.config.name].state for run in living]) if living else ""
+    alive = " and ".join(filter(None, [workers, runs_alive]))
     if session.options.dry_run:
         console.print(f"would cancel {alive}: {', '.join(run.config.name for run in living)}", highlight=False)
         return 0
     if ask(f"this cancels {alive}", session.options.yes):
+        if workers:
+            session.engines.end_workers(session.sweep)
+            console.print(f"ended {workers}", highlight=False)
         folders = [session.sweep.run(run) for run in living]
         ended = session.engines.cancel(folders, found, "cancelled by --cancel")
-        console.print(f"cancelled {len(ended)}; --retry resumes them", highlight=False)
+        if living:
+            console.print(f"cancelled {len(ended)}; --retry resumes them", highlight=False)
     return 0

@@ -76,6 +76,12 @@ class Backend(Protocol):
     def cancel(self, folders: Sequence[RunDir], found: Mapping[str, Found], reason: str) -> None:
         """End runs that are alive, record it and wait until they have ended. Raises `UserError` if one does not."""
 
+    def workers(self, sweep: SweepDir) -> str:
+        """The jobs of a sweep that find runs by themselves, in words; empty if there are none."""
+
+    def end_workers(self, sweep: SweepDir) -> None:
+        """End these jobs and wait until they have ended. Raises `UserError` if one does not."""
+
     def log(self, folder: RunDir) -> Path | None:
         """The log of a run's job if the job has started no attempt; else None."""
 
@@ -122,6 +128,15 @@ class Engines:
         for engine, group in _grouped(living, self.of):
             engine.cancel(group, found, reason)
         return living
+
+    def workers(self, sweep: SweepDir) -> str:
+        """The workers of all engines, in words."""
+        return ", ".join(filter(None, (engine.workers(sweep) for engine in (self.own, *self.others))))
+
+    def end_workers(self, sweep: SweepDir) -> None:
+        """End the workers of all engines."""
+        for engine in (self.own, *self.others):
+            engine.end_workers(sweep)
 
     def leftovers(self, sweep: SweepDir, folders: Sequence[RunDir], found: Mapping[str, Found]) -> Leftovers:
         """The leftovers of all engines."""
