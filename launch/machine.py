@@ -319,7 +319,7 @@ class MachineBackend:
             note_state(folder, State.CANCELLED, reason, cancelled=time.time())
 
     def job_lines(self, sweep: SweepDir, fresh: bool) -> list[str]:
-        """Nothing: here no process is a job."""
+        """Nothing: a launcher starts all runs."""
         return []
 
     def end_job(self, sweep: SweepDir) -> None:

@@ -1,4 +1,4 @@
-"""`python launch/slurm.py --grid FILE`: submit a grid to SLURM and return at once.
+"""`python launch/slurm.py --grid FILE`: submit a grid to SLURM, or the workers of a search, and return at once.
 
 Started again, it shows where the runs are and submits what is missing; nothing is submitted twice.
 """
@@ -10,7 +10,10 @@ from launch.cluster.backend import ClusterBackend
 from launch.cluster.resources import SlurmBlock
 from launch.commands import dispatch, options
 from launch.console import console
+from launch.grid import load
+from launch.grid.expand import distributions
 from launch.machine import MachineBackend
+from launch.search.on_slurm import WorkersBackend
 from launch.search.tuner import SearchBackend
 from launch.sweep.backend import Engines
 from shards.errors import command
@@ -66,8 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     overrides = {key: getattr(args, key) for key in fields}
-    engine = ClusterBackend(overrides, args.cluster, with_snapshot=not args.no_snapshot)
-    return dispatch.run(options.parse(args), Engines(engine, (MachineBackend(), SearchBackend())), console())
+    parsed = options.parse(args)
+    is_search = parsed.command is not options.Command.NEW and bool(distributions(load(parsed.grid)))
+    engine = (WorkersBackend if is_search else ClusterBackend)(overrides, args.cluster, not args.no_snapshot)
+    return dispatch.run(parsed, Engines(engine, (MachineBackend(), SearchBackend())), console())
 
 
 if __name__ == "__main__":

@@ -34,12 +34,14 @@ class Document:
     """A YAML mapping and the line of each of its entries, by position: `("exclude", 0, "seed")`.
 
     `written` holds how a scalar without quotes is written, as its value does not show it: `yes` is True, `.5` is 0.5.
+    `text` is the whole file, as it was when it was read.
     """
 
     file: Path
     values: dict[str, Any]
     lines: Mapping[Position, int]
     written: Mapping[Position, str] = field(default_factory=dict)
+    text: str = ""
 
     def where(self, *position: str | int) -> str:
         """`FILE:LINE` of the entry at a position, or of the nearest entry that encloses it."""
@@ -153,11 +155,16 @@ def read(path: Path, what: str, limit: int = MAX_BYTES) -> Document:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}:{line}: not text in UTF-8; give {what}") from None
+    return of_text(path, text, what)
+
+
+def of_text(path: Path, text: str, what: str) -> Document:
+    """The document that a file with this text is. Raises `UserError` like `read`."""
     reader = _Reader(text, lambda line: f"{path}:{line}")
     values = reader.read()
     if not isinstance(values, dict):
         raise UserError(f"{path}:1: not a mapping of `key: value` lines; give {what}")
-    return Document(path, values, reader.lines, reader.written)
+    return Document(path, values, reader.lines, reader.written, text)
 
 
 def parse(text: str, source: str) -> Any:

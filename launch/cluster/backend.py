@@ -21,7 +21,7 @@ from ..sweep.backend import Launch, Leftovers
 from ..sweep.folder import SweepDir, note_state
 from ..sweep.plan import Action, to_start
 from ..sweep.state import ENDED_BADLY, LIVE, Found, Observation, State
-from . import job_array, observe, preflight, programs, snapshot
+from . import job_array, observe, preflight, programs, snapshot, workers
 from .resources import Request, Resources, SlurmBlock
 from .submit import submit
 
@@ -78,8 +78,9 @@ class ClusterBackend:
 
         Raises `UserError` with all problems, and if the work tree holds more than code.
         """
-        self._check_gpus([decision.run for decision in to_start(launch.decisions)])
-        if self._cluster != "slurm" and launch.grid.on_end and to_start(launch.decisions):
+        starting = self._starting(launch)
+        self._check_gpus(starting)
+        if self._cluster != "slurm" and launch.grid.on_end and starting:
             say(f"note: {launch.grid.where('on_end')}: on_end is run by a job of SLURM at the end, and here is none")
         if self._cluster == "slurm" and not shutil.which("sbatch"):
             no_slurm = f"no sbatch on this machine; without SLURM use: python launch/local.py --grid {launch.grid.file}"
@@ -87,10 +88,14 @@ class ClusterBackend:
                 raise UserError(no_slurm)
             return say(f"note: {no_slurm}")
         if self._cluster == "slurm":
-            self._check_jobs(launch)
-        if self._with_snapshot and to_start(launch.decisions) and not dry_run:
+            self._check_jobs(launch, starting)
+        if self._with_snapshot and starting and not dry_run:
             self._code = snapshot.take(launch.sweep.code, launch.sweep.folder.parent)
         return None
+
+    def _starting(self, launch: Launch) -> list[Run]:
+        """The runs that need jobs."""
+        return [decision.run for decision in to_start(launch.decisions)]
 
     def describe(self, launch: Launch) -> list[str]:
         """The resources of the jobs, and the options that come too late for jobs that are submitted already."""
@@ -119,9 +124,8 @@ class ClusterBackend:
                         f"{where}: gpus_per_node {asked} is more than this machine shows, {shown}; ask for less"
                     )
 
-    def _check_jobs(self, launch: Launch) -> None:
+    def _check_jobs(self, launch: Launch, chosen: Sequence[Run]) -> None:
         decisions, sweep = launch.decisions, launch.sweep
-        chosen = [decision.run for decision in to_start(decisions)]
         new = [decision.run for decision in decisions if decision.action in (Action.START, Action.FROM_SCRATCH)]
         found = preflight.check(self._request, chosen, new, sweep.folder)
         for warning in found.warnings:
@@ -151,7 +155,13 @@ class ClusterBackend:
         return observed
 
     def cancel(self, folders: Sequence[RunDir], found: Mapping[str, Found], reason: str) -> None:
-        """End the jobs of runs with scancel, or with a signal those that are processes on this machine."""
+        """End the jobs of runs with scancel, or with a signal those that are processes on this machine.
+
+        The worker of a search goes on with another run.
+        """
+        served = workers.of_workers(folders)
+        workers.take_away(served, found, reason)
+        folders = [folder for folder in folders if folder not in served]
         jobs = {folder.name: job for folder in folders if (job := found[folder.name].job)}
         others = [folder for folder in folders if folder.name not in jobs]
         if jobs:
@@ -164,11 +174,13 @@ class ClusterBackend:
             note_state(folder, State.CANCELLED, reason, cancelled=time.time())
 
     def job_lines(self, sweep: SweepDir, fresh: bool) -> list[str]:
-        """Nothing: each job is that of a run."""
-        return []
+        """The workers of a search that are alive. Raises `UserError` if SLURM does not answer."""
+        words = workers.in_words(workers.living(sweep))
+        return [words] if words else []
 
     def end_job(self, sweep: SweepDir) -> None:
-        """Nothing, as above."""
+        """End all workers of a search. Raises `UserError` if one does not end."""
+        workers.end(sweep, workers.living(sweep))
 
     def log(self, folder: RunDir) -> Path | None:
         """The log of the run's job, if the job has started no attempt."""
@@ -184,7 +196,8 @@ class ClusterBackend:
 
     def leftovers(self, sweep: SweepDir, folders: Sequence[RunDir], found: Mapping[str, Found]) -> Leftovers:
         """Files of jobs that only complete runs needed, and snapshots of the code if no run is alive."""
-        kinds = {"files of jobs of complete runs": job_array.unneeded_files(sweep.folder, folders, found)}
-        if not any(now.state in LIVE for now in found.values()):
+        at_work = [job.id for job in workers.living(sweep)]
+        kinds = {"files of jobs of complete runs": job_array.unneeded_files(sweep.folder, folders, found, at_work)}
+        if not at_work and not any(now.state in LIVE for now in found.values()):
             kinds["copies of the code of jobs that have ended"] = snapshot.all_in(sweep.code)
         return kinds

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,9 +27,9 @@ def module_command(code: Path, module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-u", "-P", "-m", module, *arguments]
 
 
-def task_command(array_file: Path, code: Path) -> str:
+def task_command(array_file: Path, code: Path, program: str = "launch.cluster.task") -> str:
     """The shell command of a job."""
-    return shlex.join(module_command(code, "launch.cluster.task", str(array_file.absolute())))
+    return shlex.join(module_command(code, program, str(array_file.absolute())))
 
 
 class SlurmArrayExecutor(submitit.SlurmExecutor):
@@ -38,25 +39,27 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
     whole environment is exported to the job, as by default in sbatch: the job needs the variables of `env_from` and
     those set by `module load` and virtual environments. They are stored by SLURM only, never in a file of the sweep.
 
-    The `wrapper` is a command that runs the program of each rank, such as a container's.
+    The `wrapper` is a command that runs the program of each rank, such as a container's. Tasks that are killed are
+    started again within their job, up to `restarts` times.
     """
 
     wrapper: Sequence[str] = ()
+    restarts = 0
 
-    def submit_runs(self, array_file: Path, count: int, code: Path) -> str:
-        """Submit `count` jobs (0: a single job without an array) and return the id.
+    def submit_jobs(self, array_file: Path, program: str, count: int, code: Path) -> str:
+        """Submit `count` jobs (0: a single job without an array) that run `program`, a module, and return the id.
 
         Raises `SchedulerError` with SLURM's message if it refuses, submitit's `FailedSubmissionError` if its answer
         contains no id.
         """
-        return self._submit(array_file.with_suffix(".sh"), task_command(array_file, code), count, code)
+        return self._submit(array_file.with_suffix(".sh"), task_command(array_file, code, program), count, code)
 
     def submit_report(self, sweep: Path, code: Path) -> str:
-        """Submit the last job of a launch, `launch/cluster/finish.py`, and return its id. Raises like `submit_runs`."""
+        """Submit the last job of a launch, `launch/cluster/finish.py`, and return its id. Raises like `submit_jobs`."""
         return self.submit_module(self.folder / "report.sh", code, "launch.cluster.finish", str(sweep.absolute()))
 
     def submit_module(self, script: Path, code: Path, module: str, *arguments: str) -> str:
-        """Submit a job that runs a module, and return its id. Raises like `submit_runs`."""
+        """Submit a job that runs a module, and return its id. Raises like `submit_jobs`."""
         return self._submit(script, shlex.join(module_command(code, module, *arguments)), 0, code)
 
     def _submit(self, script: Path, command: str, count: int, code: Path) -> str:
@@ -78,10 +81,23 @@ class SlurmArrayExecutor(submitit.SlurmExecutor):
                 "export TERM=dumb",  # --unbuffered gives tasks a terminal, but their output goes to a file
                 # Since 22.05, srun does not inherit --cpus-per-task from sbatch.
                 '[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK',
-                f"exec {shlex.join(['srun', *options, *self.wrapper])} {command}",
+                *self._start(f"{shlex.join(['srun', *options, *self.wrapper])} {command}"),
                 "",
             ]
         )
+
+    def _start(self, srun: str) -> list[str]:
+        """The lines that start the tasks. srun reports the signal of a killed one, or 128 more, as its exit code."""
+        if not self.restarts:
+            return [f"exec {srun}"]
+        return [
+            f"for start in {{0..{self.restarts}}}; do",
+            f"    ARTNET_JOB_AGE=$SECONDS {srun}",
+            "    code=$?",
+            f"    case $code in {signal.SIGKILL:d}|{128 + signal.SIGKILL}) ;; *) break;; esac",
+            "done",
+            "exit $code",
+        ]
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
         given = {**self.parameters, **self.parameters.get("additional_parameters", {})}

@@ -1,4 +1,4 @@
-"""A job array: its runs by place, in a file that is written before the array is submitted.
+"""A job array: its runs by place, or the workers of a search, in a file that is written before it is submitted.
 
 Jobs find their runs in this file alone, so that they need nothing from a launcher that dies after sbatch.
 """
@@ -7,7 +7,7 @@ import contextlib
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +27,9 @@ class Array:
 
     `attempts` are the numbers of the runs' next attempts, `minutes` the time limit, `signal_s` the seconds between
     the signal to stop and that limit, `requeue` how often a job is requeued after a time-out or a node failure.
+
+    An array of a search has so many `workers`, which find their runs by themselves, and no runs. Without SLURM,
+    `process` is the id of the process that starts its jobs.
     """
 
     name: str
@@ -36,6 +39,18 @@ class Array:
     minutes: int
     signal_s: int
     requeue: int
+    workers: int = 0
+    process: str = ""
+
+    @property
+    def count(self) -> int:
+        """The number of its jobs."""
+        return self.workers or len(self.runs)
+
+    @property
+    def program(self) -> str:
+        """The module that each task of a job runs."""
+        return "launch.search.worker" if self.workers else "launch.cluster.task"
 
     @staticmethod
     def new_name(sweep: Path) -> str:
@@ -58,6 +73,16 @@ class Array:
         file = self.file(sweep, self.name)
         write_json(file, {"format": FORMAT, **asdict(self)})
         return file
+
+    @classmethod
+    def of_search(cls, sweep: Path) -> "list[Array]":
+        """The arrays of workers in a sweep's folder."""
+        found = []
+        for file in sorted((sweep / "slurm").glob("*.json")):
+            with contextlib.suppress(UserError):
+                if cls.is_name(sweep, file.stem) and (array := cls.read(file)).workers:
+                    found.append(array)
+        return found
 
     @classmethod
     def read(cls, file: Path) -> "Array":
@@ -92,11 +117,19 @@ def check_no_links(sweep: Path, name: str = "slurm") -> None:
             raise UserError(f"{path} is a link or a pipe, and logs of jobs may be written to it; remove it")
 
 
-def unneeded_files(sweep: Path, folders: Sequence[RunDir], found: Mapping[str, Found]) -> list[Path]:
-    """The files of jobs in a sweep's folder that only complete runs needed; `folders` are all its runs."""
+def unneeded_files(
+    sweep: Path, folders: Sequence[RunDir], found: Mapping[str, Found], workers: Collection[str] = ()
+) -> list[Path]:
+    """The files of jobs in a sweep's folder that only complete runs needed.
+
+    `folders` are all its runs, `workers` the ids of the jobs of a search that are alive.
+    """
     over = (State.COMPLETE, State.STOPPED_EARLY, State.PLANNED)
     recorded = [folder.state() for folder in folders if found[folder.name].state not in over]
-    needed = {str(state.job).partition("_")[0] for state in recorded} | {str(state.job_name) for state in recorded}
+    needed = {job.partition("_")[0] for job in (*workers, *(str(state.job) for state in recorded))}
+    needed |= {str(state.job_name) for state in recorded}
+    if workers:
+        needed |= {array.name for array in Array.of_search(sweep)}
     owners = {file: _owner(sweep, file.name) for file in sorted((sweep / "slurm").glob("*"))}
     return [file for file, owner in owners.items() if owner and owner not in needed]
 
@@ -108,5 +141,5 @@ def _owner(sweep: Path, name: str) -> str:
     """
     if match := re.fullmatch(r"([0-9]+)(_[0-9]+)?\.log", name):
         return match[1]
-    array = re.sub(r"\.(json|sh|log)$", "", name)
+    array = re.sub(r"\.(json|sh|log|workers)$", "", name)
     return array if Array.is_name(sweep, array) else ""

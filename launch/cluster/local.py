@@ -85,7 +85,7 @@ class Queue:
 
     def carry_out(self) -> None:
         """Run all jobs to their ends."""
-        for place in range(len(self.array.runs)):
+        for place in range(self.array.count):
             while self._is_wanted(place):
                 with self._room(place) as room:
                     if room:
@@ -101,7 +101,9 @@ class Queue:
         self.running = [process for process in self.running if process.poll() is None]
 
     def _is_wanted(self, place: int) -> bool:
-        """Whether the run was neither cancelled nor submitted again since."""
+        """Whether the run was neither cancelled nor submitted again since; a worker always is."""
+        if self.array.workers:
+            return True
         run = self.array.run(self.file, place)
         submitted = datetime.fromisoformat(self.array.submitted).timestamp()
         return run.state().job_name == self.array.name and not cancelled_since(run, submitted)
@@ -113,7 +115,8 @@ class Queue:
         for slot, name in zip(self.slots, places, strict=False):
             with contextlib.ExitStack() as stack:
                 if slot.gpus:
-                    held = self.gpu_locks.claim(slot.gpus, str(self.array.run(self.file, place).path))
+                    user = self.file.parents[1] if self.array.workers else self.array.run(self.file, place).path
+                    held = self.gpu_locks.claim(slot.gpus, str(user))
                 else:
                     cpus = claim(name.with_name(f"cpus-{self.slots.index(slot)}-of-{len(self.slots)}.lock"))
                     held = None if cpus is None else [cpus]
@@ -129,7 +132,7 @@ class Queue:
     def _start(self, place: int, slot: Slot, locks: Sequence[int]) -> None:
         """Start a job's controller, as submitit's local executor does."""
         folder = self.file.with_suffix("")  # its name is that of the array, by which the job is known
-        task = task_command(self.file, Path(artnet.__file__).parents[1])
+        task = task_command(self.file, Path(artnet.__file__).parents[1], self.array.program)
         program = [sys.executable, "-P", "-m", "submitit.local._local", str(folder)]
         environment = {
             **slot.environment(),

@@ -32,10 +32,11 @@ NEVER = "DependencyNeverSatisfied"
 NO_STEP = re.compile(r"srun: error: Unable to create step .*: Job/step already completing or completed")
 
 
-def find(sweep: SweepDir, runs: Sequence[Run], fresh: bool = False) -> Observation:
+def find(sweep: SweepDir, runs: Sequence[Run], fresh: bool = False, remember: bool = True) -> Observation:
     """Find the state of each run: from its folder if that suffices, from SLURM if it has or had a job.
 
-    Unless `fresh`, an answer of SLURM from the last 30 s is accepted.
+    Unless `fresh`, an answer of SLURM from the last 30 s is accepted. `remember` keeps a fresh one for that: a node
+    whose clock is not to be trusted does not.
     """
     found: dict[str, Found] = {}
     asked: dict[str, queue.Place] = {}
@@ -58,7 +59,7 @@ def find(sweep: SweepDir, runs: Sequence[Run], fresh: bool = False) -> Observati
         asked[name] = (str(recorded.job_name), recorded.position or 0)
         with contextlib.suppress(TypeError, ValueError):
             since = min(since, datetime.fromisoformat(str(recorded.submitted)).astimezone().replace(tzinfo=None))
-    answer = _ask(sweep, asked, since, fresh)
+    answer = _ask(sweep, asked, since, fresh, remember)
     being_submitted = not fresh and _may_be_locked(sweep.lock)
     for run in runs:
         name, folder = run.config.name, sweep.run(run)
@@ -75,14 +76,15 @@ def find(sweep: SweepDir, runs: Sequence[Run], fresh: bool = False) -> Observati
     return Observation(found, answer.trouble, not answer.queue_known, answer.age_s)
 
 
-def _ask(sweep: SweepDir, asked: dict[str, queue.Place], since: datetime, fresh: bool) -> queue.Answer:
+def _ask(sweep: SweepDir, asked: dict[str, queue.Place], since: datetime, fresh: bool, remember: bool) -> queue.Answer:
     names, folder = {name for name, _ in asked.values()}, sweep.folder / "slurm"
     if not names:
         return queue.Answer({})
     if not fresh:
         return queue.ask_again(folder, names, asked.values(), since)
     answer = queue.ask(names, asked.values(), since)
-    queue.remember(folder, names, answer)
+    if remember:
+        queue.remember(folder, names, answer)
     return answer
 
 

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from ..sweep.state import State
 from .programs import run
 from .queue import known
+from .times import read_seconds
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,10 @@ def read_stop(text: str, restarts: int, seconds_before_limit: float) -> Stop:
         return Stop("cancelled")
     if known(fields.get("PreemptTime", "")):
         return Stop("preempted")
-    try:
-        left = (datetime.fromisoformat(fields["EndTime"]) - datetime.now()).total_seconds()
-    except (KeyError, ValueError):
-        return Stop("asked to stop")
-    return Stop("timed out" if left < seconds_before_limit else "asked to stop")
+    # Both by the controller's clock: that of this node may be wrong.
+    limit, spent = (read_seconds(fields.get(name, "")) for name in ("TimeLimit", "RunTime"))
+    is_late = limit is not None and spent is not None and limit - spent < seconds_before_limit
+    return Stop("timed out" if is_late else "asked to stop")
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,10 @@ USER_DEFAULTS = {
 class SlurmBlock(Resources):
     """The grid's `slurm:` block: resources, overrides for some runs, and limits of the jobs."""
 
-    max_parallel: Count = Field(256, description="jobs that run at a time (default: 256); at least one per array")
+    max_parallel: Count = Field(
+        256,
+        description="jobs at a time (default: 256), or workers of a search (default: tune.max_parallel, else 8)",
+    )
     requeue: int = Field(
         3, strict=True, ge=0, description="times that a job is requeued after a time-out or a node failure (default: 3)"
     )

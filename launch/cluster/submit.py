@@ -61,10 +61,7 @@ def submit(
     groups: dict[Resources, list[Decision]] = {}
     for decision in chosen:
         groups.setdefault(wanted[decision.run.config.name], []).append(decision)
-    try:
-        largest = max_array_size() if cluster == "slurm" else 0
-    except SchedulerError as error:
-        raise UserError(f"SLURM does not answer ({error}); nothing was submitted, try again when it does") from None
+    largest = _largest_array() if cluster == "slurm" else 0
     live = sum(
         decision.state in LIVE and decision.found.engine == "slurm"
         for decision in decisions
@@ -112,7 +109,7 @@ def _make_array(
         runs=[folder.name for folder in folders],
         attempts=[next_attempt(folder) for folder in folders],
         minutes=resources.time,
-        signal_s=min(SIGNAL_BEFORE_S, resources.time * 30),
+        signal_s=_signal_s(resources),
         requeue=block.requeue,
     )
 
@@ -136,10 +133,6 @@ def _submit_array(
     after: Sequence[str],
 ) -> str:
     array, file = _make_array(sweep, block, resources, group, "slurm")
-    executor = SlurmArrayExecutor(sweep.folder / "slurm")
-    executor.wrapper = resources.wrapper
-    wanted = resources.parameters() | _dependency(resources, after)
-    executor.update_parameters(job_name=array.name, array_parallelism=parallel, signal_delay_s=array.signal_s, **wanted)
 
     def unmark(place: int) -> None:
         folder = sweep.run(group[place].run)
@@ -147,18 +140,85 @@ def _submit_array(
             note_state(folder, group[place].state, group[place].found.reason)
 
     try:
-        number = executor.submit_runs(file, len(group) if largest else 0, code)
+        number = _sbatch(array, file, resources, parallel, bool(largest), code, after)
+    except Refused as error:
+        _in_threads(unmark, range(len(group)))
+        file.unlink()
+        raise UserError(f"SLURM refused the jobs for {len(group)} of the runs: {error}") from None
+    _note_jobs(sweep, group, [f"{number}_{place}" if largest else number for place in range(len(group))])
+    return number
+
+
+class Refused(Exception):
+    """SLURM has refused jobs; the message is its own."""
+
+
+def _sbatch(
+    array: Array, file: Path, resources: Resources, parallel: int, is_array: bool, code: Path, after: Sequence[str]
+) -> str:
+    """Submit the jobs of an array and return their number. Raises `Refused`, and `UserError` if that is not known."""
+    executor = SlurmArrayExecutor(file.parent)
+    executor.wrapper = resources.wrapper
+    executor.restarts = array.requeue if array.workers else 0
+    wanted = resources.parameters() | _dependency(resources, after)
+    executor.update_parameters(job_name=array.name, array_parallelism=parallel, signal_delay_s=array.signal_s, **wanted)
+    try:
+        return executor.submit_jobs(file, array.program, array.count if is_array else 0, code)
     except (SchedulerError, FailedSubmissionError) as error:
         said = " ".join((error.said if isinstance(error, SchedulerError) else str(error)).split()) or str(error)
         if isinstance(error, FailedSubmissionError) or any(words in said for words in UNDECIDED):
             raise UserError(
                 f"SLURM did not confirm the jobs ({said}); run this again to check, nothing is submitted twice"
             ) from None
-        _in_threads(unmark, range(len(group)))
+        raise Refused(said) from None
+
+
+def submit_workers(
+    sweep: SweepDir,
+    block: SlurmBlock,
+    resources: Resources,
+    count: int,
+    code: Path | None = None,
+    cluster: str = "slurm",
+    after: Sequence[str] = (),
+) -> int:
+    """Submit so many workers of a search as one array, and a job that writes the page at the end.
+
+    Returns how many: at most as many as SLURM takes in an array. The rest is as in `submit`.
+    """
+    code = code or Path(artnet.__file__).parents[1]
+    check_no_links(sweep.folder)
+    largest = _largest_array() if cluster == "slurm" else count
+    count = min(count, max(1, largest))
+    array = Array(
+        name=Array.new_name(sweep.folder), submitted=now(), runs=[], attempts=[], minutes=resources.time,
+        signal_s=_signal_s(resources), requeue=block.requeue, workers=count,
+    )  # fmt: skip
+    file = array.write(sweep.folder)
+    if cluster != "slurm":
+        array.process = str(local.start(file, code, resources, count))
+        array.write(sweep.folder)
+        return count
+    try:
+        number = _sbatch(array, file, resources, count, bool(largest), code, after)
+    except Refused as error:
         file.unlink()
-        raise UserError(f"SLURM refused the jobs for {len(group)} of the runs: {said}") from None
-    _note_jobs(sweep, group, [f"{number}_{place}" if largest else number for place in range(len(group))])
-    return number
+        raise UserError(f"SLURM refused the workers of the search: {error}") from None
+    finally:
+        queue.forget(sweep.folder / "slurm")
+    _submit_report(sweep, resources, [number], code)
+    return count
+
+
+def _largest_array() -> int:
+    try:
+        return max_array_size()
+    except SchedulerError as error:
+        raise UserError(f"SLURM does not answer ({error}); nothing was submitted, try again when it does") from None
+
+
+def _signal_s(resources: Resources) -> int:
+    return min(SIGNAL_BEFORE_S, resources.time * 30)
 
 
 def _dependency(resources: Resources, after: Sequence[str]) -> dict[str, Any]:

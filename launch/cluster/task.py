@@ -16,7 +16,8 @@ from .stop import StopRelay
 def main(argv: Sequence[str] | None = None) -> int:
     """Train the run at this task's place. Returns the exit code."""
     stop = StopRelay()
-    from .job import Job, environment_place
+    from .job import Job
+    from .rank import environment_place
 
     arguments = sys.argv[1:] if argv is None else argv
     file = Path(arguments[0])

@@ -4,7 +4,7 @@ from rich.console import Console
 
 from ..console import ask
 from ..sweep.state import LIVE, Found, State
-from .session import Session, check_answer
+from .session import Session, check_answer, open_session
 from .status import counts
 
 
@@ -18,6 +18,8 @@ def cancel(session: Session, console: Console) -> int:
     if at_work and not at_work.is_scheduled:
         return _cancel(session, console, is_launching=True)
     with session.sweep.locked(session.engines.own.name, wait=True):
+        if session.engines.own.draws:  # workers may have asked for more
+            session = open_session(session.options, session.engines)
         return _cancel(session, console, is_launching=False)
 
 
@@ -40,9 +42,11 @@ def _cancel(session: Session, console: Console, is_launching: bool) -> int:
         console.print(f"would cancel {alive}{names}", highlight=False)
         return 0
     if ask(f"this cancels {alive}", session.options.yes):
-        folders = [session.sweep.run(run) for run in living]
         if jobs:
             session.engines.end_jobs(session.sweep)
+            console.print(f"ended {jobs[0]}", highlight=False)
+        folders = [session.sweep.run(run) for run in living]
         ended = session.engines.cancel(folders, found, "cancelled by --cancel")
-        console.print(f"cancelled {len(ended)}; --retry resumes them", highlight=False)
+        if living:
+            console.print(f"cancelled {len(ended)}; --retry resumes them", highlight=False)
     return 0

@@ -1,5 +1,6 @@
 """The status of the runs of a grid: one row each, from how they were found and the last lines of their metrics."""
 
+import contextlib
 import math
 import os
 import time
@@ -14,6 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from artnet.rundir import MAX_LINE, RunDir, numbers, parse_object
+from shards.errors import UserError
 from shards.files import open_regular
 from shards.locks import LockError, is_locked
 from shards.streams import harmless, reader_has_gone
@@ -21,7 +23,7 @@ from shards.streams import harmless, reader_has_gone
 from ..grid import Run
 from ..grid.space import shown
 from ..sweep.state import ENDED_BADLY, ENDED_WELL, LIVE, Found, Observation, State
-from .session import Session, warn
+from .session import Session, open_session, warn
 from .table import Row, ago, most_telling, shown_rows
 
 _FIRST_TAIL, _LAST_TAIL = 1 << 14, 1 << 20  # bytes; an epoch's line may be far behind its steps' lines
@@ -39,7 +41,7 @@ def show(session: Session, console: Console) -> int:
         wide = console if console.is_terminal else Console(file=console.file, width=10_000)
         wide.print(shown_rows(found, metric, console), highlight=False)
     console.print(f"{session.grid.name}: {counts(states)}{_selected(session)}{_age(observed)}", highlight=False)
-    for line in session.engines.job_lines(session.sweep, fresh=False):
+    for line in _jobs(session):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if gone:
         names = ", ".join(run.config.name for run in gone[:5]) + (", ..." if len(gone) > 5 else "")
@@ -47,6 +49,13 @@ def show(session: Session, console: Console) -> int:
         console.print(f"not in this grid, but in its folder: {count} ({names})", highlight=False)
     warn(observed)
     return 1 if ended_badly(states) else 0
+
+
+def _jobs(session: Session) -> list[str]:
+    """What there is to say of jobs that are no run's; empty if there are none, or SLURM does not answer."""
+    with contextlib.suppress(UserError):  # then the states of the runs come with a warning
+        return session.engines.job_lines(session.sweep, fresh=False)
+    return []
 
 
 def _selected(session: Session) -> str:
@@ -73,7 +82,7 @@ def watch(session: Session, console: Console) -> int:
                 warn(observed)
             states = [observed.found[run.config.name].state for run in runs]
             line = f"{session.grid.name}: {counts(states)}{_selected(session)}"
-            over = not alive(states) and not _is_launching(session)
+            over = not alive(states) and not _is_launching(session) and not _jobs(session)
             if console.is_terminal:
                 found = rows(session, runs, observed.found)
                 fitting, room = found, console.height - 2
@@ -88,6 +97,8 @@ def watch(session: Session, console: Console) -> int:
             if over or reader_has_gone():
                 return 1 if ended_badly(states) else 0
             time.sleep(every)
+            if session.engines.own.draws:  # a search may have asked for more
+                session = open_session(session.options, session.engines)
 
 
 def _is_launching(session: Session) -> bool:

@@ -28,7 +28,8 @@ def expand(grid: Grid, sets: Sequence[str] = (), only: Sequence[str] = ()) -> Ex
     """
     for draw in distributions(grid):
         where = next(grid.where(*position) for key, position in grid.stated if key == draw.key)
-        raise UserError(f"{where}: {draw.key} is drawn from a distribution; use launch/tune.py, or list its values")
+        search = "use launch/tune.py or launch/slurm.py"
+        raise UserError(f"{where}: {draw.key} is drawn from a distribution; {search}, or list its values")
     fixed = grid.fixed | overrides(grid, sets)
     selection = [terms_of(text) for text in only]
     count = math.prod(len(axis) for axis in grid.space.axes)

@@ -26,7 +26,7 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from artnet import config
 from artnet.config import RunConfig, numeric
-from artnet.config.document import Document, Position, read
+from artnet.config.document import Document, Position, of_text, read
 from shards.errors import UserError
 from shards.tasks import in_order
 
@@ -145,9 +145,9 @@ class Expansion:
     arithmetic: str
 
 
-def load(path: Path) -> Grid:
-    """Load a grid file. Raises `UserError` with file and line for anything wrong in it."""
-    document = read(path, WHAT)
+def load(path: Path, text: str | None = None) -> Grid:
+    """Load a grid file, or the `text` that it had once. Raises `UserError` with file and line for what is wrong."""
+    document = read(path, WHAT) if text is None else of_text(path, text, WHAT)
     _check_is_grid(document)
     document = document.with_dotted_keys(_has_dotted_keys, config.fields())
     name, metric = _name(document), _metric(document)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shards.errors import UserError
 
-from ..cluster.job import rank_threads
+from ..cluster.rank import rank_threads
 from ..host.gpus import visible_gpus
 from .ray_head import Head
 

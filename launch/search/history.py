@@ -137,7 +137,7 @@ class Reader:
     def _now(self, trial: Trial) -> Trial:
         """A trial as it stands now. One whose files are of a newer version says nothing."""
         try:
-            outcome, epochs = _outcome(trial.folder, trial.signature)
+            outcome, epochs = outcome_of(trial.folder, trial.signature)
         except UserError:
             return replace(trial, outcome=Outcome.FAILED)
         curve, hours = self.curve(trial.folder)
@@ -184,7 +184,7 @@ def _curve(folder: RunDir, metric: str) -> tuple[Curve, float]:
     return tuple(values.get(epoch, math.nan) for epoch in range(1, last + 1)), seconds / 3600
 
 
-def _outcome(folder: RunDir, signature: str) -> tuple[Outcome, int | None]:
+def outcome_of(folder: RunDir, signature: str) -> tuple[Outcome, int | None]:
     """How a trial stands, and the epoch after which it was stopped."""
     state = folder.state()
     if folder.result(signature) is not None:

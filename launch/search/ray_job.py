@@ -112,7 +112,7 @@ class Alive:
     def lines(self, sweep: SweepDir) -> list[str]:
         """What `--status` says of it."""
         log, file = folder(sweep) / f"{self.id}.log", folder(sweep) / f"{self.id}.json"
-        lines = [f"the search is {self}", *([f"its log: {log}"] if log.exists() else [])]
+        lines = [f"{self} of the search", *([f"its log: {log}"] if log.exists() else [])]
         head = Head.read(file) if self.state is State.RUNNING else None
         if head and head.dashboard:
             lines.append(head.door(file))

@@ -10,14 +10,12 @@ from rich.console import Console
 from artnet import config as run_config
 from artnet.rundir import RunDir
 from shards.errors import UserError
-from shards.files import atomic_write, is_url
+from shards.files import is_url
 from shards.index import read_index
 from shards.workers import cores
 
 from ..console import say
-from ..grid import Expansion, Grid, Run, expand
-from ..grid.selection import nothing_selected, selects, terms_of
-from ..grid.space import shown
+from ..grid import Expansion, Grid, Run
 from ..host.gpus import visible_gpus
 from ..machine import MachineBackend, is_left_running
 from ..sweep.backend import Launch
@@ -26,13 +24,12 @@ from ..sweep.plan import STARTS, Decision
 from ..sweep.state import ENDED_BADLY, Found, Observation, State
 from . import ray_job
 from .allocation import Allocation
-from .block import TuneBlock
+from .best import show_best
 from .board import Board
 from .description import described
 from .driver import Order
-from .history import History
+from .opened import OpenSearch
 from .share import Share, share
-from .study import Study
 from .supervisor import Supervisor
 from .trials import Outcome
 
@@ -65,19 +62,7 @@ class SearchBackend(MachineBackend):
     def configure(self, grid: Grid, everything: Sequence[Run], sets: Sequence[str]) -> None:
         """Check the rest of the grid's `tune:` block. Raises `UserError`, also if a job is at work on the search."""
         self._refuse_second(self._study.sweep)
-        check_metric(grid, everything)
-        block, space = self._study.block, self._study.space
-        for index, values in enumerate(block.first):
-            try:
-                space.given(values)
-            except UserError as error:
-                raise UserError(f"{grid.where('tune', 'first', index)}: tune.first: {error}") from None
-        if block.confirm:
-            where = grid.where("tune", "confirm")
-            if any("seed" in run.values for run in everything):
-                raise UserError(f"{where}: tune.confirm trains other seeds, and the grid varies the seed; fix it")
-            if used := {run.config.seed for run in everything}.intersection(block.confirm.seeds):
-                raise UserError(f"{where}: tune.confirm: seed {min(used)} is that of the search; give others")
+        self._search.check(everything)
 
     def _refuse_second(self, sweep: SweepDir) -> None:
         if not self._allocation and (job := ray_job.alive(sweep)):
@@ -94,43 +79,9 @@ class SearchBackend(MachineBackend):
 
     def expand(self, sweep: SweepDir, grid: Grid, sets: Sequence[str], only: Sequence[str]) -> Expansion:
         """The runs that were asked for, and those that will be, as far as they depend on no result."""
-        # How many are asked for on the command line replaces what the grid says of it.
-        ends = ("trials", "samples", "budget") if any(self._overrides.get(key) for key in ("trials", "samples")) else ()
-        given = {key: value for key, value in grid.tune.items() if key not in ends}
-        block = grid.read_block(TuneBlock, "tune", given, self._overrides)
-        self._study = study = Study(sweep, grid, block, sets)
-        self._sets = sets
-        history = study.history()
-        upcoming = study.upcoming(history)
-        self._unasked = [run.config.name for run in upcoming]
-        runs = [*study.runs(history), *upcoming]
-        if not runs:
-            raise UserError(f"{grid.where('exclude')}: the excludes leave no run; remove one of them")
-        chosen = runs
-        if only:
-            terms = [terms_of(text) for text in only]
-            flats = [run_config.flatten(run.config) for run in runs]
-            chosen = [run for run, flat in zip(runs, flats, strict=True) if any(selects(one, flat) for one in terms)]
-            if not chosen:
-                raise UserError(nothing_selected(only, terms, flats))
-        return Expansion(chosen, self._arithmetic(history, len(runs)))
-
-    def _arithmetic(self, history: History, known: int) -> str:
-        """The size of the search in words."""
-        if not self._study.space.is_drawn:
-            return expand(self._study.grid, self._sets).arithmetic
-        study, points = self._study, len(self._study.space.points)
-        per_point = f"{points} points of the lists, " if points > 1 else ""
-        if study.count is None:
-            budget = study.block.budget
-            limit = (
-                f"{budget.epochs:,} epochs" if budget and budget.epochs else f"{budget.hours:g} hours" if budget else ""
-            )
-            return f"{per_point}configurations until {limit} are trained; {len(history.trials)} asked for so far"
-        later = study.count + sum(map(len, history.confirming.values())) + len(study.grid.include) - known
-        rest = f", {later} of them not chosen yet" if later > 0 else ""
-        each = f" ({study.count // points} each, in turn)" if points > 1 and study.count % points == 0 else ""
-        return f"{per_point}{study.count} configurations{each}{rest}"
+        self._search = OpenSearch(sweep, grid, sets, self._overrides)
+        self._study, self._sets = self._search.study, sets
+        return self._search.expansion(only)
 
     def ranks(self, run: Run) -> int:
         """One for each GPU of a run that gets several."""
@@ -184,7 +135,7 @@ class SearchBackend(MachineBackend):
                 queue += [trial.folder for trial in history.all_open if trial.folder not in queue]
             more = None if launch.more is None else max(0, launch.more + asked_before - len(study.reader.asked()))
             # Those of the plan are written down in their turn, as they are asked for.
-            unasked = set(self._unasked).difference(line.name for line in study.reader.asked())
+            unasked = set(self._search.unasked).difference(line.name for line in study.reader.asked())
             names = [one.name for one in queue if one.name not in unasked]
             more = None if more is None else more + len(queue) - len(names)
             if not names and (more == 0 or not study.has_more(history)):
@@ -208,13 +159,13 @@ class SearchBackend(MachineBackend):
             finished = supervisor.carry_out(order_in, lambda: [trial.folder for trial in study.history().all_open])
         history = study.history()
         runs = study.runs(history) or launch.everything
-        launch.sweep.commit(launch.grid, Expansion([], self._arithmetic(history, len(runs))), runs)
+        launch.sweep.commit(launch.grid, Expansion([], self._search.arithmetic(history, len(runs))), runs)
         return finished
 
     def _planned(self, launch: Launch) -> list[Decision]:
         """The decisions to carry out. What is drawn is asked for in its turn, and so not where a part is selected."""
         planned = [one for one in launch.decisions if one.action in STARTS or is_left_running(one)]
-        new = [one for one in planned if one.run.config.name in self._unasked]
+        new = [one for one in planned if one.run.config.name in self._search.unasked]
         if not self._study.space.is_drawn:
             self._study.claim([one.run for one in new])
         elif new and len(launch.decisions) < len(launch.everything):
@@ -260,33 +211,13 @@ class SearchBackend(MachineBackend):
 
     def conclude(self, launch: Launch, console: Console) -> int:
         """Print which run is the best and write its configuration. Raises `UserError` if no run is complete."""
-        sweep, metric, study = launch.sweep, launch.grid.metric["name"], self._study
-        history = study.history()
-        ranked = study.ranked(history.trials)
-        if not ranked:
-            raise UserError(f"no run of {sweep.folder} is complete; its runs' attempts/*/stderr say why")
-        best, score = ranked[0], study.scheduler(history.trials).score(ranked[0].curve)
-        atomic_write(sweep.folder / "best.yaml", run_config.dump(best.run.config))
-        values = ", ".join(f"{key}={shown(value)}" for key, value in best.run.values.items())
-        console.print(f"best: {best.folder.name}, {metric} {score:.4f}: {values}", highlight=False)
-        console.print(f"its configuration: {sweep.folder / 'best.yaml'}", highlight=False)
+        history = self._study.history()
+        if not show_best(self._study, history, console):
+            raise UserError(f"no run of {launch.sweep.folder} is complete; its runs' attempts/*/stderr say why")
         bad = sum(trial.outcome in (Outcome.FAILED, Outcome.UNTRAINABLE) for trial in history.trials)
         if bad:
             console.print(f"{bad} failed or cancelled (--retry resumes them; --status says why)", highlight=False)
         return 0
-
-
-def check_metric(loaded: Grid, runs: Sequence[Run]) -> None:
-    """Make sure that every run reports the grid's metric. Raises `UserError`."""
-    for run in runs:
-        scores = ("top1", "top5", "macro_f1", "nll", "ece")
-        heads = [f"val/{task}/{score}" for task in run.config.task for score in scores]
-        reported = ("val/top1", "val/nll", "train/loss", *heads)
-        if loaded.metric["name"] not in reported:
-            raise UserError(
-                f"{loaded.where('metric', 'name')}: no run reports {loaded.metric['name']!r}; "
-                f"{run.config.name} reports {', '.join(reported)}"
-            )
 
 
 def noise(metric: str, config: run_config.RunConfig) -> str:

@@ -47,16 +47,25 @@ class SweepDir:
         busy = f"another launcher is at work on {self.folder}"
         with contextlib.ExitStack() as stack:
             try:
-                hold = locked_patiently(self.lock, busy) if wait else locked(self.lock, wait_s=0)
-                stack.enter_context(hold)
+                stack.enter_context(locked_patiently(self.lock, busy) if wait else locked(self.lock, wait_s=0))
             except BlockingIOError:
                 who = by_whom(self.lock)
                 raise UserError(f"{busy}{who}; wait for it or stop it, then run this again") from None
-            # On a full disk, other launchers cannot name this engine.
-            with contextlib.suppress(OSError, UserError), open_log(self.lock) as lock:
-                lock.truncate(0)
-                lock.write(engine.encode())
+            self._sign(engine)
             yield
+
+    @contextlib.contextmanager
+    def held(self, engine: str, wait_s: float) -> Iterator[None]:
+        """The same for a process that waits by itself. Raises `BlockingIOError` if it is held for so many seconds."""
+        with locked(self.lock, wait_s):
+            self._sign(engine)
+            yield
+
+    def _sign(self, engine: str) -> None:
+        # On a full disk, other launchers cannot name this engine.
+        with contextlib.suppress(OSError, UserError), open_log(self.lock) as lock:
+            lock.truncate(0)
+            lock.write(engine.encode())
 
     def launcher_at_work(self) -> str | None:
         """The engine whose launcher holds the lock now; None if there is none, empty if it is not recorded."""
@@ -84,7 +93,7 @@ class SweepDir:
                 {"name": run.config.name, "signature": run.config.signature, "values": run.values} for run in everything
             ],
         }
-        atomic_write(self.folder / "grid.yaml", grid.file.read_bytes())
+        atomic_write(self.folder / "grid.yaml", grid.document.text)
         write_json(self.folder / "manifest.json", manifest)
 
         table = HparamsTable(grid, everything)

@@ -113,7 +113,7 @@ def test_trials_on_two_nodes_go_on_after_a_requeue_beside_a_strangers_ray(search
     assert published["node"] == "node1" and published["address"].startswith("10.231.")
     one.wait_for(lambda: one.hosts() == {"node1", "node2"})
     shown = one.call("--status").stdout
-    assert f"the search is job {job} (running on node[1-2])" in shown and "2 running" in shown
+    assert f"job {job} (running on node[1-2]) of the search" in shown and "2 running" in shown
     assert "ssh -L" in shown and published["token"] not in shown
     subprocess.run(["scontrol", "requeue", job], check=True)
     print(f"Ray is up again {one.wait_for(lambda: one.starts() == 2, LIMIT_S):.0f} s after the requeue")

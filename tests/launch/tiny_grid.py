@@ -7,19 +7,21 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from multiprocessing import forkserver
 from pathlib import Path
 from unittest import mock
 
 import yaml
 
-from artnet.rundir import RunDir, write_json
+from artnet.rundir import RunDir
 from launch import local, slurm, tune
 from launch.grid import Run, expand, load
 from launch.sweep.attempt import training_process
 from launch.sweep.folder import SweepDir
 from tests.conftest import ROOT, TINY, environment
+
+from .run_files import complete as complete
+from .run_files import log_epoch as log_epoch
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -144,18 +146,3 @@ def _launch(door: str, arguments: list[str], out: Path, err: Path, variables: di
     os.environ.update(variables)
     os.chdir(ROOT)
     sys.exit(DOORS[door].main(arguments))
-
-
-def complete(folder: RunDir) -> None:
-    """Give a run a valid result."""
-    scores = {"top1": 0.5, "top5": 0.9, "macro_f1": 0.4, "nll": 1.0, "ece": 0.1, "recall": [0.5], "n": 10}
-    task = {"classes": 5, "majority": 0.3, "val": scores, "test": scores}
-    result = {"signature": folder.config().signature, "data": "x", "best_epoch": 1, "epochs": 1, "steps": 4}
-    write_json(folder.result_file, {**result, "parameters": 9, "seconds": 1.0, "tasks": {"style": task}})
-
-
-def log_epoch(folder: RunDir, epoch: int, **more: float) -> None:
-    """Add a line that closes an epoch to a run's metrics."""
-    line = {"kind": "epoch", "time": time.time(), "epoch": epoch, "step": epoch, "seconds": 10.0 * epoch, **more}
-    with folder.metrics_file.open("a") as file:
-        file.write(json.dumps(line) + "\n")

@@ -9,8 +9,9 @@ import pytest
 
 from artnet.rundir import EXIT_STOPPED, read_json, write_json
 from launch.cluster import local, observe
-from launch.cluster.job import LOCAL_REQUEUE, Job
+from launch.cluster.job import Job
 from launch.cluster.job_array import Array
+from launch.cluster.rank import LOCAL_REQUEUE
 from launch.cluster.stop import StopRelay
 from launch.host import locks
 from launch.host.gpu_locks import GpuLocks

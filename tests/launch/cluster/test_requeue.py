@@ -1,8 +1,5 @@
 """Whether a job goes on."""
 
-import time
-from datetime import datetime
-
 from launch.cluster.requeue import Start, Stop, read_stop, refusal
 from launch.sweep.state import State
 
@@ -30,13 +27,14 @@ def test_a_job_that_never_begins_to_train_goes_on_once_only():
 
 
 def test_why_a_job_was_stopped():
-    soon = datetime.fromtimestamp(time.time() + 100).isoformat(timespec="seconds")
-    late = datetime.fromtimestamp(time.time() + 9999).isoformat(timespec="seconds")
-    running = "JobState=RUNNING Restarts=1 PreemptTime=None EndTime="
-    assert read_stop(running + soon, 1, 180) == Stop("timed out")
-    assert read_stop(running + late, 1, 180) == Stop("asked to stop")
-    assert read_stop("JobState=RUNNING Restarts=1 EndTime=Unknown", 1, 180) == Stop("asked to stop")
+    running = "JobState=RUNNING Restarts=1 PreemptTime=None TimeLimit=1-00:30:00 RunTime="
+    assert read_stop(running + "1-00:28:00", 1, 180) == Stop("timed out")
+    assert read_stop(running + "00:28:00", 1, 180) == Stop("asked to stop")
+    assert read_stop("JobState=RUNNING Restarts=1 TimeLimit=UNLIMITED RunTime=00:28:00", 1, 180) == Stop(
+        "asked to stop"
+    )
     assert read_stop("JobState=RUNNING", 1, 180) == Stop("asked to stop", in_queue=False)
-    assert read_stop(f"JobState=RUNNING Restarts=1 EndTime={soon} PreemptTime={soon}", 1, 180) == Stop("preempted")
+    preempted = running + "1-00:28:00 PreemptTime=2026-11-27T20:40:30"
+    assert read_stop(preempted, 1, 180) == Stop("preempted")
     assert read_stop("JobState=COMPLETING Restarts=2", 1, 180) == Stop("preempted", in_queue=True)
     assert read_stop("JobState=COMPLETING Restarts=1", 1, 180) == Stop("cancelled")

@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from launch.cluster import executor, job, local, submit
+from launch.cluster import executor, local, rank, submit
 from launch.cluster.executor import SlurmArrayExecutor
 from launch.cluster.job_array import Array
 from launch.cluster.programs import arrays, scrubbed
@@ -106,10 +106,10 @@ def test_a_preempted_job_checkpoints_and_goes_on(trainable, capsys):
 
 
 def test_cpus_that_each_rank_has_for_itself_are_not_divided_again(monkeypatch):
-    monkeypatch.setattr(job, "cores", lambda: 8)
-    assert job.rank_threads("32", ranks=4) == 8  # each rank is bound to its own
-    assert job.rank_threads("8", ranks=4) == 2
-    assert job.rank_threads("", ranks=4) == 2
+    monkeypatch.setattr(rank, "cores", lambda: 8)
+    assert rank.rank_threads("32", ranks=4) == 8  # each rank is bound to its own
+    assert rank.rank_threads("8", ranks=4) == 2
+    assert rank.rank_threads("", ranks=4) == 2
 
 
 def test_a_job_of_this_machine_is_the_same_through_another_path_and_frees_the_launchers_output(

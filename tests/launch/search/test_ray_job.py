@@ -41,7 +41,7 @@ def test_every_door_shows_a_searchs_job_and_what_it_goes_on_with(tiny, searched,
     assert tiny.call(door, "--status") == 0
     shown = capsys.readouterr().out
     assert "1 pending, 1 running, 1 complete" in shown
-    assert "the search is job 7 (running on node[1-2])" in shown
+    assert "job 7 (running on node[1-2]) of the search" in shown
     assert "-L 8265:127.0.0.1:8265" in shown and f"its token: in {tiny.sweep.folder}/ray/7.json" in shown
     assert TOKEN not in shown
 

@@ -5,7 +5,7 @@ import pytest
 from launch.grid import load
 from launch.grid.search_space import SearchSpace
 from launch.search.block import TuneBlock
-from launch.search.tuner import check_metric
+from launch.search.opened import check_metric
 from tests.conftest import ROOT
 
 
