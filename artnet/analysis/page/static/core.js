@@ -2,15 +2,8 @@
 // What every section uses: the data, elements, numbers as text.
 
 const page = {
-  data: null,
+  data: JSON.parse(document.getElementById("data").textContent),
   sections: [], // [name, draw(root)]
-
-  /** Read the data: JSON, compressed by gzip, in base64. */
-  async load() {
-    const bytes = Uint8Array.from(atob(document.getElementById("data").textContent), (char) => char.charCodeAt(0));
-    const text = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    page.data = await new Response(text).json();
-  },
 
   /** Register how a section is drawn; `start.js` does it. */
   section(name, draw) {

@@ -37,5 +37,5 @@
     }
     setTimeout(ask, every);
   };
-  addEventListener("load", () => page.ready.then(() => (restore(), ask())));
+  addEventListener("load", () => (restore(), ask()));
 }

@@ -1,21 +1,17 @@
 "use strict";
 // Draws every section, and marks in the contents which one is read.
 
-page.ready = page.load().then(() => {
-  for (const [name, draw] of page.sections) {
-    const root = document.getElementById(name);
-    if (!root) continue;
-    try {
-      draw(root);
-    } catch (error) {
-      console.error(error);
-      root.append(page.el("p", { class: "note" }, `This section cannot be drawn (${error.message}).`)); // the others can
-    }
+for (const [name, draw] of page.sections) {
+  const root = document.getElementById(name);
+  if (!root) continue;
+  try {
+    draw(root);
+  } catch (error) {
+    console.error(error);
+    root.append(page.el("p", { class: "note" }, `This section cannot be drawn (${error.message}).`)); // the others can
   }
-  page.showRun?.();
-  mark();
-  document.documentElement.dataset.ready = "true"; // for those who wait for it
-});
+}
+page.showRun?.();
 
 const links = new Map([...document.querySelectorAll(".contents a")].map((link) => [link.hash.slice(1), link]));
 const mark = () => {
@@ -33,3 +29,5 @@ const mark = () => {
 };
 addEventListener("scroll", mark, { passive: true });
 addEventListener("resize", mark);
+mark();
+document.documentElement.dataset.ready = "true"; // for those who wait for it
