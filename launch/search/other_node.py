@@ -41,9 +41,8 @@ class OtherNode:
 
     def take_part(self) -> int:
         """Join until the search is over or the job is to stop. Returns the exit code, 1 if there is no Ray to join."""
-        signal.signal(
-            signal.SIGHUP, signal.SIG_IGN
-        )  # its terminal is that of srun, which may be lost
+        # Its terminal is that of srun, which may be lost.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         gpus, since = len(self.allocation.gpus()), time.monotonic()
         while not self.stop:
             head = self.allocation.head()
