@@ -80,7 +80,7 @@ class SubmittedSearch(SearchBackend):
 
     is_scheduled = True
     elsewhere = True
-    _owner = "a node of the job"
+    _has = "a node of the job has"
 
     def __init__(
         self, slurm: Mapping[str, Any], overrides: Mapping[str, int | None] | None = None, promote: Sequence[str] = ()

@@ -89,6 +89,8 @@ class Supervisor:
                     event = events.get(timeout=POLL_S)
                 except queue.Empty:
                     event = {}
+                if self.requests:  # SLURM signals Ray's processes too
+                    break
                 if event is None:
                     say("Ray has ended unexpectedly; it is started again, and the runs go on")
                     return False
@@ -107,7 +109,8 @@ class Supervisor:
                 if is_ready and not order.address and time.monotonic() - looked > 1:
                     looked = time.monotonic()
                     names = processes_of(driver.pid).values()
-                    if Path("/proc/self").exists() and driver.poll() is None and "raylet" not in names:
+                    is_lost = Path("/proc/self").exists() and driver.poll() is None and "raylet" not in names
+                    if is_lost and not self.requests:
                         say("a process of Ray was killed; Ray is started again, and the runs go on")
                         return False
                 self.idle()

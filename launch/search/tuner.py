@@ -40,7 +40,7 @@ class SearchBackend(MachineBackend):
     """Trains the runs of a search under Ray Tune, on this machine or in a job of SLURM on all of its nodes."""
 
     name = "tune"
-    _owner = "this machine"
+    _has = "this machine shows"
     draws = True  # another space draws other runs
 
     def __init__(
@@ -95,7 +95,7 @@ class SearchBackend(MachineBackend):
                 asked = getattr(block, key)
                 if asked is not None and asked > most:
                     where = launch.grid.where("tune", key)
-                    raise UserError(f"{where}: tune.{key} {asked:g} is more than {self._owner} has, {most}; give less")
+                    raise UserError(f"{where}: tune.{key} {asked:g} is more than {self._has}, {most}; give less")
         self._promoted(launch.sweep)
         if note := noise(launch.grid.metric["name"], launch.everything[0].config):
             say(f"note: {note}")

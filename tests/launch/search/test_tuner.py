@@ -15,7 +15,7 @@ import yaml
 
 from artnet import search_log
 from launch.host.sessions import processes_of
-from launch.search import actor, share, supervisor, tuner
+from launch.search import actor, ray_cluster, share, supervisor, tuner
 from launch.search.actor import TrialActor
 from launch.search.block import TuneBlock
 from launch.search.share import Share
@@ -116,8 +116,10 @@ def test_trials_run_on_different_cpus_near_their_gpu_and_see_no_gpu_if_they_get_
     monkeypatch.setattr(actor.TrainingProcess, "start", lambda *given, **options: started.append((given, options)))
     common = {
         "metric": "val/top1", "threads": 1, "gpus": 1, "processes": 1, "began": 0.0, "max_failures": 0,
-        "parts": [[7], [cpu]], "near": {"3": [cpu]}, "locks": str(tmp_path),
+        "cpus": 1, "binds": True, "near": {"3": [cpu]},
     }  # fmt: skip
+    monkeypatch.setattr(actor.Share, "parts", lambda share: [[7], [cpu]])
+    monkeypatch.setenv(ray_cluster.FOLDER, str(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     trials = [TrialActor.__new__(TrialActor) for _ in folders]
     for one, folder in zip(trials, folders, strict=True):
