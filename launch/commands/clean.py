@@ -22,7 +22,7 @@ from .session import Session, check_answer
 def clean(session: Session, console: Console) -> int:
     """List what no run needs any more with its size, ask, and delete it. Returns 0."""
     options = session.options
-    with session.sweep.locked(session.engines.own.name, wait=False):
+    with session.sweep.locked(session.engines.own.name, wait=session.engines.own.draws):
         gone = [] if options.selects else session.sweep.dropped(session.everything.runs)
         runs, observed = session.observe(gone, fresh=True)
         check_answer(observed, "deleted")

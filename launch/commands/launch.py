@@ -48,7 +48,7 @@ def launch(session: Session, console: Console) -> int:
             engine.check(Launch(session.grid, everything, sweep, decisions), dry_run=True)
         return 0
     check_environment(session.grid)
-    with sweep.locked(engine.name, wait=not engine.is_scheduled):
+    with sweep.locked(engine.name, wait=engine.draws or not engine.is_scheduled):  # workers hold it for moments
         decisions, observed = _plan(session, console, fresh=True)
         _refuse_held(engine.name, decisions)
         waited = _wait(session, decisions)

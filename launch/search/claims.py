@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from artnet.rundir import RunDir, RunState
 
@@ -101,9 +102,9 @@ class Claims:
         return folder
 
 
-def release(folder: RunDir, state: State, reason: str) -> None:
-    """Give up the claim on a run that has not come to its end."""
-    note_state(folder, state, reason, job=None, job_name=None, position=None)
+def release(folder: RunDir, state: State, reason: str, **details: Any) -> None:
+    """Give up the claim on a run that has not come to its end; `details` are as in `note_state`."""
+    note_state(folder, state, reason, job=None, job_name=None, position=None, **details)
 
 
 def unfinished(study: Study, history: History) -> list[Run]:

@@ -13,7 +13,7 @@ from ..cluster.submit import submit_workers
 from ..console import say
 from ..grid import Expansion, Grid, Run
 from ..sweep.backend import Launch
-from ..sweep.folder import SweepDir, note_state
+from ..sweep.folder import SweepDir
 from ..sweep.plan import STARTS, to_start
 from ..sweep.state import LIVE, State
 from .best import show_best
@@ -104,8 +104,7 @@ class WorkersBackend(ClusterBackend):
         for decision in to_start(launch.decisions):
             if decision.state is not State.PLANNED:
                 folder = launch.sweep.run(decision.run)
-                note_state(folder, decision.state, launcher="slurm", cancelled=None)
-                release(folder, State.INTERRUPTED, "to be resumed")
+                release(folder, State.INTERRUPTED, "to be resumed", launcher="slurm", cancelled=None)
         if not alive or len(launch.decisions) == len(launch.everything):  # else they find what is selected
             self._write_spec(launch)
         self._submitted = 0

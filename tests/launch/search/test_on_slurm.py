@@ -1,10 +1,13 @@
 """What `launch/slurm.py` makes of a search: how many workers it submits, and what these are to do."""
 
+import contextlib
+
 import pytest
 
 from launch.cluster.job_array import Array
 from launch.search import on_slurm
 from launch.search.spec import Spec
+from launch.sweep import folder
 from launch.sweep.folder import note_state
 from launch.sweep.state import State
 
@@ -74,6 +77,15 @@ def test_a_cancelled_run_waits_for_retry_and_another_selection_is_left_alone(tin
     assert Spec.read(tiny.sweep).until == 2
     assert launched() == 2
     assert Spec.read(tiny.sweep).held == []
+
+
+def test_a_launch_waits_for_the_worker_that_asks(tiny, launched, monkeypatch):
+    write(tiny)
+    patiently = folder.locked_patiently
+    with contextlib.ExitStack() as worker:
+        worker.enter_context(tiny.sweep.held("slurm", wait_s=1))
+        monkeypatch.setattr(folder, "locked_patiently", lambda *given: worker.close() or patiently(*given))
+        assert launched() == 6
 
 
 def test_what_workers_cannot_do_is_one_sentence(tiny, launched, capsys):
