@@ -154,7 +154,7 @@ def test_predictions_of_other_paintings_or_runs_are_refused(tmp_path: Path, caps
     one = whole.splits["test"]["style"]
     fewer = predictions.Predicted(one.keys[1:], one.groups[1:], one.labels[1:], one.logits[1:])
     for splits, origin, said in (
-        ({"test": {"style": replace(one, keys=np.char.add(one.keys, "b"))}}, {}, "other test paintings or labels"),
+        ({"test": {"style": replace(one, keys=np.char.add("b", one.keys))}}, {}, "other test paintings or labels"),
         ({"test": {"style": replace(one, labels=(one.labels + 1) % CLASSES)}}, {}, "other test paintings or labels"),
         ({"test": {"style": fewer}}, {}, "other test paintings or labels"),
         ({"val": {"style": one}}, {}, "has no test paintings of style"),
