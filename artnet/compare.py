@@ -12,7 +12,6 @@ over both (from 5 seeds), corrected for the number of comparisons on the task. R
 import argparse
 import json
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,21 +25,7 @@ from shards.tasks import in_order
 from .analysis.comparison.models import Model, choose, read_models
 from .analysis.comparison.tables import compare_task
 from .analysis.comparison.wording import as_json, print_comparison
-
-QUIET_S = 3.0  # seconds without a line of progress
-
-
-class Progress:
-    """Says on stderr how far a computation is that takes longer than `QUIET_S`, at most that often."""
-
-    def __init__(self) -> None:
-        self._said = time.monotonic()
-
-    def __call__(self, share: float) -> None:
-        """Report the share that is done."""
-        if time.monotonic() - self._said > QUIET_S:
-            self._said = time.monotonic()
-            print(f"drawing paintings again: {share:.0%}", file=sys.stderr)
+from .heartbeat import shown
 
 
 @command
@@ -55,7 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     baseline = None if arguments.pairs else choose(models, [arguments.baseline or models[0].label])[0].label
     tasks = _tasks(models, arguments.task)
 
-    comparisons = [compare_task(task, models, baseline, Progress()) for task in tasks]
+    comparisons = []
+    for task in tasks:
+        with shown(f"comparing models on {task}", sys.stderr):
+            comparisons.append(compare_task(task, models, baseline))
     if arguments.json:
         text = json.dumps(as_json(comparisons, notes), indent=2, ensure_ascii=False) + "\n"
         if arguments.json == "-":

@@ -8,7 +8,6 @@
 Its metadata, JSON under the key `artnet`, says of which run and data it is. Light to import (no torch).
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,30 +15,24 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 
-from shards.errors import UserError
 from shards.files import atomic_open
-from shards.parquet import read_bounded_table
 from shards.tasks import UNLABELLED
 
 from .config import Task
-from .formats import FORMAT, check_format
+from .parquet import RunOrigin, read_of_run
 
 MAX_BYTES = 16_000_000_000  # of the columns, uncompressed
 
 
-class Origin(BaseModel):
+class Origin(RunOrigin):
     """What embeddings are of: the run and epoch, the data, and how the paintings were evaluated.
 
     `size` in pixels and `flip` are those of `artnet.predictions.Protocol`; `precision` is that of the forward pass, as
     in `train.precision`. `classes` are the class names of each task.
     """
 
-    format: int = FORMAT
-    signature: str
-    data: str = Field(description="fingerprint of the shards' index")
-    epoch: int = Field(ge=1)
     size: int = Field(ge=1)
     flip: bool
     precision: str
@@ -94,22 +87,7 @@ def read(file: Path, signature: str | None = None) -> Embeddings:
     The message says how to make it.
     """
     remedy = f"`python -m artnet.embed {file.parent}` makes it"
-    try:
-        table = read_bounded_table(file, MAX_BYTES)
-        about = json.loads(table.schema.metadata[b"artnet"])
-        check_format(file, about)
-        embeddings = _embeddings(table, Origin.model_validate(about))
-    except FileNotFoundError:
-        raise UserError(f"{file} is missing; {remedy}") from None
-    except ValidationError as error:
-        raise UserError(
-            f"{file} is broken ({error.error_count()} values of its metadata are wrong); {remedy}"
-        ) from None
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{file} is broken ({error}); {remedy}") from None
-    if signature not in (None, embeddings.origin.signature):
-        raise UserError(f"{file} is of another run than its folder; {remedy}")
-    return embeddings
+    return read_of_run(file, MAX_BYTES, Origin, _embeddings, signature, remedy)
 
 
 def _embeddings(table: pa.Table, origin: Origin) -> Embeddings:

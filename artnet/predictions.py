@@ -11,7 +11,6 @@ Its metadata says of which run and data it is. Light to import (no torch): launc
 """
 
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from shards.errors import UserError
 from shards.files import atomic_write
-from shards.parquet import read_bounded_table
 
 from .config import Task
-from .formats import FORMAT, check_format
+from .parquet import RunOrigin, read_of_run
 
 MAX_BYTES = 8_000_000_000  # of the columns, uncompressed
 _SCHEMA = pa.schema(
@@ -54,7 +51,7 @@ class Protocol(BaseModel):
     precision: str
 
 
-class Origin(BaseModel):
+class Origin(RunOrigin):
     """What predictions are of: the run and epoch, the data, and what is needed to predict any other picture.
 
     `classes` are the class names of each task, `log_priors` the log of each class's share in training, and
@@ -65,10 +62,6 @@ class Origin(BaseModel):
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    format: int = FORMAT
-    signature: str
-    data: str = Field(description="fingerprint of the shards' index")
-    epoch: int = Field(ge=1)
     protocol: Protocol
     classes: dict[Task, list[str]]
     log_priors: dict[Task, list[float]]
@@ -150,24 +143,11 @@ def read(file: Path, signature: str | None = None) -> RunPredictions:
     The message says how to make it.
     """
     remedy = f"`python -m artnet.evaluate {file.parent}` makes it"
-    try:
-        table = read_bounded_table(file, MAX_BYTES)
-        about = json.loads(table.schema.metadata[b"artnet"])
-        check_format(file, about)
-        origin = Origin.model_validate(about)
-        table = table.select(_SCHEMA.names).cast(_SCHEMA)
-        splits = _splits(table, origin)
-    except FileNotFoundError:
-        raise UserError(f"{file} is missing; {remedy}") from None
-    except ValidationError as error:
-        raise UserError(
-            f"{file} is broken ({error.error_count()} values of its metadata are wrong); {remedy}"
-        ) from None
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{file} is broken ({error}); {remedy}") from None
-    if signature not in (None, origin.signature):
-        raise UserError(f"{file} is of another run than its folder; {remedy}")
-    return RunPredictions(origin, splits)
+    return read_of_run(file, MAX_BYTES, Origin, _predictions, signature, remedy)
+
+
+def _predictions(table: pa.Table, origin: Origin) -> RunPredictions:
+    return RunPredictions(origin, _splits(table.select(_SCHEMA.names).cast(_SCHEMA), origin))
 
 
 def _splits(table: pa.Table, origin: Origin) -> dict[str, dict[str, Predicted]]:

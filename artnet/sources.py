@@ -24,8 +24,8 @@ _NO_EFFECT = (
         )
     ),
     "artnet/config/keys.py", "artnet/config/suggest.py", "artnet/config/complaint.py",
-    "artnet/heartbeat.py", "artnet/identity.py", "artnet/processes.py", "artnet/provenance.py", "artnet/sources.py",
-    "shards/demo/",
+    "artnet/heartbeat.py", "artnet/identity.py", "artnet/parquet.py", "artnet/processes.py", "artnet/provenance.py",
+    "artnet/sources.py", "artnet/templates.py", "shards/demo/",
 )  # fmt: skip
 _NAME = re.compile(r"(artnet|shards)(/[A-Za-z0-9_]{1,99}){1,9}\.py")  # what is recorded is read from here, and shown
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

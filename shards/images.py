@@ -44,6 +44,18 @@ def to_jpeg(data: bytes, short_side: int, quality: int) -> tuple[bytes, int, int
 
     Raises `UnreadableImageError` if the bytes cannot be decoded to the end.
     """
+    jpeg, size, _ = _converted(data, short_side, quality)
+    return jpeg, *size
+
+
+def to_pixels(data: bytes, short_side: int, quality: int) -> np.ndarray:
+    """Return the pixels that trainings decode from the JPEG of `to_jpeg`, uint8 (height, width, 3). Raises as that."""
+    jpeg, _, pixels = _converted(data, short_side, quality)
+    return simplejpeg.decode_jpeg(jpeg) if pixels is None else pixels
+
+
+def _converted(data: bytes, short_side: int, quality: int) -> tuple[bytes, tuple[int, int], np.ndarray | None]:
+    """The JPEG, its width and height, and its pixels if they had to be decoded for this."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -51,12 +63,12 @@ def to_jpeg(data: bytes, short_side: int, quality: int) -> tuple[bytes, int, int
                 # Pillow only warns up to twice the limit. To make that an error would race with other threads.
                 if (n := image.width * image.height) > MAX_PIXELS:
                     raise Image.DecompressionBombError(f"{n:,} pixels, a decompression bomb if over {MAX_PIXELS:,}")
-                if min(image.size) <= short_side and _is_clean(image, data):
-                    return data, *image.size
+                if min(image.size) <= short_side and (pixels := _clean_pixels(image, data)) is not None:
+                    return data, image.size, pixels
                 picture = to_picture(image, data, short_side)
                 buffer = io.BytesIO()
                 picture.save(buffer, "JPEG", quality=quality, subsampling="4:2:0", icc_profile=None)
-                return buffer.getvalue(), *picture.size
+                return buffer.getvalue(), picture.size, None
     except UnidentifiedImageError:  # its message has an address in memory
         raise UnreadableImageError(f"not one of {', '.join(_FORMATS)}, or damaged at its beginning") from None
     except Exception as error:  # decoders raise all kinds of exceptions on hostile bytes
@@ -70,18 +82,22 @@ def is_blank(jpeg: bytes) -> bool:
     return bool(pixels.std((0, 1)).max() < BLANK)
 
 
-def _is_clean(image: Image.Image, data: bytes) -> bool:
+def _clean_pixels(image: Image.Image, data: bytes) -> np.ndarray | None:
+    """The pixels of a file that is packed as it is, None if it has to be converted."""
     try:
-        return (
+        if (
             image.format == "JPEG"
             and image.mode == "RGB"
             and not image.info.get("progressive")
             and image.getexif().get(EXIF_ORIENTATION, 1) == 1
             and _is_srgb(image.info.get("icc_profile"))
-            and simplejpeg.decode_jpeg(data) is not None
-        )
+        ):
+            simplejpeg.decode_jpeg_header(data)  # trainings read it, and it raises on rare kinds of chroma subsampling
+            pixels: np.ndarray = simplejpeg.decode_jpeg(data)
+            return pixels
     except Exception:  # broken EXIF, or pixels that only a tolerant decoder can read
-        return False
+        return None
+    return None
 
 
 def to_picture(image: Image.Image, data: bytes, short_side: int) -> Image.Image:

@@ -40,10 +40,10 @@ ROOMS = {
         "artnet.formats", "artnet.heartbeat", "artnet.predictions", "artnet.provenance", "artnet.rundir",
         "artnet.sources", "artnet.stop",
     )), "shards"),
-    "artnet.inference": ("artnet.data", "artnet.models", *CORE, "shards"),
+    "artnet.inference": ("artnet.data", "artnet.models", "artnet.templates", *CORE, "shards"),
     "artnet.analysis": (
         "artnet.config", "artnet.embeddings", "artnet.formats", "artnet.predictions", "artnet.provenance",
-        "artnet.rundir", "artnet.search_log", "artnet.sources", "shards",
+        "artnet.rundir", "artnet.search_log", "artnet.sources", "artnet.templates", "shards",
     ),
     "artnet.models": (
         "artnet.checkpoint", "artnet.config", "artnet.errors", "artnet.weights", "shards.errors", "shards.files",
@@ -56,10 +56,9 @@ ROOMS = {
     "artnet.processes": ("artnet.rundir", "artnet.stop", "shards.workers"),
     "artnet.provenance": ("artnet.private", "artnet.rundir"),
     "artnet.stop": ("artnet.rundir",),
-    "artnet.embeddings": (
-        "artnet.config", "artnet.formats", "shards.errors", "shards.files", "shards.parquet", "shards.tasks",
-    ),
-    "artnet.predictions": ("artnet.config", "artnet.formats", "shards.errors", "shards.files", "shards.parquet"),
+    "artnet.embeddings": ("artnet.config", "artnet.parquet", "shards.files", "shards.tasks"),
+    "artnet.predictions": ("artnet.config", "artnet.parquet", "shards.files"),
+    "artnet.parquet": ("artnet.formats", "shards.errors", "shards.parquet"),
     "artnet.search_log": ("artnet.rundir", "shards.files"),
     "artnet.rundir": (
         "artnet.config", "artnet.errors", "artnet.formats", "shards.errors", "shards.files", "shards.locks",

@@ -5,23 +5,16 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+from ..templates import environment
 from .answer_table import agreement, percent
 from .answers import Answered
 
 
 def gallery(answered: Sequence[Answered], runs: Sequence[str]) -> bytes:
     """Render the page as HTML. `runs` are the names of the runs that answer."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["zip"] = partial(zip, strict=True)
-    page = environment.get_template("gallery.html").render(
+    templates = environment(Path(__file__).parent)
+    templates.filters["zip"] = partial(zip, strict=True)
+    page = templates.get_template("gallery.html").render(
         pictures=[one for one in answered if not one.reason],
         failures=[one for one in answered if one.reason],
         runs=runs,

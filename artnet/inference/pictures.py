@@ -19,10 +19,10 @@ import torch
 
 from shards.errors import UserError
 from shards.files import open_regular
-from shards.images import UnreadableImageError, to_jpeg
+from shards.images import UnreadableImageError, to_pixels
 from shards.pictures import find_files, is_picture
 
-from ..data.decode import decode, resized_crop
+from ..data.decode import resized_crop
 from ..data.epoch import eval_plan
 from ..predictions import Origin
 
@@ -139,9 +139,8 @@ def load_pictures(
 def _read_picture(file: Path, views: Sequence[View], thumbnail: int) -> Picture | Failure:
     try:
         data = _bytes_of(file)
-        packed = {
-            (view.short_side, view.quality): decode(to_jpeg(data, view.short_side, view.quality)[0]) for view in views
-        }
+        kinds = dict.fromkeys((view.short_side, view.quality) for view in views)
+        packed = {kind: to_pixels(data, *kind) for kind in kinds}
     except OSError as error:
         return Failure(file, error.strerror or str(error))
     except (UnreadableImageError, ValueError, MemoryError) as error:

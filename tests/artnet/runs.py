@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -157,6 +158,12 @@ def train_as_rank(rank: int, given: list[str], signals: Signals) -> None:
     """The target of `start`."""
     with _small(rank, signals):
         sys.exit(command.main(given))
+
+
+def command_as_rank(rank: int, name: str, given: list[str]) -> None:
+    """A target of `Ranks`: another command of artnet, of a run that was trained with the small network."""
+    with mock.patch("artnet.models.build_model", build_small):
+        sys.exit(import_module(f"artnet.{name}").main(given))
 
 
 def _under_torchrun() -> int:

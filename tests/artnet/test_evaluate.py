@@ -1,6 +1,7 @@
 """What is stored of every painting: the run's predictions, made in training or later, and scores on other shards."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,26 @@ def test_predictions_that_are_missing_or_broken_are_made_again(trained, small, c
     assert evaluate.main([str(trained)]) == 0
     assert capsys.readouterr().out.count("is written") == 2
     assert run.result_file.read_bytes() == result
+
+
+@pytest.mark.slow
+def test_two_ranks_make_the_predictions_that_one_makes(trained, tmp_path):
+    alone = predictions.read(RunDir(trained).predictions_file)
+    run = RunDir(shutil.copytree(trained, tmp_path / "run"))
+    run.predictions_file.unlink()
+    ranks = runs.Ranks(2, tmp_path / "log", runs.command_as_rank, "evaluate", [str(run.path)])
+    assert ranks.wait() == [0, 0], ranks.output()
+    assert ranks.output().count("is written") == 1
+    assert "says otherwise" not in ranks.output()
+    found = predictions.read(run.predictions_file)
+    assert found.origin == alone.origin
+    for split, tasks in alone.splits.items():
+        for task, one in tasks.items():
+            other = found.splits[split][task]
+            assert other.keys.tolist() == one.keys.tolist()
+            assert other.labels.tolist() == one.labels.tolist()
+            # Of batches of other sizes, sums are rounded differently, and then to float16.
+            np.testing.assert_allclose(other.logits, one.logits, rtol=2e-3, atol=2e-3)
 
 
 def test_a_run_is_scored_on_other_shards_by_the_names_of_their_classes(trained, small, tmp_path, capsys):

@@ -8,7 +8,7 @@ import pytest
 import simplejpeg
 from PIL import Image, ImageCms
 
-from shards.images import UnreadableImageError, is_blank, to_jpeg, to_picture
+from shards.images import UnreadableImageError, is_blank, to_jpeg, to_picture, to_pixels
 
 
 def _encode(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -58,6 +58,33 @@ def test_unusual_images_become_upright_rgb_and_small_clean_ones_are_not_changed(
     with pytest.raises(ValueError, match="Corrupt"):
         simplejpeg.decode_jpeg(harmed)
     assert simplejpeg.decode_jpeg(to_jpeg(harmed, 64, 90)[0]).shape == (50, 80, 3)
+
+
+def test_pixels_are_those_of_the_packed_jpeg_and_a_clean_one_is_decoded_once(monkeypatch):
+    noise = Image.effect_noise((90, 60), 60).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    clean = _encode(noise, "JPEG")
+    for data in (clean, _encode(noise, "JPEG", exif=exif), _encode(noise.convert("CMYK"), "JPEG"),
+                 _encode(noise.resize((300, 200)), "JPEG"), _encode(noise, "PNG")):  # fmt: skip
+        expected = simplejpeg.decode_jpeg(to_jpeg(data, 64, 90)[0])
+        assert np.array_equal(to_pixels(data, 64, 90), expected)
+    decoded, decode = [], simplejpeg.decode_jpeg
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", lambda *args, **more: decoded.append(1) or decode(*args, **more))
+    to_pixels(clean, 64, 90)
+    assert len(decoded) == 1
+    with pytest.raises(UnreadableImageError):
+        to_pixels(clean[:300], 64, 90)
+
+
+def test_a_jpeg_whose_subsampling_trainings_cannot_read_is_encoded_again():
+    data = bytearray(_encode(Image.new("RGB", (80, 50), "red"), "JPEG", subsampling="4:2:0"))
+    data[data.index(b"\xff\xc0") + 11] = 0x14  # 4:4:1: the chroma is reduced to a quarter, all of it vertically
+    with pytest.raises(KeyError):
+        simplejpeg.decode_jpeg_header(bytes(data))
+    packed = to_jpeg(bytes(data), 64, 90)[0]
+    assert simplejpeg.decode_jpeg_header(packed)[:2] == (50, 80)
+    assert to_pixels(bytes(data), 64, 90).shape == (50, 80, 3)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

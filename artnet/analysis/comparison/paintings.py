@@ -9,7 +9,7 @@ import numpy as np
 from .bootstrap import DRAWS, contrasts, simultaneous
 from .difference import LEVEL, Difference, Error, Family, Pair, Tested, comparisons, holm
 from .mcnemar import mcnemar, mcnemar_interval
-from .units import Progress, Units
+from .units import Units
 
 FEWEST_CROSSED = 5  # seeds of a model that can be drawn again
 
@@ -36,11 +36,11 @@ class Resampled:
     top1: Mapping[str, np.ndarray]
 
     @classmethod
-    def draw(cls, paintings: Paintings, progress: Progress | None = None, draws: int = DRAWS) -> Self:
+    def draw(cls, paintings: Paintings, draws: int = DRAWS) -> Self:
         """Draw groups of near-duplicates within each class, always the same ones."""
         units = Units.build(paintings.groups, paintings.labels)
         columns = np.concatenate(list(paintings.correct.values()))
-        found = units.resampled(columns, draws, np.random.default_rng(0), progress)
+        found = units.resampled(columns, draws, np.random.default_rng(0))
         ends = np.cumsum([len(runs) for runs in paintings.correct.values()])[:-1]
         return cls(paintings, units, dict(zip(paintings.correct, np.split(found, ends, axis=1), strict=True)))
 

@@ -8,7 +8,6 @@ from .difference import Family
 from .models import Model, check_classes, read_paintings
 from .paintings import FEWEST_CROSSED, Paintings, Resampled, compare_both, compare_paintings
 from .seeds import compare_seeds
-from .units import Progress
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,7 @@ class TaskComparison:
     notes: tuple[str, ...]
 
 
-def compare_task(
-    task: str, models: Sequence[Model], baseline: str | None, progress: Progress | None = None
-) -> TaskComparison:
+def compare_task(task: str, models: Sequence[Model], baseline: str | None) -> TaskComparison:
     """Compare models on a task: with a baseline, or all pairs if it is None. Reads their predictions.
 
     Raises `UserError` if the runs cannot be compared.
@@ -53,7 +50,7 @@ def compare_task(
     paintings, note = read_paintings(task, present)
     notes.append(note)
     if paintings:
-        resampled = Resampled.draw(paintings, progress)
+        resampled = Resampled.draw(paintings)
         families.append(compare_paintings(resampled, baseline))
         enough, note = _with_seeds(scored, baseline, FEWEST_CROSSED, "over seeds and paintings together")
         if enough:

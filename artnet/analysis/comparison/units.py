@@ -1,14 +1,11 @@
 """What a bootstrap over paintings draws: groups of near-duplicates, within each class."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
 _CELLS = 4_000_000  # of counts in memory at a time
-
-Progress = Callable[[float], None]  # gets the share that is done
 
 
 @dataclass(frozen=True)
@@ -47,9 +44,7 @@ class Units:
         """The sums over each unit's paintings of values (columns, n): float64 (units, columns)."""
         return np.stack([np.bincount(self.of, row, len(self.sizes)) for row in values], axis=1)
 
-    def resampled(
-        self, values: np.ndarray, draws: int, rng: np.random.Generator, progress: Progress | None = None
-    ) -> np.ndarray:
+    def resampled(self, values: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
         """The means of values (columns, n) over paintings drawn again: float64 (draws, columns).
 
         Each draw has as many units of each class as there are, G. Columns share their draws. How often a unit is drawn
@@ -67,6 +62,4 @@ class Units:
             drawn += np.arange(rows)[:, None] * len(self.sizes)
             counted = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
             found[start : start + rows] = counted @ sums + fixed
-            if progress:
-                progress((start + rows) / draws)
         return found[:, :-1] / found[:, -1:]

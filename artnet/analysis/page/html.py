@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+
+from ...templates import environment
 
 STATIC = Path(__file__).parent / "static"
 STYLES = (
@@ -59,21 +60,18 @@ def html(data: Mapping[str, Any], slots: Mapping[str, str] | None = None, served
     names = [*SHARED, *files, *(["refresh.js"] if served else []), "start.js"]
     scripts = [_static(name) for name in (*LIBRARIES, *names)]
     styles = [_static(name) for name in STYLES]
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(
-        data=data,
-        sections={name: SECTIONS[name] for name in shown},
-        slots={name: Markup(text) for name, text in (slots or {}).items()},  # noqa: S704 - it is made by this package
-        policy=_policy(scripts, styles, served),
-        scripts=scripts,
-        styles=styles,
-        embedded=embedded(data),
+    return (
+        environment(Path(__file__).parent)
+        .get_template("page.html")
+        .render(
+            data=data,
+            sections={name: SECTIONS[name] for name in shown},
+            slots={name: Markup(text) for name, text in (slots or {}).items()},  # noqa: S704 - it is made by this package
+            policy=_policy(scripts, styles, served),
+            scripts=scripts,
+            styles=styles,
+            embedded=embedded(data),
+        )
     )
 
 

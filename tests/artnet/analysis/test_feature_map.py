@@ -1,6 +1,7 @@
 """Features in two dimensions: components, and which paintings are shown."""
 
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from artnet.analysis import projection
 from artnet.analysis.feature_map import CELLS, draw_map, places
+from shards.errors import UserError
 
 
 def test_components_are_those_of_the_singular_values(monkeypatch):
@@ -19,6 +21,28 @@ def test_components_are_those_of_the_singular_values(monkeypatch):
     shares = 100 * values**2 / (values**2).sum()
     assert found.axes[0] == f"component 1, {shares[0]:.1f} % of the variance"
     assert found.axes[1] == f"component 2, {shares[1]:.1f} % of the variance"
+
+
+def test_umap_without_its_library_is_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(UserError, match=r"pip install 'artnet\[umap\]'"):
+        projection.umap(np.zeros((20, 3), np.float32))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_umap_goes_by_the_angles_of_features_and_is_always_the_same():
+    pytest.importorskip("umap", reason="umap-learn, the extra `umap`, is not installed")
+    rng = np.random.default_rng(0)
+    group = np.repeat([0, 1, 2], 30)
+    # Lengths vary more than directions: by Euclidean distance, the short ones of all groups would be together.
+    features = (np.eye(8)[group] + 0.1 * rng.normal(size=(90, 8))) * 10 ** rng.uniform(-2, 2, (90, 1))
+    found = projection.umap(features.astype(np.float32))
+    assert (found.points.shape, found.points.dtype, found.axes) == ((90, 2), np.float64, ("UMAP 1", "UMAP 2"))
+    distances = np.linalg.norm(found.points[:, None] - found.points[None], axis=2)
+    nearest = np.argsort(distances, 1)[:, 1:6]
+    assert (group[nearest] == group[:, None]).mean() > 0.95
+    assert np.array_equal(projection.umap(features.astype(np.float32)).points, found.points)
 
 
 def test_thumbnails_do_not_overlap_and_are_the_nearest_to_their_place():

@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from artnet import embed, embeddings, predictions
+from artnet.analysis import projection
+from artnet.analysis.projection import Projection
 from artnet.checkpoint import BEST
 from shards.errors import UserError
 from shards.index import read_index
 from shards.reader import Reader
+from tests.artnet import runs
 from tests.artnet.data.test_data import damage
 
 pytestmark = pytest.mark.usefixtures("one_thread", "small_network")
@@ -49,6 +52,23 @@ def test_the_heads_give_the_stored_logits_of_the_features(run, shards):
         assert found.labels[task].tolist() == [
             label if split else -1 for label, split in zip(used[task], used[f"split_{task}"], strict=True)
         ]
+
+
+@pytest.mark.slow
+def test_two_ranks_compute_what_one_does(run, tmp_path):
+    assert embed.main([str(run)]) == 0
+    alone, both = embeddings.read(run / "embeddings.parquet"), tmp_path / "both.parquet"
+    ranks = runs.Ranks(2, tmp_path / "log", runs.command_as_rank, "embed", [str(run), "--out", str(both)])
+    assert ranks.wait() == [0, 0], ranks.output()
+    assert ranks.output().count(f"features of {len(alone)} paintings") == 1
+    found = embeddings.read(both)
+    assert found.origin == alone.origin
+    assert found.keys.tolist() == alone.keys.tolist()
+    # Of batches of other sizes, sums are rounded differently.
+    np.testing.assert_allclose(found.features, alone.features, rtol=1e-4, atol=1e-5)
+    for task in TWO:
+        assert found.labels[task].tolist() == alone.labels[task].tolist()
+        assert found.splits[task].tolist() == alone.splits[task].tolist()
 
 
 def test_a_second_call_reads_the_file_and_another_epoch_or_a_broken_file_is_computed_again(run, monkeypatch, capsys):
@@ -115,6 +135,25 @@ def test_a_map_is_drawn_and_says_that_it_is_no_evidence(run, tmp_path, capsys):
     assert embed.main([str(run), "--map", str(file), "--task", "style"]) == 0
     assert "distances in two dimensions are no evidence" in capsys.readouterr().out
     assert file.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_map_by_umap_is_drawn_where_it_puts_the_paintings(run, tmp_path, capsys, monkeypatch):
+    drawn = []
+
+    def in_a_row(features):
+        drawn.append(features)
+        return Projection(np.stack([np.arange(len(features)), np.zeros(len(features))], 1), ("UMAP 1", "UMAP 2"))
+
+    monkeypatch.setattr(projection, "umap", in_a_row)
+    given = [str(run), "--map", str(tmp_path / "map.png")]
+    assert embed.main([*given, "--umap"]) == 0
+    assert np.array_equal(drawn[0], embeddings.read(run / "embeddings.parquet").features)
+    by_umap = (tmp_path / "map.png").read_bytes()
+    assert embed.main(given) == 0
+    assert (tmp_path / "map.png").read_bytes() != by_umap and len(drawn) == 1
+    capsys.readouterr()
+    assert embed.main([str(run), "--umap"]) == 2
+    assert "options of --map FILE.png" in capsys.readouterr().err
 
 
 def test_wrong_input_is_one_sentence(run, tmp_path, capsys):

@@ -47,3 +47,14 @@ def test_runs_of_another_class_file_or_other_shards_are_refused(other, said):
 def test_runs_of_different_paintings_or_labels_are_refused(test):
     with pytest.raises(UserError, match="different paintings or labels"):
         pool("artist", [source("one", VAL, TEST), source("two", VAL, test)])
+
+
+@pytest.mark.parametrize("lost", ["a split", "the temperature"])
+def test_a_run_without_all_predictions_of_the_task_is_refused(lost):
+    one = source("one", VAL, TEST)
+    if lost == "a split":
+        del one.predictions.splits["val"]
+    else:
+        one.predictions.origin.temperatures.clear()
+    with pytest.raises(UserError, match=r"one has no predictions of val for artist; .*`python -m artnet\.evaluate`"):
+        pool("artist", [one])

@@ -50,6 +50,18 @@ def test_folds_are_of_one_model_and_each_is_a_part(tmp_path):
     assert alone.parts == [""]  # its val is out of sample too
 
 
+def test_a_run_of_several_tasks_is_no_seed_of_one_of_a_single_task(tmp_path):
+    planned = []
+    for tasks in (["style"], ["artist", "style"]):
+        values = {"task": tasks, "seed": 0}
+        config = build(unflatten(values))
+        write_json(RunDir(tmp_path / config.name).result_file, result_of(config, 0.5).model_dump(mode="json"))
+        RunDir(tmp_path / config.name).write_config(config)
+        planned.append((config.name, config, values))
+    write_manifest(tmp_path, planned)
+    assert [(model.task, len(model.runs)) for model in models(tmp_path)] == [("artist", 1), ("style", 1)]
+
+
 def test_a_run_that_is_not_complete_and_a_newer_one_are_refused(tmp_path):
     (run,) = make_sweep(tmp_path, [(PLAIN, 0.5)])
     result = read_json(run.result_file)

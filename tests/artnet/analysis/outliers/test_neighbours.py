@@ -30,3 +30,9 @@ def test_a_painting_alone_in_its_class_has_no_distance_to_it():
     found = neighbours(np.eye(3), np.zeros(3), np.array([0, 1, 1]), np.array([1, 0, 2]))
     assert np.isnan(found.own[0]) and np.isnan(found.remoteness[0]) and found.nearest_own[0].tolist() == [-1] * K
     assert np.isnan(found.rival[2]) and found.rival[1] == 1
+
+
+def test_paintings_without_any_distance_are_half_way_between_the_classes():
+    labels = np.array([0, 0, 1, 1])
+    found = neighbours(np.tile([1.0, 0, 0], (4, 1)), np.zeros(4), labels, 1 - labels)
+    assert found.remoteness.tolist() == [0.5] * 4

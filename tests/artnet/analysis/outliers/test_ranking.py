@@ -25,8 +25,10 @@ def test_what_is_confidently_another_class_is_doubted():
     surely = of.probabilities.copy()
     surely[0] = 0.001
     surely[0, (of.labels[0] + 1) % 3] = 0.998
+    surely[1] = 0.3
+    surely[1, (of.labels[1] + 1) % 3] = 0.4  # more probable than the label, but not as probable as its class mostly is
     found = doubted(of.labels, surely)
-    assert found[0] and found.mean() < 0.2
+    assert found[0] and not found[1] and found.mean() < 0.2
 
 
 def test_quantiles_are_within_a_class_with_mean_ranks_of_ties():
@@ -48,6 +50,14 @@ def test_the_score_is_the_mean_of_two_quantiles_and_a_hard_class_does_not_fill_t
     assert (np.bincount(first, minlength=3) >= 8).all()
     of_all = of.labels[np.argsort(of.margins)[:30]]  # by raw confidence, it is all of the hard class
     assert np.bincount(of_all, minlength=3)[2] > 25
+
+
+def test_of_equal_scores_the_worse_label_quality_comes_first():
+    of = evidence(40)
+    of = replace(of, labels=np.arange(40) % 2, keys=of.keys[::-1].copy())  # classes of one size have equal quantiles
+    found = rank(of)
+    assert len(np.unique(found.scores)) == 20
+    assert found.order.tolist() == sorted(range(40), key=lambda row: (-found.scores[row], found.quality[row]))
 
 
 def test_planted_swaps_come_first():
