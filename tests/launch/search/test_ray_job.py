@@ -55,7 +55,9 @@ def test_cancelling_a_search_ends_its_job_also_where_no_run_is_known_that_waits(
         complete(run)
     assert tiny.call("tune", "--cancel", "--yes") == 0
     assert fake_slurm.cancelled.read_text() == "7\n"
-    assert f"cancelled {open_runs}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "ended job 7 (pending) of the search" in said
+    assert (f"cancelled {open_runs}" in said) == bool(open_runs)
     assert [run.state().state for run in searched[:open_runs]] == ["cancelled"] * open_runs
 
 
