@@ -52,8 +52,8 @@ def show(session: Session, console: Console) -> int:
 
 
 def _jobs(session: Session) -> list[str]:
-    """What there is to say of jobs that are no run's; empty if there are none, or SLURM does not answer."""
-    with contextlib.suppress(UserError):  # then the states of the runs come with a warning
+    """What there is to say of jobs that are no run's; empty if there are none, or that cannot be known."""
+    with contextlib.suppress(UserError, OSError):  # then the states of the runs say so
         return session.engines.job_lines(session.sweep, fresh=False)
     return []
 

@@ -77,5 +77,5 @@ def test_bounds_are_checked(tmp_path: Path, distribution: str, parts: list[str])
 
 
 def test_only_a_search_draws(tmp_path: Path) -> None:
-    with fails("grid.yaml:4: optim.lr", "launch/tune.py, or list its values"):
+    with fails("grid.yaml:4: optim.lr", "launch/tune.py or launch/slurm.py, or list its values"):
         expand(grid(tmp_path, SEARCH))
