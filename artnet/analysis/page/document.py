@@ -1,6 +1,7 @@
 """The page's data: one object of JSON with all that a sweep's report shows."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from shards.files import read_bounded
@@ -20,7 +21,6 @@ from .classes import classes
 from .cost import cost
 from .curves import curves
 from .differences import TaskModels, differences
-from .digits import rounded
 from .factors import factors
 from .method import method
 from .predicted import Predictions, Tested, read_predictions
@@ -49,14 +49,15 @@ def page_data(sweep: Sweep, has_thumbnails: bool = False) -> dict[str, Any]:
         else _on_test(summary, sweep, used, has_thumbnails)
     )
     compared = base.config if base else {}
+    made = datetime.fromisoformat(provenance.now())
     return {
         "kind": "search" if search else "grid",
         "name": sweep.manifest.name,
-        "made": provenance.now(),
+        "made": made.isoformat(),
         "tasks": summary.tasks,
         "baseline": summary.baseline,
         "models": [{"label": group.label, "values": _values(group.runs[0])} for group in summary.groups],
-        "facts": _facts(sweep, used),
+        "facts": [f"{made.day} {made:%B %Y, %H:%M} UTC", *_facts(sweep, used)],
         **results,
         "curves": [
             {"run": number, "model": model_of[run.name], **curve}
@@ -118,9 +119,13 @@ def _facts(sweep: Sweep, used: Mapping[str, Resources]) -> list[str]:
     for one in used.values():
         if one.device_hours is not None:
             hours[one.device] = hours.get(one.device, 0) + one.device_hours
-    found += [f"{rounded(total)} hours of {device}" for device, total in hours.items()]
+    found += [f"{_time(total)} of {'CPU' if device == 'cpu' else device}" for device, total in hours.items()]
     data = dict.fromkeys(run.result.data[:16] for run in sweep.runs if run.result)
     return found + ([f"data {' and '.join(data)}"] if data else [])
+
+
+def _time(hours: float) -> str:
+    return f"{hours:,.1f} hours" if hours >= 2 else f"{60 * hours:.0f} minutes"
 
 
 def _of_task(predicted: Predictions, task: str) -> dict[str, Tested]:

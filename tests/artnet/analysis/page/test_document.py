@@ -2,6 +2,7 @@
 
 import json
 import math
+from datetime import datetime
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -44,6 +45,13 @@ def top1(run):
 
 def near(number):
     return pytest.approx(number, rel=6e-4)
+
+
+def test_below_the_title_stand_the_date_the_states_the_hours_of_all_devices_and_the_data(sweep, data):
+    hours = sum(2 * run.result().seconds / 3600 for run in sweep[1])  # each run has trained on two devices
+    date, *facts = data["facts"]
+    assert datetime.strptime(date, "%d %B %Y, %H:%M UTC") == datetime.fromisoformat(data["made"][:16])
+    assert facts == ["6 runs: 6 complete", f"{hours:.1f} hours of NVIDIA A100", f"data {sweep[1][0].result().data}"]
 
 
 def test_classes_are_those_of_the_predictions(sweep, data):
