@@ -147,8 +147,8 @@ class Rank:
         self._note(State.REQUEUED, f"{stop.why} on {socket.gethostname()}")
         if not self.on_slurm:
             return LOCAL_REQUEUE
-        if not stop.in_queue:
-            self._requeue()
+        if not stop.in_queue and (problem := requeue(self.id, self.array.signal_s)):
+            self._note(State.INTERRUPTED, problem)
         return EXIT_STOPPED
 
     def _why(self) -> Stop:
@@ -158,18 +158,6 @@ class Rank:
                 return why_stopped(self.id, self.restarts, margin)
         left = 60 * self.array.minutes - (time.monotonic() - self.started)
         return Stop("timed out" if left < (margin if self.on_slurm else self.array.signal_s + 2) else "asked to stop")
-
-    def _requeue(self) -> None:
-        """Requeue the job, which ends it; retry until shortly before the time limit."""
-        until = time.monotonic() + self.array.signal_s
-        while True:
-            try:
-                return requeue(self.id)
-            except SchedulerError as error:
-                if time.monotonic() > until:
-                    self._note(State.INTERRUPTED, f"could not be put back into the queue ({error})")
-                    return None
-                time.sleep(2)
 
     def _log(self, name: str) -> Path:
         return self.logs / (name if self.is_first else f"{name}.{self.peers.rank}")

@@ -1,13 +1,16 @@
 """Requeuing a job: why it was stopped, whether it may start again, and putting it back into the queue."""
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..sweep.state import State
-from .programs import run
+from .programs import SchedulerError, run
 from .queue import known
 from .times import read_seconds
+
+RETRY_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,17 @@ def refusal(starts: Sequence[Start], attempts: int, budget: int) -> tuple[State,
     return state, f"{times}, and `requeue: {budget}` is used up; --retry resumes from the checkpoint"
 
 
-def requeue(job: str) -> None:
-    """Put this job, of an array this element alone, back into the queue. Raises `SchedulerError`."""
-    run("scontrol", "requeue", job)
+def requeue(job: str, patience_s: float) -> str:
+    """Put this job, of an array this element alone, back into the queue, which ends it; retry for so many seconds.
+
+    Returns why it could not be, empty if it was.
+    """
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            run("scontrol", "requeue", job)
+            return ""
+        except SchedulerError as error:
+            if time.monotonic() >= until:
+                return f"could not be put back into the queue ({error})"
+            time.sleep(RETRY_S)

@@ -1,7 +1,8 @@
 """Submit the missing jobs of a sweep."""
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -109,7 +110,7 @@ def _make_array(
         runs=[folder.name for folder in folders],
         attempts=[next_attempt(folder) for folder in folders],
         minutes=resources.time,
-        signal_s=_signal_s(resources),
+        signal_s=signal_s(resources),
         requeue=block.requeue,
     )
 
@@ -162,8 +163,15 @@ def _sbatch(
     executor.restarts = array.requeue if array.workers else 0
     wanted = resources.parameters() | _dependency(resources, after)
     executor.update_parameters(job_name=array.name, array_parallelism=parallel, signal_delay_s=array.signal_s, **wanted)
-    try:
+    with confirmed():
         return executor.submit_jobs(file, array.program, array.count if is_array else 0, code)
+
+
+@contextlib.contextmanager
+def confirmed() -> Iterator[None]:
+    """Around sbatch: raises `Refused` if SLURM has refused, `UserError` if it is unknown whether it has the jobs."""
+    try:
+        yield
     except (SchedulerError, FailedSubmissionError) as error:
         said = " ".join((error.said if isinstance(error, SchedulerError) else str(error)).split()) or str(error)
         if isinstance(error, FailedSubmissionError) or any(words in said for words in UNDECIDED):
@@ -192,7 +200,7 @@ def submit_workers(
     count = min(count, max(1, largest))
     array = Array(
         name=Array.new_name(sweep.folder), submitted=now(), runs=[], attempts=[], minutes=resources.time,
-        signal_s=_signal_s(resources), requeue=block.requeue, workers=count,
+        signal_s=signal_s(resources), requeue=block.requeue, workers=count,
     )  # fmt: skip
     file = array.write(sweep.folder)
     if cluster != "slurm":
@@ -217,7 +225,8 @@ def _largest_array() -> int:
         raise UserError(f"SLURM does not answer ({error}); nothing was submitted, try again when it does") from None
 
 
-def _signal_s(resources: Resources) -> int:
+def signal_s(resources: Resources) -> int:
+    """The seconds between the signal to stop and the time limit."""
     return min(SIGNAL_BEFORE_S, resources.time * 30)
 
 

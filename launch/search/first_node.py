@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 
 from artnet.provenance import now
@@ -75,26 +74,14 @@ class FirstNode:
         if refused := refusal(self.job.starts, self._attempts(), self.job.requeue):
             return self._end(f"{refused[0]}: {refused[1]}", EXIT_STOPPED)
         print(f"{now()} {stop.why}; the job is requeued, and the search goes on", flush=True)
-        if not stop.in_queue:
-            self._requeue()
+        if not stop.in_queue and (problem := requeue(self.job.id, self.job.signal_s)):
+            return self._end(problem, EXIT_STOPPED)
         return EXIT_STOPPED
 
     def _why(self) -> Stop:
         with contextlib.suppress(SchedulerError):
             return why_stopped(self.job.id, self.allocation.restart, self.job.signal_s + EARLY_S)
         return Stop("asked to stop")
-
-    def _requeue(self) -> None:
-        """Requeue the job, which ends it; retry until shortly before the time limit."""
-        until = time.monotonic() + self.job.signal_s
-        while True:
-            try:
-                return requeue(self.job.id)
-            except SchedulerError as error:
-                if time.monotonic() > until:
-                    self._end(f"could not be put back into the queue ({error})", EXIT_STOPPED)
-                    return None
-                time.sleep(2)
 
     def _attempts(self) -> int:
         """How many attempts all runs have begun."""

@@ -94,8 +94,7 @@ class OtherNode:
     def _requeue(self) -> int:
         _say("the first node was lost; the job is requeued, and the search goes on")
         self._wait_for_trainings()
-        with contextlib.suppress(SchedulerError):  # another node was faster
-            requeue(os.environ["SLURM_JOB_ID"])
+        requeue(os.environ["SLURM_JOB_ID"], patience_s=0)  # it is refused where another node was faster
         return 0
 
     def _wait_for_trainings(self) -> None:

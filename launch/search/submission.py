@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from submitit.core.utils import FailedSubmissionError
 
 from artnet.config.suggest import unknown_key
 from artnet.provenance import now
@@ -18,9 +17,8 @@ from shards.errors import UserError
 from ..cluster import preflight, snapshot
 from ..cluster.executor import SlurmArrayExecutor
 from ..cluster.job_array import Array, check_no_links
-from ..cluster.programs import SchedulerError
 from ..cluster.resources import Request, Resources, SlurmBlock
-from ..cluster.submit import SIGNAL_BEFORE_S, UNDECIDED
+from ..cluster.submit import Refused, confirmed, signal_s
 from ..console import say
 from ..grid import Grid, Run
 from ..sweep.backend import Launch
@@ -140,7 +138,7 @@ class SubmittedSearch(SearchBackend):
         job = RayJob(
             name=Array.new_name(launch.sweep.folder),
             submitted=now(),
-            signal_s=min(SIGNAL_BEFORE_S, self._asked.time * 30),
+            signal_s=signal_s(self._asked),
             requeue=self._slurm_block.requeue,
         )
         job.write(launch.sweep)  # before sbatch: if this process dies, the job is found by its name
@@ -148,18 +146,14 @@ class SubmittedSearch(SearchBackend):
         for folder in wanted:
             note_state(folder, State.SUBMITTING, launcher="tune", submitted=job.submitted)
         try:
-            number = self._submit(launch, job, names)
-        except (SchedulerError, FailedSubmissionError) as error:
-            said = " ".join((error.said if isinstance(error, SchedulerError) else str(error)).split()) or str(error)
-            if isinstance(error, FailedSubmissionError) or any(words in said for words in UNDECIDED):
-                raise UserError(
-                    f"SLURM did not confirm the job ({said}); run this again to check, nothing is submitted twice"
-                ) from None
+            with confirmed():
+                number = self._submit(launch, job, names)
+        except Refused as error:
             for folder, state in zip(wanted, before, strict=True):
                 state.write(folder.state_file)
-            job.ended = f"refused: {said}"
+            job.ended = f"refused: {error}"
             job.write(launch.sweep)
-            raise UserError(f"SLURM refused the job: {said}") from None
+            raise UserError(f"SLURM refused the job: {error}") from None
         for folder in wanted:
             if folder.state().state == State.SUBMITTING:  # else the job has started it already
                 note_state(folder, State.PENDING, f"job {number}")

@@ -1,4 +1,4 @@
-"""Engine 3: a search with Ray Tune, on this machine. Each trial is an ordinary run in an ordinary run directory."""
+"""Engine 3: a search with Ray Tune, here or in a job of SLURM. Each trial is an ordinary run directory."""
 
 import math
 from collections.abc import Mapping, Sequence
