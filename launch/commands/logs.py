@@ -20,6 +20,7 @@ from ..sweep.state import LIVE, State
 from .session import Session
 
 POLL_S = 0.5
+SETTLES_S = 30  # how long after its result a run may say more, if no launcher records its end
 MAX_LOG = 20_000_000  # bytes that are shown of a log
 MAX_LINE = 1_000_000  # bytes; what is longer is shown as several lines
 
@@ -34,8 +35,14 @@ def show(session: Session) -> int:
     def state() -> State:
         return session.engines.find(session.sweep, [run], False).found[run.config.name].state
 
+    def is_complete() -> bool:
+        return folder.result(run.config.signature) is not None
+
     if session.options.follow:
-        reader.follow(lambda: not folder.result(run.config.signature) and state() in LIVE)
+        reader.follow(
+            is_alive=lambda: not is_complete() and state() in LIVE,
+            is_ending=lambda: is_complete() and folder.state().state in LIVE,
+        )
         return 0
     reader.read(to_the_end=True)
     if not files(folder, session.engines):
@@ -108,9 +115,16 @@ class Reader:
             self.out.write(start + harmless(text).encode(errors="surrogateescape") + b"\n")
         self._places[file] = place
 
-    def follow(self, is_alive: Callable[[], bool]) -> None:
-        """Print what is new as long as the run is alive and somebody reads it."""
+    def follow(self, is_alive: Callable[[], bool], is_ending: Callable[[], bool]) -> None:
+        """Print what is new as long as the run is alive and somebody reads it, and what it says after its result.
+
+        A training prints its scores when its result is written: it `is_ending` until its launcher has recorded the end.
+        """
         while is_alive() and not reader_has_gone():
+            self.read()
+            time.sleep(POLL_S)
+        given_up = time.monotonic() + SETTLES_S
+        while is_ending() and not reader_has_gone() and time.monotonic() < given_up:
             self.read()
             time.sleep(POLL_S)
         self.read(to_the_end=True)

@@ -132,6 +132,25 @@ def test_following_a_log_goes_on_into_the_next_attempt_until_the_run_ends(tiny):
     assert process.returncode == 0
 
 
+def test_following_a_log_shows_what_the_training_says_after_its_result(tiny):
+    folder, *_ = tiny.plan()
+    log = attempt_folder(folder, 1) / "stdout"
+    log.write_text("one\n")
+    note_state(folder, State.RUNNING, launcher="local")
+    complete(folder)
+    process = subprocess.Popen(
+        tiny.command("local", "-f", "--logs", folder.name), cwd=ROOT, env=environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdout.readline() == b"one\n"
+    with log.open("a") as file:
+        file.write("test top-1\n")
+    assert process.stdout.readline() == b"test top-1\n"
+    note_state(folder, State.COMPLETE)
+    assert process.communicate(timeout=60)[0] == b""
+    assert process.returncode == 0
+
+
 def test_following_ends_when_nobody_reads(tiny):
     folder, *_ = tiny.plan()
     (attempt_folder(folder, 1) / "stdout").write_text("one\ntwo\n")
