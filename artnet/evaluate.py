@@ -20,7 +20,8 @@ from shards.errors import UserError, command
 from .analysis.statistics import wilson_interval
 from .formats import NewerFormatError
 from .heartbeat import shown
-from .rundir import Result, RunDir, Scores
+from .result import Result, Scores
+from .rundir import RunDir
 
 if TYPE_CHECKING:
     from .inference.trained import TrainedRun

@@ -34,7 +34,8 @@ from .errors import FailedError, OutOfMemoryError, PeerLostError, StoppedOnReque
 from .heartbeat import shown
 from .identity import check_free, take
 from .processes import RankProcesses
-from .rundir import EXIT_STOPPED, Result, RunDir
+from .result import Result
+from .rundir import EXIT_STOPPED, RunDir
 from .stop import StopRequest
 from .weights import as_begun, with_digest
 

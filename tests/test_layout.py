@@ -37,13 +37,13 @@ ROOMS = {
     "artnet.export": ("artnet", "shards"),
     "artnet.training": ("artnet.inference", "artnet.data", "artnet.models", *(CORE := (
         "artnet.checkpoint", "artnet.config", "artnet.distributed", "artnet.embeddings", "artnet.errors",
-        "artnet.formats", "artnet.heartbeat", "artnet.predictions", "artnet.provenance", "artnet.rundir",
-        "artnet.sources", "artnet.stop",
+        "artnet.formats", "artnet.heartbeat", "artnet.predictions", "artnet.provenance", "artnet.result",
+        "artnet.rundir", "artnet.sources", "artnet.stop",
     )), "shards"),
     "artnet.inference": ("artnet.data", "artnet.models", "artnet.templates", *CORE, "shards"),
     "artnet.analysis": (
         "artnet.config", "artnet.embeddings", "artnet.formats", "artnet.predictions", "artnet.provenance",
-        "artnet.rundir", "artnet.search_log", "artnet.sources", "artnet.templates", "shards",
+        "artnet.result", "artnet.rundir", "artnet.search_log", "artnet.sources", "artnet.templates", "shards",
     ),
     "artnet.models": (
         "artnet.checkpoint", "artnet.config", "artnet.errors", "artnet.weights", "shards.errors", "shards.files",
@@ -61,9 +61,10 @@ ROOMS = {
     "artnet.parquet": ("artnet.formats", "shards.errors", "shards.parquet"),
     "artnet.search_log": ("artnet.rundir", "shards.files"),
     "artnet.rundir": (
-        "artnet.config", "artnet.errors", "artnet.formats", "shards.errors", "shards.files", "shards.locks",
-        "shards.streams",
+        "artnet.config", "artnet.errors", "artnet.formats", "artnet.result", "shards.errors", "shards.files",
+        "shards.locks", "shards.streams",
     ),
+    "artnet.result": ("artnet.config", "artnet.formats"),
     "artnet.config": ("artnet.formats", "shards.errors", "shards.files", "shards.numbers", "shards.tasks"),
     "artnet.formats": ("shards.errors",),
     "shards.demo": ("shards",),

@@ -15,7 +15,8 @@ from shards.tasks import in_order, is_task
 
 from .. import config as run_config
 from ..formats import FORMAT, NewerFormatError, check_format
-from ..rundir import MAX_MANIFEST, Result, RunDir, TaskResult, parse_object
+from ..result import Result, TaskResult
+from ..rundir import MAX_MANIFEST, RunDir, parse_object
 
 MANIFEST_NAME = "manifest.json"
 

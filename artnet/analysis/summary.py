@@ -10,7 +10,7 @@ from typing import Any
 from shards.tasks import in_order
 
 from ..config.attentions import ATTENTIONS
-from ..rundir import TaskResult
+from ..result import TaskResult
 from .results import Manifest, Run, Sweep, matches, printable
 from .statistics import Estimate, estimate
 

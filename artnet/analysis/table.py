@@ -9,7 +9,7 @@ from rich.text import Text
 
 from shards.streams import cell
 
-from ..rundir import Scores
+from ..result import Scores
 from . import wording
 from .results import Run, Sweep
 from .summary import Summary

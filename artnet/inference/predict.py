@@ -24,7 +24,7 @@ from ..data.loader import load
 from ..data.sampler import eval_batches
 from ..distributed.ranks import Ranks
 from ..errors import DivergedError, StoppedOnRequest
-from ..rundir import Scores
+from ..result import Scores
 from ..stop import StopRequest
 from .forward import forward, on_device
 

@@ -14,7 +14,8 @@ from .. import predictions as stored
 from ..checkpoint import BEST, BrokenError
 from ..config import RunConfig, Task
 from ..predictions import RunPredictions
-from ..rundir import Result, RunDir
+from ..result import Result
+from ..rundir import RunDir
 from .forward import PixelNetwork
 
 

@@ -19,7 +19,8 @@ from ..errors import OutOfMemoryError, PeerLostError, StoppedOnRequest, is_out_o
 from ..formats import FORMAT
 from ..heartbeat import shown
 from ..inference.forward import precision_on
-from ..rundir import Result, RunDir, write_json
+from ..result import Result
+from ..rundir import RunDir, write_json
 from ..stop import StopRequest
 from . import oom
 from .trainer import Trainer

@@ -7,7 +7,8 @@ from shards.index import Index
 from ..config import RunConfig, Task
 from ..errors import SavingError
 from ..inference.predict import Predictions
-from ..rundir import Result, RunDir, TaskResult, write_json
+from ..result import Result, TaskResult
+from ..rundir import RunDir, write_json
 from .progress import Progress
 
 

@@ -14,7 +14,8 @@ from shards.files import atomic_write
 
 from ..config import RunConfig, Task, build, flatten
 from ..inference.predict import Predictions
-from ..rundir import TENSORBOARD_BEST, Result, RunDir
+from ..result import Result
+from ..rundir import TENSORBOARD_BEST, RunDir
 
 FILE_NAME = "events.out.tfevents.final"  # sorts after file names that end in a time, so TensorBoard reads it last
 # Columns of the table of hyperparameters: each is also a card with one point among the curves, and result.json has all.

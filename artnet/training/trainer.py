@@ -23,7 +23,8 @@ from ..inference.forward import on_device, precision_warning
 from ..inference.predict import Predictions, log_priors, predict
 from ..inference.record import as_stored, write_predictions
 from ..models.pretrained import start_from
-from ..rundir import Result, RunDir
+from ..result import Result
+from ..rundir import RunDir
 from ..stop import StopRequest
 from .checkpoints import CheckpointManager
 from .divergence import check_losses

@@ -14,7 +14,8 @@ from artnet import predictions
 from artnet.analysis.comparison.models import read_models
 from artnet.compare import main
 from artnet.config import build, unflatten
-from artnet.rundir import Result, RunDir, Scores, TaskResult, write_json
+from artnet.result import Result, Scores, TaskResult
+from artnet.rundir import RunDir, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 N, CLASSES = 200, 4

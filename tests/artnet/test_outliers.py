@@ -17,7 +17,8 @@ from artnet.data.dataset import all_splits
 from artnet.data.loader import load
 from artnet.models import build_model
 from artnet.predictions import Origin, Predicted, Protocol, RunPredictions
-from artnet.rundir import Result, RunDir, Scores, TaskResult, write_json
+from artnet.result import Result, Scores, TaskResult
+from artnet.rundir import RunDir, write_json
 from shards.index import Index, read_index
 
 SIZE = 33

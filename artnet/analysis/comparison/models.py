@@ -12,7 +12,8 @@ from shards.streams import harmless
 from shards.tasks import in_order
 
 from ... import predictions
-from ...rundir import Result, RunDir
+from ...result import Result
+from ...rundir import RunDir
 from ..results import MANIFEST_NAME, Run, read_sweep
 from ..summary import summarise
 from .paintings import Paintings

@@ -17,7 +17,8 @@ from artnet import report
 from artnet.analysis.results import read_sweep
 from artnet.analysis.table import results_csv
 from artnet.config import RunConfig, build, unflatten
-from artnet.rundir import Result, RunDir, RunState, Scores, TaskResult, read_json, write_json
+from artnet.result import Result, Scores, TaskResult
+from artnet.rundir import RunDir, RunState, read_json, write_json
 
 PLAIN = {"model.attention": "none"}
 SE = {"model.attention": "se"}

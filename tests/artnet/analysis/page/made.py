@@ -10,7 +10,8 @@ import numpy as np
 from artnet import predictions
 from artnet.config import RunConfig
 from artnet.predictions import Origin, Predicted, Protocol, RunPredictions
-from artnet.rundir import Result, RunDir, Scores, TaskResult, write_json
+from artnet.result import Result, Scores, TaskResult
+from artnet.rundir import RunDir, write_json
 from tests.artnet.analysis.test_report import plan, write_manifest
 
 CLASSES = ["Cubism", "Pop_Art", "</script>", "Ukiyo-e"]
