@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from artnet.rundir import EXIT_STOPPED
-from launch import machine
 from launch.host import gpu_locks
 from launch.host.gpu_locks import GpuLocks
 from launch.host.signals import STOP
 from launch.host.slots import Slot
+from launch.machine import backend, pool
 from launch.sweep.folder import note_state
 from launch.sweep.state import State
 from shards.locks import LockError
@@ -143,12 +143,12 @@ def test_two_processes_train_one_run_of_a_grid(trainable):
 
 def test_more_ranks_than_gpus_are_refused_before_anything_starts(trainable, monkeypatch, capsys):
     trainable.write(local={"processes": 4})
-    monkeypatch.setattr(machine, "visible_gpus", lambda: ["0", "1"])
+    monkeypatch.setattr(backend, "visible_gpus", lambda: ["0", "1"])
     assert trainable.call("local") == 2
     assert "grid.yaml:18: local.processes 4 needs 4 GPUs" in capsys.readouterr().err
     assert trainable.call("local", "--processes", "8", "--dry-run") == 2
     assert "--processes: local.processes 8 needs 8 GPUs" in capsys.readouterr().err
-    monkeypatch.setattr(machine, "visible_gpus", lambda: ["MIG-a", "MIG-b"])
+    monkeypatch.setattr(backend, "visible_gpus", lambda: ["MIG-a", "MIG-b"])
     assert trainable.call("local", "--processes", "2") == 2
     assert "one MIG slice only" in capsys.readouterr().err
     assert not any(run.attempts.exists() for run in trainable.folders)
@@ -188,9 +188,9 @@ def gpus(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(gpu_locks.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr(machine, "training_command", lambda *_: [sys.executable, "-c", ON_GPU])
-    monkeypatch.setattr(machine, "visible_gpus", lambda: ["0", "1"])
-    monkeypatch.setattr(machine, "slots", lambda gpus, *_: [Slot((gpu,), frozenset(), 1) for gpu in gpus])
+    monkeypatch.setattr(pool, "training_command", lambda *_: [sys.executable, "-c", ON_GPU])
+    monkeypatch.setattr(backend, "visible_gpus", lambda: ["0", "1"])
+    monkeypatch.setattr(backend, "slots", lambda gpus, *_: [Slot((gpu,), frozenset(), 1) for gpu in gpus])
     (lock,) = GpuLocks().claim(["0"], "runs/other")
     return lock
 
@@ -205,7 +205,7 @@ def test_runs_take_the_gpus_that_no_other_launcher_uses(trainable, gpus, capfd):
 
 def test_a_launch_waits_for_a_gpu_of_another_launcher(trainable, gpus, monkeypatch, capfd):
     trainable.write(seeds=1)
-    monkeypatch.setattr(machine, "visible_gpus", lambda: ["0"])
+    monkeypatch.setattr(backend, "visible_gpus", lambda: ["0"])
     said, sleep = [], time.sleep
 
     def release(seconds):
@@ -214,7 +214,7 @@ def test_a_launch_waits_for_a_gpu_of_another_launcher(trainable, gpus, monkeypat
             os.close(gpus)
         sleep(seconds)
 
-    monkeypatch.setattr(machine.time, "sleep", release)
+    monkeypatch.setattr(pool.time, "sleep", release)
     assert trainable.call("local") == 1
     (run,) = trainable.folders
     assert "GPU 0: in use by another launcher (runs/other)" in said[0]
@@ -237,8 +237,8 @@ def test_signals_are_handled_as_before_once_the_runs_have_ended(trainable, monke
     trainable.write(seeds=1)
     before = [signal.getsignal(number) for number in STOP]
     during = []
-    monkeypatch.setattr(machine.Pool, "carry_out", lambda *_: during.extend(map(signal.getsignal, STOP)))
-    monkeypatch.setattr(machine, "visible_gpus", list)
+    monkeypatch.setattr(pool.Pool, "carry_out", lambda *_: during.extend(map(signal.getsignal, STOP)))
+    monkeypatch.setattr(backend, "visible_gpus", list)
     trainable.call("local")
     assert during
     assert during != before

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from artnet.rundir import RunDir
-from launch import machine
+from launch.machine import pool
 from launch.sweep.folder import note_state
 from launch.sweep.state import State
 from shards import files
@@ -93,7 +93,7 @@ def prepared(monkeypatch, tmp_path, public_folder, shards):
     def training_command(folder: RunDir, processes: int) -> list[str]:
         return ["cp", str(public_folder / f"{folder.name}.json"), str(folder.result_file)]
 
-    monkeypatch.setattr(machine, "training_command", training_command)
+    monkeypatch.setattr(pool, "training_command", training_command)
     monkeypatch.setattr(files, "_UMASK", 0o002)  # read at import, which is once for all users here
     shutil.copytree(shards, public_folder / "shards")
     grid = TinyGrid(public_folder / "lab", str(public_folder / "shards"))
