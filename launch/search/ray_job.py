@@ -7,6 +7,7 @@ RUNS/SWEEP/ray/
 """
 
 import contextlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -146,3 +147,13 @@ def alive(sweep: SweepDir, fresh: bool = True) -> Alive | None:
     if entry.has_ended or entry.reason == HELD:
         return None
     return Alive(job, entry, answer.trouble, answer.age_s)
+
+
+def unneeded_files(sweep: SweepDir) -> list[Path]:
+    """The files of jobs that have ended but for the last one's log; none while a job is alive or may be."""
+    if alive(sweep):
+        return []
+    job = RayJob.read(sweep)
+    last = f"{job.id}.log" if job else ""
+    named = re.compile(r"[0-9]+\.(json|log)|search\.sh")
+    return [file for file in sorted(folder(sweep).glob("*")) if named.fullmatch(file.name) and file.name != last]

@@ -18,7 +18,7 @@ from ..console import say
 from ..grid import Expansion, Grid, Run
 from ..host.gpus import visible_gpus
 from ..machine import MachineBackend, is_left_running
-from ..sweep.backend import Launch
+from ..sweep.backend import Launch, Leftovers
 from ..sweep.folder import SweepDir, note_state
 from ..sweep.plan import STARTS, Decision
 from ..sweep.state import ENDED_BADLY, Found, Observation, State
@@ -197,6 +197,10 @@ class SearchBackend(MachineBackend):
         """End a search's job."""
         if job := ray_job.alive(sweep):
             job.cancel()
+
+    def leftovers(self, sweep: SweepDir, folders: Sequence[RunDir], found: Mapping[str, Found]) -> Leftovers:
+        """Files of jobs that have ended."""
+        return {"files of jobs with Ray that have ended": ray_job.unneeded_files(sweep)}
 
     def find(self, sweep: SweepDir, runs: Sequence[Run], fresh: bool) -> Observation:
         """How runs are found: by their folders, and where they belong to a job, by what SLURM says of it."""

@@ -73,6 +73,21 @@ def test_when_slurm_knows_no_such_job_its_runs_are_interrupted(tiny, searched, f
     assert "2 interrupted, 1 complete" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("door", DOORS)
+def test_files_of_jobs_that_have_ended_are_cleaned_but_for_the_last_log(tiny, searched, fake_slurm, capsys, door):
+    folder = tiny.sweep.folder / "ray"
+    names = ["6.json", "6.log", "7.json", "7.log", "mine.log", "search.json", "search.sh"]
+    for name in names[:5] + names[6:]:
+        (folder / name).write_text("x")
+    fake_slurm.add("7", NAME, node="node1")
+    assert tiny.call(door, "--clean", "--yes") == 0
+    assert {*names} <= {file.name for file in folder.iterdir()}
+    fake_slurm.add("7", NAME, word="COMPLETED", node="node1")
+    assert tiny.call(door, "--clean", "--yes") == 0
+    assert "files of jobs with Ray that have ended" in capsys.readouterr().out
+    assert {file.name for file in folder.iterdir()} & {*names} == {"7.log", "mine.log", "search.json"}
+
+
 def test_what_another_start_or_another_user_has_left_is_not_joined(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
