@@ -96,7 +96,7 @@ def grids(kind: str, shards: Path, runs: Path) -> list[dict[str, object]]:
     }  # fmt: skip
     style = {"task": "style", "data.start_size": 33, "optim.lr": 0.4, "train.epochs": 10}
     artist = {"task": "artist", "data.folds": 5, "init_from": {"sweep": str(runs / f"{kind}-style")}, "optim.lr": 0.2,
-              "train.epochs": 6}  # fmt: skip
+              "train.epochs": 20}  # fmt: skip
     local = {"max_parallel": 2}
     return [
         {"name": f"{kind}-style", "fixed": fixed | style, "parameters": {"seed": [0]}, "local": local},
