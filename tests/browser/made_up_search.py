@@ -9,51 +9,12 @@ from tests.browser.made_up import BASE, METHOD, short
 def search(trials: int = 200, seed: int = 0) -> dict[str, Any]:
     """A finished search over a logarithmic, a linear and a categorical key."""
     draw = random.Random(seed)
-    found = []
-    for number in range(trials):
-        values = {
-            "optim.lr": short(10 ** draw.uniform(-4, -1)),
-            "optim.weight_decay": short(draw.uniform(0, 0.1)),
-            "model.attention": draw.choice(["none", "se", "cbam"]),
-        }
-        stopped = draw.random() < 0.5
-        score = short(60 - 8 * abs(values["optim.lr"] - 0.01) ** 0.5 * 3 + draw.gauss(0, 1) - 5 * stopped)
-        found.append(
-            {
-                "n": number,
-                "run": number,
-                "searcher": "TPE" if number >= 20 else "random",
-                "state": "stopped early" if stopped else "complete",
-                "epochs": 9 if stopped else 30,
-                "planned": 30,
-                "score": score,
-                "values": values,
-            }
-        )
+    found = [_trial(number, draw) for number in range(trials)]
     best: list[list[float]] = []
     for trial in found:
         if not best or trial["score"] > best[-1][1]:
             best.append([trial["n"], trial["score"]])
-    runs = [
-        {
-            "name": f"trial-{trial['n']:03}",
-            "model": 0,
-            "tasks": ["style"],
-            "seed": 0,
-            "state": trial["state"],
-            "reason": "",
-            "scores": {"style": {"val": trial["score"], "test": None}},
-            "hours": 0.4,
-            "device": "H100",
-            "epochs": trial["epochs"],
-            "differs": trial["values"],
-            "log": "",
-            "git": "2f0c1d9",
-            "host": "n1",
-            "memory": "",
-        }
-        for trial in found
-    ]
+    runs = [_run(trial) for trial in found]
     return {
         "kind": "search",
         "name": "search",
@@ -81,4 +42,43 @@ def search(trials: int = 200, seed: int = 0) -> dict[str, Any]:
         "reasons": [],
         "method": METHOD,
         "glossary": [["trial", "a configuration"]],
+    }
+
+
+def _trial(number: int, draw: random.Random) -> dict[str, Any]:
+    values = {
+        "optim.lr": short(10 ** draw.uniform(-4, -1)),
+        "optim.weight_decay": short(draw.uniform(0, 0.1)),
+        "model.attention": draw.choice(["none", "se", "cbam"]),
+    }
+    stopped = draw.random() < 0.5
+    return {
+        "n": number,
+        "run": number,
+        "searcher": "TPE" if number >= 20 else "random",
+        "state": "stopped early" if stopped else "complete",
+        "epochs": 9 if stopped else 30,
+        "planned": 30,
+        "score": short(60 - 8 * abs(values["optim.lr"] - 0.01) ** 0.5 * 3 + draw.gauss(0, 1) - 5 * stopped),
+        "values": values,
+    }
+
+
+def _run(trial: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": f"trial-{trial['n']:03}",
+        "model": 0,
+        "tasks": ["style"],
+        "seed": 0,
+        "state": trial["state"],
+        "reason": "",
+        "scores": {"style": {"val": trial["score"], "test": None}},
+        "hours": 0.4,
+        "device": "H100",
+        "epochs": trial["epochs"],
+        "differs": trial["values"],
+        "log": "",
+        "git": "2f0c1d9",
+        "host": "n1",
+        "memory": "",
     }
