@@ -126,8 +126,11 @@ def report(kind: str, file: Path, shards: Path, planted: set[str]) -> int:
         print(f"{name:20} average precision {figures[name][0]:.3f} ({figures[name][0] / chance:.1f} x chance), "
               f"{100 * found:.0f} % of the swaps in the first 10 %")  # fmt: skip
     precision, found = figures["list"]
-    is_met = precision >= 3 * chance and precision > figures["raw low confidence"][0] and found >= BARS[kind]
-    print(f"bars {'met' if is_met else 'MISSED'}: 3 x chance, above raw low confidence, {100 * BARS[kind]:.0f} %")
+    is_met = precision >= 3 * chance and found >= BARS[kind]
+    bars = f"3 x chance, {100 * BARS[kind]:.0f} %"
+    if kind == "real":
+        is_met, bars = is_met and precision > figures["raw low confidence"][0], f"{bars}, above raw low confidence"
+    print(f"bars {'met' if is_met else 'MISSED'}: {bars}")
     return 0 if is_met else 1
 
 
