@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import ROOT, environment
 
 # In a process of its own: the configuration reads the registry when it is imported.
@@ -40,6 +42,7 @@ assert torch.equal(attention(x), attention.start_neutral() * x)
 """
 
 
+@pytest.mark.slow
 def test_an_attention_is_added_by_a_module_and_an_entry(tmp_path):
     page = (ROOT / "CONTRIBUTING.md").read_text().split("## Add your own attention\n")[1].split("\n## ")[0]
     module, entry = re.findall(r"```python\n(.*?)```", page, re.DOTALL)

@@ -12,6 +12,7 @@ from benchmarks.models import Contender, keep_graphs
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+@pytest.mark.slow
 def test_every_network_runs_a_graph_of_its_own():
     calls: list[int] = []
     numbers = itertools.count()

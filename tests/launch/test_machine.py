@@ -53,6 +53,7 @@ def test_a_grid_ends_in_results_and_a_second_launch_trains_nothing(trainable, ca
     assert not (good.attempts / "002").exists()
 
 
+@pytest.mark.slow
 def test_a_launch_killed_with_everything_goes_on_where_it_was(trainable):
     trainable.write(seeds=1, fixed={"train.epochs": 3})
     process = trainable.fork("local")
@@ -89,6 +90,7 @@ def test_a_launcher_killed_alone_leaves_its_runs_to_the_next_one(trainable):
     assert len(run.run()["attempts"]) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_stopping_a_launch_stops_its_runs_at_a_step(trainable, number):
     trainable.write(seeds=2, fixed={"train.epochs": 1000}, local={"max_parallel": 1})
@@ -104,6 +106,7 @@ def test_stopping_a_launch_stops_its_runs_at_a_step(trainable, number):
     assert (first.state().state, second.state().state) == ("interrupted", "")
 
 
+@pytest.mark.slow
 def test_runs_of_a_launcher_at_work_are_cancelled_and_stay_so(trainable, capsys):
     trainable.write(seeds=2, fixed={"train.epochs": 1000}, local={"max_parallel": 1})
     launcher = trainable.fork("local")

@@ -44,6 +44,7 @@ def test_a_task_that_the_shards_do_not_have_is_refused_at_a_dry_run_with_those_t
         assert f"grid.yaml:4: there is no task typ in the shards in {animals}; they have the tasks period, type" in said
 
 
+@pytest.mark.slow
 def test_a_grid_of_own_tasks_is_trained_and_reported(animals, tmp_path):
     tiny = TinyGrid(tmp_path, str(animals))
     weighted = {"task": ["type", "period"], "loss.weights.type": 3}

@@ -29,6 +29,7 @@ def write_parquet(file: Path, names: dict[str, list[str]], rows: list[tuple]) ->
     pq.write_table(pa.Table.from_pylist(table, schema=schema), file)
 
 
+@pytest.mark.slow
 @needs_wikiart
 def test_every_row_keeps_its_image_and_its_classes_by_name(in_process, tmp_path):
     names = {

@@ -91,6 +91,7 @@ def test_links_to_folders_are_followed_and_loops_are_not(tmp_path):
 LISTS = {"prefix": "wikiart/{path},{label}\n", "Windows": "{path},{label}\r\n", "pandas": "{row},{path},{label}\n"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", LISTS)
 def test_lists_that_were_saved_again_are_read_and_matched(paintings, in_process, tmp_path, capsys, form):
     shutil.copytree(paintings / "labels", tmp_path / "labels")

@@ -43,6 +43,7 @@ def _bytes(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_no_byte(paintings, undisturbed, small_shards, tmp_path):
     pack(paintings / "images", paintings / "labels", tmp_path / "out", workers=3)
     assert _bytes(tmp_path / "out") == _bytes(undisturbed)
@@ -66,6 +67,7 @@ def start_packing(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
+@pytest.mark.slow
 def test_a_packing_killed_before_a_shard_has_its_checksum_ends_its_workers_and_can_be_continued(
     paintings, undisturbed, small_shards, in_process, tmp_path
 ):

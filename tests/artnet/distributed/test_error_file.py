@@ -10,6 +10,7 @@ from tests.artnet.training.test_torchrun import TORCHRUN
 from tests.conftest import python
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [({"optim__lr": -1}, "optim.lr: input"), ({"train__batch_size": 51}, "cannot be divided among 2 ranks")],

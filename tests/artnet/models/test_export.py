@@ -33,6 +33,7 @@ def build(recurrence, attention, backbone="small"):
     return build_lively(backbone=backbone, recurrence=recurrence, attention=attention, classes=classes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recurrence", "attention"), TRACED)
 def test_one_graph_with_the_same_gradients(recurrence, attention):
     """`fullgraph` raises at a break. The backend runs the traced operations as they are, which is quick."""
@@ -56,6 +57,7 @@ def test_export_takes_any_batch(recurrence, attention):
     torch.testing.assert_close(program(images), model(images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recurrence", "attention"), TRACED)
 def test_the_onnx_export_gives_the_same_logits(recurrence, attention):
     runtime = pytest.importorskip("onnxruntime")

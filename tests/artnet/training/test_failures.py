@@ -37,6 +37,7 @@ def _impatient(rank, arguments, signals):
     runs.train_as_rank(rank, arguments, signals)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_that_hangs_is_named(config, tmp_path, rank):
     run = RunDir(tmp_path / "run")
@@ -114,6 +115,7 @@ CRAMPED = (
 )
 
 
+@pytest.mark.slow
 def test_out_of_memory_is_detected_and_retried_in_smaller_parts_with_auto_accumulate(run_yaml, tmp_path):
     run = RunDir(tmp_path / "run")
     config = run_yaml(data__size=224, train__batch_size=64)

@@ -75,6 +75,7 @@ def test_a_dead_rank_and_a_request_to_stop_end_all_ranks_and_the_run_resumes(run
     assert run.run()["attempts"][-1]["from_step"] > 0
 
 
+@pytest.mark.slow
 def test_wrong_input_is_said_without_a_traceback_and_ends_with_2(run_yaml, tmp_path):
     for wrong, said in (
         ({"train__batch_size": 51}, "cannot be divided among 2 ranks"),

@@ -41,6 +41,7 @@ def test_a_run_killed_at_some_steps_matches_an_uninterrupted_one_bit_for_bit(con
     assert_same(cut.path, whole(1))
 
 
+@pytest.mark.slow
 def test_two_ranks_of_which_one_is_stopped_or_killed_match_uninterrupted_ones_bit_for_bit(config, whole, tmp_path):
     cut = RunDir(tmp_path / "cut")
     storms = [[(0, 3, signal.SIGTERM)], [(1, 8, signal.SIGUSR2)] * 2, [(rank, 13, signal.SIGINT) for rank in (0, 1)]]

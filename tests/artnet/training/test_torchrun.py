@@ -23,6 +23,7 @@ from tests.conftest import ROOT, TINY, python
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone")
 
 
+@pytest.mark.slow
 def test_torchrun_restarts_the_job_after_a_dead_rank_and_forwards_signals(config, whole, tmp_path):
     run = RunDir(tmp_path / "run")
     # In its first start the second rank kills itself after step 12, in the second it asks torchrun to stop at 17.
@@ -122,6 +123,7 @@ assert "pt_gloo_runloop" not in threads()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the names of threads are read in /proc")
 def test_the_threads_of_a_process_group_end_with_it():
     """A remaining thread may abort the process while the interpreter is finalized."""

@@ -58,6 +58,7 @@ def test_a_run_writes_the_documented_files(run_yaml, tmp_path, shards):
     assert len(run.run()["attempts"]) == 1
 
 
+@pytest.mark.slow
 def test_two_ranks_train_three_heads_and_test_every_labelled_painting_once(run_yaml, tmp_path):
     """With partly labelled paintings and learned weights; also checks all parts of the final file."""
     config = run_yaml(task=list(TASKS), loss__weighting="uncertainty", data__labelled="any", train__log_every=3)

@@ -157,6 +157,7 @@ def test_nobody_else_can_write_to_a_snapshot_and_private_modes_stay(tree, tmp_pa
     assert verified.problem(str(code)) == ""
 
 
+@pytest.mark.slow
 def test_jobs_run_no_snapshot_that_was_changed_and_the_next_launch_repairs_it(tree, tmp_path):
     code, ran = take(tree, tmp_path / "runs"), tmp_path / "ran"
     attack = f"open({str(ran)!r}, 'w')\n"
@@ -192,6 +193,7 @@ def test_jobs_run_no_snapshot_that_was_changed_and_the_next_launch_repairs_it(tr
         assert verified.problem(str(code)) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to another user")
 def test_jobs_run_no_snapshot_of_another_user(tree, tmp_path):
     code = take(tree, tmp_path / "runs")

@@ -84,6 +84,7 @@ def test_without_slurm_a_run_is_trained_in_this_process(trainable, capsys):
     assert "1 complete" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_preempted_job_checkpoints_and_goes_on(trainable, capsys):
     trainable.write(seeds=1, fixed={"train.epochs": 3}, slurm={"wrapper": "env 'INSIDE=a b'"})
     assert trainable.fork("slurm", "--cluster", "local").wait() == 0
@@ -112,6 +113,7 @@ def test_cpus_that_each_rank_has_for_itself_are_not_divided_again(monkeypatch):
     assert rank.rank_threads("", ranks=4) == 2
 
 
+@pytest.mark.slow
 def test_a_job_of_this_machine_is_the_same_through_another_path_and_frees_the_launchers_output(
     trainable, tmp_path, capsys
 ):

@@ -122,6 +122,7 @@ def test_a_request_to_stop_ends_it_soon_and_the_same_command_goes_on(trainable, 
     assert trainable.call("tune", "--status") == 0
 
 
+@pytest.mark.slow
 def test_a_finished_search_is_repeated_without_ray(trainable, capsys, monkeypatch):
     trainable.write(parameters=SPACE, fixed={"train.epochs": 1}, tune={"trials": 1})
     assert trainable.call("tune") == 0
@@ -164,6 +165,7 @@ def test_a_search_whose_launcher_is_killed_again_and_again_asks_and_finds_the_sa
     assert (trainable.sweep.folder / "best.yaml").read_text() == (whole.sweep.folder / "best.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_a_cluster_that_does_not_answer_is_one_sentence(trainable, capsys):
     trainable.write(parameters=SPACE, tune={"trials": 1})
     began = time.monotonic()

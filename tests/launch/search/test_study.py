@@ -33,6 +33,7 @@ def test_a_search_that_is_killed_after_each_step_asks_the_same(tmp_path, searche
     assert run(other) != whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("searcher", ["tpe", GP, "cmaes"])
 def test_a_searcher_learns(tmp_path, searcher):
     block = {"searcher": searcher, "trials": 40, "scheduler": "none"}
@@ -41,6 +42,7 @@ def test_a_searcher_learns(tmp_path, searcher):
     assert sum(off[20:]) / 20 < 0.6 * sum(off[:10]) / 10
 
 
+@pytest.mark.slow
 def test_it_learns_the_other_way_round_too(tmp_path):
     metric = {"name": "val/nll", "goal": "minimize", "scope": "best"}
     search = study(tmp_path, {"trials": 40, "scheduler": "none"}, metric=metric)

@@ -36,6 +36,7 @@ def listening(launcher: int) -> list[str]:
     return [row[1].partition(":")[0][-8:] for row in rows if row[3] == "0A" and row[9] in sockets]
 
 
+@pytest.mark.slow
 def test_a_search_runs_under_ray_reports_each_epoch_and_saves_the_best(trainable, shards, capsys, tmp_path, request):
     hostile = tmp_path / "downloads"
     hostile.mkdir()

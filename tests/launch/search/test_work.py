@@ -69,6 +69,7 @@ def test_a_worker_trains_judges_and_ends_with_the_best(begin):
     assert Starts(worker.starts.file).earlier[0]["outcome"] == "done"
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_to_for_a_while_loses_no_run(begin, monkeypatch, capsys):
     search, worker = begin()
     mkstemp, calls = files.tempfile.mkstemp, []

@@ -92,6 +92,7 @@ def test_a_pipe_or_a_link_in_place_of_a_lock_is_not_waited_for_or_followed(tiny,
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_be_read_is_left_alone(trainable):
     private, other = trainable.plan(seeds=2)
     complete(private)
