@@ -22,7 +22,6 @@ from .streams import harmless
 SILENT_S = 2.0  # most locks are held for moments
 STRANGER_S = 60.0  # for a process that could not open the lock as it is now, and so holds it without right
 UNSEEN_S = 6 * 3600.0  # for one that this machine does not show, such as a download by another node
-UNSEEN = "a process that cannot be seen from here"
 POLL_S = 0.05
 LOOK_EVERY_S = 5.0
 
@@ -155,7 +154,7 @@ def locked_patiently(file: Path, busy: str) -> Iterator[None]:
                 who, limit_s, advice = _judged(file)
             if time.monotonic() - began > limit_s:
                 raise UserError(f"{busy}: the lock {file} is held by {who}; {advice}")
-            if who != said and not (said and who == UNSEEN):  # which one that has just ended is, too
+            if who != said and not (said and limit_s == UNSEEN_S):  # one that has just ended is not seen either
                 said = who
                 print(harmless(f"{busy} ({who}); waiting for it to end"), file=sys.stderr, flush=True)
             wait_s = min(LOOK_EVERY_S, limit_s)
@@ -166,7 +165,7 @@ def _judged(file: Path) -> tuple[str, float, str]:
     """Who holds a lock, how many seconds to wait for that, and what to do then."""
     found = holder(file)
     if found is None or found.user is None:
-        who = str(found or UNSEEN)
+        who = str(found or "a process that cannot be seen from here")
         return who, UNSEEN_S, "make sure that it is gone, delete the lock, then run this again"
     with contextlib.suppress(OSError):
         if not found.may_open(file.stat()):
