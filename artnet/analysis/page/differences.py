@@ -27,6 +27,11 @@ class TaskModels:
     tested: Mapping[str, Tested]
 
     @cached_property
+    def _compared(self) -> dict[int, dict[int, Difference]]:
+        """What `against` has found: the sections of a page ask for the same, and tests over many models take long."""
+        return {}
+
+    @cached_property
     def top1(self) -> dict[int, list[float]]:
         """The test top-1 of each complete seed, as shares, by the position of the model."""
         cells = {model: group.cells[self.task] for model, group in enumerate(self.groups) if self.task in group.cells}
@@ -55,6 +60,11 @@ class TaskModels:
         Models with three seeds or more are compared over trainings, in one family; where one of the two has fewer, over
         test paintings, in another one. Without predictions such a difference has neither interval nor p-value.
         """
+        if control not in self._compared:
+            self._compared[control] = self._compare(control)
+        return self._compared[control]
+
+    def _compare(self, control: int) -> dict[int, Difference]:
         if control not in self.top1:
             return {}
         enough = {str(model): scores for model, scores in self.top1.items() if len(scores) >= FEWEST_SEEDS}
