@@ -145,7 +145,7 @@ def locked_patiently(file: Path, busy: str) -> Iterator[None]:
     after hours for one that cannot be seen from here.
     """
     with contextlib.ExitStack() as stack:
-        began, wait_s, said = time.monotonic(), SILENT_S, ""
+        began, wait_s, said, last = time.monotonic(), SILENT_S, "", ""
         while True:
             try:
                 stack.enter_context(locked(file, wait_s))
@@ -154,9 +154,11 @@ def locked_patiently(file: Path, busy: str) -> Iterator[None]:
                 who, limit_s, advice = _judged(file)
             if time.monotonic() - began > limit_s:
                 raise UserError(f"{busy}: the lock {file} is held by {who}; {advice}")
-            if who != said and not (said and limit_s == UNSEEN_S):  # one that has just ended is not seen either
+            # One that has just ended and let the lock go is not seen either: that is said once it lasts.
+            if who != said and (not said or limit_s != UNSEEN_S or who == last):
                 said = who
                 print(harmless(f"{busy} ({who}); waiting for it to end"), file=sys.stderr, flush=True)
+            last = who
             wait_s = min(LOOK_EVERY_S, limit_s)
         yield
 

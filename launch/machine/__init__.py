@@ -1,6 +1,6 @@
 """Engine 1: runs on this machine."""
 
-from .backend import LocalBlock, MachineBackend
-from .pool import Pool, is_left_running, progress_bars
+from .backend import MachineBackend
+from .pool import is_left_running
 
-__all__ = ["LocalBlock", "MachineBackend", "Pool", "is_left_running", "progress_bars"]
+__all__ = ["MachineBackend", "is_left_running"]

@@ -150,10 +150,9 @@ def alive(sweep: SweepDir, fresh: bool = True) -> Alive | None:
 
 
 def unneeded_files(sweep: SweepDir) -> list[Path]:
-    """The files of jobs that have ended but for the last one's log; none while a job is alive or may be."""
+    """The files of jobs that have ended but for the last log; none while a job is alive or may be."""
     if alive(sweep):
         return []
-    job = RayJob.read(sweep)
-    last = f"{job.id}.log" if job else ""
-    named = re.compile(r"[0-9]+\.(json|log)|search\.sh")
-    return [file for file in sorted(folder(sweep).glob("*")) if named.fullmatch(file.name) and file.name != last]
+    named = [file for file in folder(sweep).glob("*") if re.fullmatch(r"[0-9]+\.(json|log)|search\.sh", file.name)]
+    logs = sorted((file for file in named if file.suffix == ".log"), key=lambda file: int(file.stem))
+    return sorted({*named} - {*logs[-1:]})

@@ -1,5 +1,6 @@
 """Locks: who may hold one, who is named, and how long it is waited for."""
 
+import contextlib
 import fcntl
 import os
 import pwd
@@ -73,7 +74,10 @@ def test_who_holds_a_lock_is_named_and_a_process_that_may_hold_it_is_waited_for(
         monkeypatch.setattr(locks, name, value)
     take(file)
     assert holder(file) is None
-    program = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
+    program = (
+        "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input(); "
+        "fcntl.flock(f, fcntl.LOCK_UN); print(flush=True); input()"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", program, file], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -86,15 +90,40 @@ def test_who_holds_a_lock_is_named_and_a_process_that_may_hold_it_is_waited_for(
     def end(seconds: float) -> None:
         slept.append(seconds)
         if len(slept) == 4:
-            process.kill()
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "\n"
 
     monkeypatch.setattr(locks.time, "sleep", end)
     with locked_patiently(file, "another is at work"):
         pass
-    process.communicate()
+    process.communicate("\n")
     said = capsys.readouterr().err
     assert said.startswith(f"another is at work (process {process.pid} of {name}: ")
     assert said.count("waiting for it to end") == 1
+
+
+@pytest.mark.parametrize("gone", [None, locks.Holder(724)])
+@pytest.mark.parametrize(("looks", "lines"), [(2, 1), (3, 2)])
+def test_a_holder_that_is_gone_is_named_anew_only_if_the_lock_stays(tmp_path, monkeypatch, capsys, gone, looks, lines):
+    file, seen = tmp_path / ".lock", []
+    for name in ("SILENT_S", "LOOK_EVERY_S"):
+        monkeypatch.setattr(locks, name, 0)
+    with contextlib.ExitStack() as held:
+        held.enter_context(locked(file, 0))
+
+        def look(_: Path) -> locks.Holder | None:
+            seen.append(gone if seen else locks.Holder(724, os.getuid()))
+            if len(seen) == looks:
+                held.close()
+            return seen[-1]
+
+        monkeypatch.setattr(locks, "holder", look)
+        with locked_patiently(file, "another is at work"):
+            pass
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == lines
+    assert said[0] == f"another is at work ({seen[0]}); waiting for it to end"
 
 
 def test_a_holder_that_the_system_does_not_show_is_not_waited_for_without_end(tmp_path, monkeypatch):

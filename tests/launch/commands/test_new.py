@@ -7,7 +7,7 @@ import pytest
 
 from launch.cluster.resources import Request, SlurmBlock
 from launch.grid import expand, load
-from launch.machine import LocalBlock
+from launch.machine.backend import LocalBlock
 from launch.search.block import TuneBlock
 
 from ..tiny_grid import DOORS

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from launch.machine import progress_bars
+from launch.machine.pool import progress_bars
 from launch.search.board import table
 
 NAME = "resnet50-rla-cbam_channel_artist+style+genre_s0-3f9a1c7b"

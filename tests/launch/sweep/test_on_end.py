@@ -11,7 +11,7 @@ import pytest
 from artnet.rundir import EXIT_STOPPED
 from launch.cluster import finish
 from launch.grid import load
-from launch.machine import Pool
+from launch.machine.pool import Pool
 from launch.sweep import on_end
 from launch.sweep.folder import note_state
 from launch.sweep.state import Found, State
